@@ -1,0 +1,51 @@
+# Everything a fresh machine needs is done here: `make demo` and `make test` create .venv and install into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+ARGS ?=
+
+.PHONY: demo test test-fast lint format bench soak engines clean constraints
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[runtime,embedded]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) -e '.[runtime,embedded,parquet,s3,dev]'
+	touch $@
+
+demo: $(VENV)/.runtime  ## the whole system on a simulated market, with faults and an operator's walk through them
+	$(BIN)/torghutctl demo $(ARGS)
+
+engines: $(VENV)/.dev  ## fetch Apache Kafka for the tests that need the real broker
+	$(BIN)/python scripts/fetch_engines.py
+
+test: $(VENV)/.dev engines  ## every test but the soaks
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)
+
+test-fast: $(VENV)/.dev  ## no external engine, under a minute
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not slow and not engine and not kafka" $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## speed beside peers, as ratios measured in one run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev engines  ## long fault runs; their figures are printed
+	$(BIN)/python -m pytest -m soak -s --timeout 7200 $(ARGS)
+
+constraints: $(VENV)/.dev  ## pin what is installed now
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/ @ .*//' > constraints.txt
+
+clean:
+	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

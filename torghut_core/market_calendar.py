@@ -1,0 +1,133 @@
+"""Sessions of the US equity market in New York time.
+
+Half-open intervals on a trading day: pre [04:00, 09:30), regular [09:30, 16:00), post [16:00, 20:00), closed otherwise.
+On an early close the regular session ends at 13:00 and extended trading at 17:00, as the exchanges publish.
+Closed weekdays and early closes: `market_calendar_table.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from torghut_core import market_calendar_table as table
+from torghut_core.clock import NANOS_PER_SECOND, utc_datetime
+from torghut_core.errors import ConfigurationError
+
+NEW_YORK = ZoneInfo("America/New_York")
+CalendarName = Literal["XNYS", "always-open"]
+_REGULAR_CLOSE_MINUTES = 16 * 60
+_EXTENDED_AFTER_EARLY_CLOSE_MINUTES = 4 * 60
+
+
+class Session(StrEnum):
+    """What the market is doing."""
+
+    PRE = "pre"
+    REGULAR = "regular"
+    POST = "post"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradingDay:
+    """The boundaries of one day's sessions, nanoseconds since the epoch."""
+
+    pre_open_ns: int
+    regular_open_ns: int
+    regular_close_ns: int
+    post_close_ns: int
+
+
+@lru_cache(maxsize=4096)
+def trading_day(day: date) -> TradingDay | None:
+    """Return the sessions of a New York date, None when the exchange is closed all day.
+
+    Raises ConfigurationError outside the years the table covers: an unknown day is not an open one.
+    """
+    text = day.isoformat()
+    if not table.FIRST_DAY <= text <= table.LAST_DAY:
+        raise ConfigurationError(
+            f"market calendar: {text} is outside {table.FIRST_DAY} to {table.LAST_DAY}",
+            hint="regenerate the table with scripts/generate_market_calendar.py",
+        )
+    if day.weekday() >= 5 or text in table.CLOSED_WEEKDAYS:
+        return None
+    early = table.EARLY_CLOSES.get(text)
+    close = early if early is not None else _REGULAR_CLOSE_MINUTES
+    return TradingDay(
+        pre_open_ns=_new_york_ns(day, 4 * 60),
+        regular_open_ns=_new_york_ns(day, 9 * 60 + 30),
+        regular_close_ns=_new_york_ns(day, close),
+        post_close_ns=_new_york_ns(day, close + _EXTENDED_AFTER_EARLY_CLOSE_MINUTES),
+    )
+
+
+def _new_york_ns(day: date, minutes: int) -> int:
+    local = datetime.combine(day, time(minutes // 60, minutes % 60), NEW_YORK)
+    return int(local.timestamp()) * NANOS_PER_SECOND
+
+
+@lru_cache(maxsize=4096)
+def _new_york_date(utc_minute: int) -> date:
+    return datetime.fromtimestamp(utc_minute * 60, UTC).astimezone(NEW_YORK).date()
+
+
+def new_york_date(ns: int) -> date:
+    """Return the New York date of an instant."""
+    return _new_york_date(ns // (60 * NANOS_PER_SECOND))
+
+
+class MarketCalendar:
+    """Answers which session an instant is in; `always-open` calls every instant regular."""
+
+    def __init__(self, name: CalendarName = "XNYS") -> None:
+        if name not in ("XNYS", "always-open"):
+            raise ConfigurationError(f"TORGHUT_MARKET_CALENDAR={name!r}: must be one of XNYS, always-open")
+        self.name = name
+
+    @property
+    def is_always_open(self) -> bool:
+        return self.name == "always-open"
+
+    def session(self, ns: int) -> Session:
+        """Return the session at `ns` (nanoseconds since the epoch)."""
+        if self.is_always_open:
+            return Session.REGULAR
+        day = trading_day(new_york_date(ns))
+        if day is None or ns < day.pre_open_ns or ns >= day.post_close_ns:
+            return Session.CLOSED
+        if ns < day.regular_open_ns:
+            return Session.PRE
+        return Session.REGULAR if ns < day.regular_close_ns else Session.POST
+
+    def is_feed_open(self, feed: str, ns: int) -> bool:
+        """Tell whether `feed` should produce data: iex in regular hours, any other from 04:00 to 20:00 New York."""
+        return self.feed_open_since(feed, ns) is not None
+
+    def feed_open_since(self, feed: str, ns: int) -> int | None:
+        """Return when the feed's current session opened (ns), 0 for an always-open calendar, None when it is closed."""
+        if self.is_always_open:
+            return 0
+        day = trading_day(new_york_date(ns))
+        if day is None:
+            return None
+        if feed == "iex":
+            opened, closes = day.regular_open_ns, day.regular_close_ns
+        else:
+            opened, closes = day.pre_open_ns, day.post_close_ns
+        return opened if opened <= ns < closes else None
+
+    def next_regular(self, ns: int) -> tuple[int, int]:
+        """Return open and close (ns) of the regular session that is running at `ns` or comes next."""
+        day = new_york_date(ns)
+        for _ in range(15):
+            hours = trading_day(day)
+            if hours is not None and ns < hours.regular_close_ns:
+                return hours.regular_open_ns, hours.regular_close_ns
+            day += timedelta(days=1)
+        raise ConfigurationError(f"market calendar: no session within 15 days of {utc_datetime(ns).isoformat()}")

@@ -1,0 +1,5 @@
+"""`python -m torghutctl`."""
+
+from torghutctl.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""One module per third-party client. May not know what it is used for."""

@@ -1,0 +1,96 @@
+"""The program `torghutctl`: a table of commands, each loaded when it is used.
+
+`--help` and completion read this table alone. A command's module is imported only to run it or to show its own help;
+it offers `command` (a function with typer annotations) or `app` (a `typer.Typer` with sub-commands).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+# name: (module in torghutctl.commands, one line of help). Keep the contract's order.
+COMMANDS: dict[str, tuple[str, str]] = {}
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command in listings, and loads the real one when it is entered."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name=name, help=summary, short_help=summary, rich_markup_mode=None)
+        self.module = module
+
+    def load(self) -> Any:
+        """Return the real click command."""
+        module = import_module(f"torghutctl.commands.{self.module}")
+        app = getattr(module, "app", None)
+        if app is None:
+            app = typer.Typer(rich_markup_mode=None, add_completion=False)
+            app.command(self.name)(module.command)
+        elif isinstance(app, typer.Typer):
+            app.info.name = self.name
+        app._add_completion = False
+        command = typer.main.get_command(app)
+        command.name = self.name
+        return command
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+class LazyGroup(TyperGroup):
+    """The root: builds its commands from the table and turns Torghut's errors into a line and an exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (module, summary) in COMMANDS.items():
+            self.commands[name] = LazyCommand(name, module, summary)
+
+    def invoke(self, ctx: Any) -> Any:
+        from torghutctl.errors import TorghutError
+
+        try:
+            return super().invoke(ctx)
+        except TorghutError as error:
+            report_error(error)
+            raise typer.Exit(int(error.exit_code)) from error
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+
+
+def report_error(error: BaseException) -> None:
+    """Write an error's sentence, and what to do next, to standard error, masked like every output."""
+    from torghutctl.render.redaction import redact_text
+
+    typer.echo(f"error: {redact_text(str(error))}", err=True)
+    hint = getattr(error, "hint", None)
+    if hint:
+        typer.echo(f"hint: {redact_text(hint)}", err=True)
+
+
+app = typer.Typer(
+    name="torghutctl",
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@app.callback()
+def root() -> None:
+    """Operate Torghut: see what is wrong, plan the change, make it reviewable, follow it until it is true.
+
+    Nothing changes state without a plan, a reason and the exact confirmation. Every command has --help.
+    """
+
+
+def main() -> None:
+    """Run the program."""
+    app()

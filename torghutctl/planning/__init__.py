@@ -1,0 +1,1 @@
+"""The frozen plan and its digest, the gates, and surgical YAML edits. May not know any procedure by name."""

@@ -1,0 +1,1 @@
+"""Table, markdown, JSON and YAML output, and the redactor that every output passes. May not query anything."""

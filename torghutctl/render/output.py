@@ -1,0 +1,63 @@
+"""One way out for every report: table, markdown, JSON or YAML on standard output, redacted."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from torghutctl.render.redaction import redact, redact_text
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    YAML = "yaml"
+
+
+TextView = Callable[[Mapping[str, Any]], str]
+"""Renders a report as plain text or markdown."""
+
+
+def write(
+    report: Mapping[str, Any],
+    output: Format | None,
+    *,
+    table: TextView,
+    markdown: TextView | None = None,
+) -> None:
+    """Write `report` to standard output; without a format it is a table on a terminal, JSON elsewhere is never guessed."""
+    sys.stdout.write(render(report, output or Format.TABLE, table=table, markdown=markdown))
+    sys.stdout.flush()
+
+
+def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdown: TextView | None = None) -> str:
+    """Return the report as text that ends in a newline."""
+    safe = redact(report)
+    if output is Format.JSON:
+        return json.dumps(safe, indent=2, ensure_ascii=False) + "\n"
+    if output is Format.YAML:
+        from ruamel.yaml import YAML
+
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        buffer = io.StringIO()
+        yaml.dump(safe, buffer)
+        return buffer.getvalue()
+    view = markdown if output is Format.MARKDOWN and markdown is not None else table
+    return redact_text(view(safe)).rstrip("\n") + "\n"
+
+
+def columns(rows: list[tuple[str, ...]], *, gap: int = 2) -> str:
+    """Return rows as left-aligned columns, plain text, no trailing blanks."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    return "\n".join((" " * gap).join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
