@@ -39,7 +39,19 @@ ENVELOPE = Envelope(
 def test_envelope_when_encoded_then_keys_in_contract_order() -> None:
     """The written order is part of the contract, and nulls are written."""
     assert list(json.loads(encode(ENVELOPE))) == (
-        ["ingest_ts", "event_ts", "feed", "channel", "symbol", "seq", "is_final", "source", "window", "payload", "version"]
+        [
+            "ingest_ts",
+            "event_ts",
+            "feed",
+            "channel",
+            "symbol",
+            "seq",
+            "is_final",
+            "source",
+            "window",
+            "payload",
+            "version",
+        ]
     )
     assert b'"window":null' in encode(ENVELOPE)
 
