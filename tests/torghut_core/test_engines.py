@@ -1,0 +1,114 @@
+"""ClickHouse and PostgreSQL by address, the embedded engines for real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from torghut_core.engines.clickhouse import Address, ClickHouseError, Trouble, classify, open_clickhouse
+from torghut_core.engines.postgres import open_postgres
+from torghut_core.errors import ConfigurationError, EngineUnavailableError
+
+_IN_A_PROCESS = "import sys; sys.path.insert(0, {root!r}); from torghut_core.engines.clickhouse import *; {code}"
+
+
+def _run(code: str) -> str:
+    """chDB allows one folder per process, so each case gets its own."""
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_PROCESS.format(root=root, code=code)], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() + done.stderr[-300:].strip()
+
+
+@pytest.mark.engine
+def test_clickhouse_when_embedded_then_rows_survive_the_process(tmp_path: Path) -> None:
+    """What one process inserts, the next one reads."""
+    opening = f"c = open_clickhouse(Address(url='embedded:{tmp_path}'));"
+    create = "CREATE TABLE t (k String, at DateTime64(3), x Nullable(Float64)) ENGINE = MergeTree ORDER BY k"
+    out = _run(
+        f"import datetime as d; {opening} c.command({create!r});"
+        "c.insert('t', {'k': ['a', 'b'], 'at': [d.datetime(2026, 1, 5, tzinfo=d.timezone.utc)] * 2, 'x': [1.5, None]});"
+        "c.close()"
+    )
+    assert out == ""
+    assert (
+        _run(f"{opening} print(c.query('SELECT k, x FROM t WHERE k = {{k:String}}', {{'k': 'a'}})); c.close()")
+        == "[{'k': 'a', 'x': 1.5}]"
+    )
+
+
+@pytest.mark.engine
+def test_clickhouse_when_folder_is_held_then_second_process_is_refused_by_name(tmp_path: Path) -> None:
+    """One process per folder: the second gets a sentence, not an engine error."""
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import fcntl, pathlib; d = pathlib.Path({str(tmp_path)!r}); f = (d / 'lock').open('w');"
+            "fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigurationError, match=r"TA_CLICKHOUSE_URL: .* is in use by another process"):
+            open_clickhouse(Address(url=f"embedded:{tmp_path}"))
+    finally:
+        holder.communicate(b"\n")
+
+
+def test_clickhouse_when_nobody_listens_then_unreachable() -> None:
+    """A refused connection is named, without the client's text."""
+    with pytest.raises(ClickHouseError) as caught:
+        open_clickhouse(Address(url="http://127.0.0.1:9", password="hunter22"))
+    assert caught.value.trouble is Trouble.REFUSED
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "http://u:p@host:1", "embedded:"])
+def test_clickhouse_when_address_has_another_shape_then_variable_is_named(url: str) -> None:
+    """No password belongs into an address."""
+    with pytest.raises(ConfigurationError, match="TA_CLICKHOUSE_URL"):
+        open_clickhouse(Address(url=url))
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        ("Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space. (NOT_ENOUGH_SPACE)", Trouble.DISK_FULL),
+        ("Code: 74. DB::Exception: write: No space left on device", Trouble.DISK_FULL),
+        ("Code: 242. DB::Exception: Table is in readonly mode (TABLE_IS_READ_ONLY)", Trouble.READ_ONLY),
+        ("Code: 241. DB::Exception: Memory limit (total) exceeded", Trouble.MEMORY),
+        ("HTTPConnectionPool: Max retries exceeded: Connection refused", Trouble.REFUSED),
+        ("Code: 516. DB::Exception: Authentication failed", Trouble.AUTH),
+        ("something else", Trouble.OTHER),
+    ],
+)
+def test_clickhouse_when_it_complains_then_reason_is_recognised(text: str, trouble: Trouble) -> None:
+    """Each complaint an operator acts on has its own reason."""
+    assert classify(RuntimeError(text)) is trouble
+
+
+@pytest.mark.engine
+def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(tmp_path: Path) -> None:
+    """A real server, twice on one folder."""
+    for expected in ([], [(1,)]):
+        postgres = open_postgres(f"embedded:{tmp_path}/pg")
+        with postgres.connect(autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t (x int)")
+            assert connection.execute("SELECT x FROM t").fetchall() == expected
+            connection.execute("INSERT INTO t VALUES (1)")
+        postgres.close()
+
+
+def test_postgres_when_nobody_listens_then_unavailable_without_the_password() -> None:
+    """An outage is retryable, and the DSN stays out of the message."""
+    with pytest.raises(EngineUnavailableError) as caught:
+        open_postgres("postgresql+psycopg://u:hunter22@127.0.0.1:9/x").connect()
+    assert "hunter22" not in str(caught.value)

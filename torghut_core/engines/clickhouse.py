@@ -1,0 +1,184 @@
+"""ClickHouse by address: a server over HTTP, or `embedded:DIR` with chDB inside this process. One client code for both.
+
+Calls block; asynchronous callers use `asyncio.to_thread`. A process may open one embedded folder, and a folder belongs
+to one process at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+from torghut_core.engines import embedded_folder
+from torghut_core.errors import ConfigurationError, EngineUnavailableError, UpstreamError
+
+
+class Trouble(StrEnum):
+    """What ClickHouse said, as the reason other parts report."""
+
+    DISK_FULL = "clickhouse_disk_full"
+    READ_ONLY = "clickhouse_readonly"
+    MEMORY = "clickhouse_memory_limit"
+    REFUSED = "clickhouse_unreachable"
+    AUTH = "clickhouse_auth"
+    MISSING = "clickhouse_missing_table"
+    OTHER = "clickhouse_error"
+
+
+# ClickHouse error codes: 243 NOT_ENOUGH_SPACE, 242 TABLE_IS_READ_ONLY, 241 MEMORY_LIMIT_EXCEEDED, 516/192/497 access,
+# 60/81 UNKNOWN_TABLE/UNKNOWN_DATABASE, 164 READONLY. Source: ClickHouse src/Common/ErrorCodes.cpp.
+_BY_CODE = {
+    243: Trouble.DISK_FULL,
+    242: Trouble.READ_ONLY,
+    164: Trouble.READ_ONLY,
+    241: Trouble.MEMORY,
+    516: Trouble.AUTH,
+    192: Trouble.AUTH,
+    497: Trouble.AUTH,
+    60: Trouble.MISSING,
+    81: Trouble.MISSING,
+}
+_CODE = re.compile(r"[Cc]ode:?\s*(\d+)")
+_NO_SPACE = re.compile(r"no space left on device", re.I)
+_UNREACHABLE = re.compile(
+    r"connection refused|timed? ?out|name or service|max retries|connection (aborted|reset)", re.I
+)
+
+
+class ClickHouseError(UpstreamError):
+    """A statement failed; `trouble` is the reason, the message carries no raw upstream text."""
+
+    def __init__(self, trouble: Trouble, doing: str) -> None:
+        super().__init__(f"ClickHouse: {doing} failed: {trouble.value}")
+        self.trouble = trouble
+
+
+def classify(error: BaseException) -> Trouble:
+    """Return the reason an error of the client or the server stands for."""
+    text = str(error)
+    if _NO_SPACE.search(text):
+        return Trouble.DISK_FULL
+    found = _CODE.search(text)
+    if found and int(found[1]) in _BY_CODE:
+        return _BY_CODE[int(found[1])]
+    return Trouble.REFUSED if _UNREACHABLE.search(text) else Trouble.OTHER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where ClickHouse is, and who asks. The password stays out of `repr`."""
+
+    url: str
+    username: str = "default"
+    password: str | None = None
+    connect_timeout: float = 5.0
+    """Seconds."""
+
+    def __repr__(self) -> str:
+        return f"Address(username={self.username!r}, embedded={self.url.startswith('embedded:')})"
+
+
+class ClickHouse:
+    """A ClickHouse that answers one statement at a time; safe to share between threads."""
+
+    def __init__(self, client: Any, *, is_embedded: bool, lock_file: IO[str] | None = None) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._lock_file = lock_file
+        self.is_embedded = is_embedded
+
+    def command(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Run a statement that returns nothing or one value."""
+        with self._lock, _translated("a command"):
+            return self._client.command(statement, parameters=dict(parameters or {}))
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries. DateTime64(…, 'UTC') comes as naive datetimes in UTC."""
+        with self._lock, _translated("a query"):
+            result = self._client.query(statement, parameters=dict(parameters or {}))
+            return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert equally long columns into `table` in one block."""
+        with self._lock, _translated("an insert"):
+            self._client.insert(
+                table, list(columns.values()), column_names=list(columns), column_oriented=True, settings={}
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            with suppress(Exception):
+                self._client.close()
+            if self._lock_file is not None:
+                self._lock_file.close()
+
+
+class _translated:
+    """Turns whatever the client raises into ClickHouseError, keeping the cause chained and its text unshown."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and isinstance(error, Exception) and not isinstance(error, ClickHouseError):
+            raise ClickHouseError(classify(error), self._doing) from error
+
+
+def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") -> ClickHouse:
+    """Return a connected ClickHouse.
+
+    Raises ConfigurationError for an address of another shape or a folder another process holds, ClickHouseError when a
+    server does not answer.
+    """
+    import clickhouse_connect
+
+    folder = embedded_folder(address.url, variable)
+    if folder is not None:
+        lock_file = _lock(folder, variable)
+        with _translated("opening the embedded engine"):
+            try:
+                client = clickhouse_connect.get_client(interface="chdb", path=str(folder / "data"))
+            except ImportError as error:
+                raise EngineUnavailableError(
+                    f"{variable}: chDB is not installed", hint="pip install 'torghut[runtime,embedded]'"
+                ) from error
+        return ClickHouse(client, is_embedded=True, lock_file=lock_file)
+    match = re.fullmatch(r"(https?)://([^/:@\s]+)(?::(\d+))?/?", address.url)
+    if match is None:
+        raise ConfigurationError(f"{variable}: must be http(s)://HOST[:PORT] or embedded:DIR")
+    scheme, host, port = match.groups()
+    with _translated("connecting"):
+        client = clickhouse_connect.get_client(
+            interface=scheme,
+            host=host,
+            port=int(port) if port else (8443 if scheme == "https" else 8123),
+            username=address.username,
+            password=address.password or "",
+            connect_timeout=address.connect_timeout,
+            send_receive_timeout=60,
+            autogenerate_session_id=False,
+        )
+    return ClickHouse(client, is_embedded=False)
+
+
+def _lock(folder: Path, variable: str) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.close()
+        raise ConfigurationError(
+            f"{variable}: {folder} is in use by another process; an embedded folder belongs to one process"
+        ) from error
+    return lock_file
