@@ -14,7 +14,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 # name: (module in torghutctl.commands, one line of help). Keep the contract's order.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "pause-trading": ("pause_trading", "stop trading, by a reviewed change in git"),
+}
 
 
 class LazyCommand(TyperCommand):

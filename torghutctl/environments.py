@@ -121,7 +121,9 @@ def _environment(path: Path, name: str, entry: Any, *, is_named: bool) -> Enviro
     known = {*_TEXT_KEYS, *_BOOLEAN_KEYS, *_NAME_KEYS}
     for key, value in entry.items():
         if key not in known:
-            raise ConfigurationError(f"{path}: environments.{name}.{key} is not known", hint=f"known: {', '.join(sorted(known))}")
+            raise ConfigurationError(
+                f"{path}: environments.{name}.{key} is not known", hint=f"known: {', '.join(sorted(known))}"
+            )
         if key in _BOOLEAN_KEYS and not isinstance(value, bool):
             raise ConfigurationError(f"{path}: environments.{name}.{key}={value!r}: must be true or false")
         if key not in _BOOLEAN_KEYS and (not isinstance(value, str) or not value):

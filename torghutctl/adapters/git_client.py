@@ -20,11 +20,15 @@ from torghutctl.errors import InputError, UpstreamError
 
 ZERO_ID = "0" * 40
 _TIMEOUT_SECONDS = 300.0
-_PERMISSION = re.compile(r"authentication failed|permission denied|could not read username|\b40[13]\b|access denied", re.I)
+_PERMISSION = re.compile(
+    r"authentication failed|permission denied|could not read username|\b40[13]\b|access denied", re.I
+)
 _ABSENT = re.compile(
     r"does not appear to be a git repository|repository .* (?:not found|does not exist)|not a git repository", re.I
 )
-_UNREACHABLE = re.compile(r"could not resolve host|connection (?:refused|timed out|reset)|failed to connect|timed out", re.I)
+_UNREACHABLE = re.compile(
+    r"could not resolve host|connection (?:refused|timed out|reset)|failed to connect|timed out", re.I
+)
 _BASE_ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -71,7 +75,9 @@ class GitClient:
     `run` raises UpstreamError when git fails, with a sentence instead of git's own words when the cause is known.
     """
 
-    def __init__(self, folder: Path, *, credential: Credential | None = None, timeout: float = _TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, folder: Path, *, credential: Credential | None = None, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         self.folder = folder
         self._credential = credential
         self._timeout = timeout
@@ -117,14 +123,19 @@ def failure(action: str, result: GitResult) -> UpstreamError:
     """Return the error that says why a git command failed and what to do."""
     if _PERMISSION.search(result.stderr):
         return UpstreamError(
-            f"git {action}: the repository refused this user", hint="check the token's or key's right to this repository"
+            f"git {action}: the repository refused this user",
+            hint="check the token's or key's right to this repository",
         )
     if _ABSENT.search(result.stderr):
         return UpstreamError(f"git {action}: no git repository there", hint="check --repo")
     if _UNREACHABLE.search(result.stderr):
-        return UpstreamError(f"git {action}: the repository's host cannot be reached", hint="check the network and --repo")
+        return UpstreamError(
+            f"git {action}: the repository's host cannot be reached", hint="check the network and --repo"
+        )
     last = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), f"exit status {result.status}")
-    return UpstreamError(f"git {action} failed: {last.strip()[:300]}", hint="run it by hand in the repository to see more")
+    return UpstreamError(
+        f"git {action} failed: {last.strip()[:300]}", hint="run it by hand in the repository to see more"
+    )
 
 
 def _as_text(value: Any) -> str:

@@ -57,7 +57,8 @@ class AuditLog:
                 return line
         except OSError as error:
             raise UpstreamError(
-                f"the audit log {self.path} cannot be written: {error.strerror}", hint="nothing is done without its line"
+                f"the audit log {self.path} cannot be written: {error.strerror}",
+                hint="nothing is done without its line",
             ) from error
 
     def lines(self) -> list[AuditLine]:
@@ -82,7 +83,9 @@ class AuditLog:
             if parsed.get("hash") != _hash(body):
                 faults.append(AuditFault(line=number, why="was edited: its hash does not fit"))
             if parsed.get("previous") != previous or parsed.get("sequence") != number:
-                faults.append(AuditFault(line=number, why="does not follow the line before it: lines are missing or moved"))
+                faults.append(
+                    AuditFault(line=number, why="does not follow the line before it: lines are missing or moved")
+                )
             previous = str(parsed.get("hash"))
         if text and not text.endswith("\n"):
             faults.append(AuditFault(line=text.count("\n") + 1, why="ends in the middle"))

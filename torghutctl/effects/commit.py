@@ -80,7 +80,9 @@ def create_branch(client: GitClient, destination: str, *, branch: str, commit: s
 def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, what: str) -> None:
     """Create one ref at `destination`, or raise StalePlanError when it is already something else."""
     # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
-    result = client.attempt("push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}")
+    result = client.attempt(
+        "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
+    )
     if result.status == 0:
         return
     existing = client.attempt("ls-remote", "--", destination, ref)

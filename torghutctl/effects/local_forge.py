@@ -76,7 +76,10 @@ class LocalForge:
             "draft": draft.is_draft,
         }
         rows = []
-        for name, content in (("description.md", draft.body), ("pull-request.json", json.dumps(fields, indent=2) + "\n")):
+        for name, content in (
+            ("description.md", draft.body),
+            ("pull-request.json", json.dumps(fields, indent=2) + "\n"),
+        ):
             blob = self._client.run("hash-object", "-w", "--stdin", stdin=content.encode()).text
             rows.append(f"100644 blob {blob}\t{name}")
         tree = self._client.run("mktree", stdin="".join(f"{row}\n" for row in rows).encode()).text
@@ -125,6 +128,11 @@ class LocalForge:
         if digest is None:
             return None
         found = self._bare.attempt(
-            "log", "-1", "--format=%H", "--fixed-strings", f"--grep=Plan-Digest: {digest[1]}", f"{head}..refs/heads/{base}"
+            "log",
+            "-1",
+            "--format=%H",
+            "--fixed-strings",
+            f"--grep=Plan-Digest: {digest[1]}",
+            f"{head}..refs/heads/{base}",
         )
         return found.text or None

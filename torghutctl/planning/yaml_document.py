@@ -67,9 +67,9 @@ class YamlFile:
                     raise UneditableError(self.path, "its aliases expand without a sensible end")
         return found
 
-    def node(self, address: Address) -> Any | None:
+    def node(self, address: Address) -> Any:
         """Return the node at `address`, or None. Raises UneditableError at a key that stands there twice."""
-        current = self.documents[int(address[0])]
+        current: Any = self.documents[int(address[0])]
         for step in address[1:]:
             current = self._child(current, step, address)
             if current is None:
@@ -91,7 +91,7 @@ class YamlFile:
             if self.value((index, "kind")) == kind and name in (None, self.value((index, "metadata", "name")))
         ]
 
-    def _child(self, node: Any, step: str | int, address: Address) -> Any | None:
+    def _child(self, node: Any, step: str | int, address: Address) -> Any:
         if is_mapping(node) and isinstance(step, str):
             matches = [value for key, value in node.value if is_scalar(key) and key.value == step]
             if len(matches) > 1:

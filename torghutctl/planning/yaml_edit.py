@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torghutctl.planning.yaml_document import (
@@ -23,6 +24,16 @@ from torghutctl.planning.yaml_document import (
     show,
 )
 from torghutctl.planning.yaml_text import block_lines, flow_entry, insert_like, quote_like, render_like
+
+
+@dataclass(frozen=True)
+class _Splice:
+    """Characters `start` to `end` of a file are to be `text`."""
+
+    start: int
+    end: int
+    text: str
+
 
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t\r\n]+)+")
 _ALIAS = re.compile(r"[ \t]*:[ \t]+(\*[^\s,\[\]{}]+)")
@@ -42,7 +53,9 @@ def set_scalar(file: YamlFile, address: Address, wanted: str, *, is_text: bool) 
     if str(node.value).strip() == wanted and not is_null(node):
         return file
     start, end = _span(file, address, node)
-    return _verified(file, start, end, render_like(file.text[start:end], str(node.value), wanted), {address: wanted})
+    return _verified(
+        file, _Splice(start, end, render_like(file.text[start:end], str(node.value), wanted)), {address: wanted}
+    )
 
 
 def insert_named_item(file: YamlFile, sibling: Address, name: str, value: str) -> YamlFile:
@@ -76,9 +89,7 @@ def insert_named_item(file: YamlFile, sibling: Address, name: str, value: str) -
     expected = _shifted(file.leaves, sibling[:-1], position + 1)
     return _verified_against(
         file,
-        at,
-        at,
-        text,
+        _Splice(at, at, text),
         expected,
         {(*sibling[:-1], position + 1, "name"): name, (*sibling[:-1], position + 1, "value"): value},
     )
@@ -104,7 +115,9 @@ def _insert(file: YamlFile, address: Address, wanted: str, *, is_text: bool) -> 
         at, text = _flow_position(file, parent, missing, value)
     else:
         at, text = _block_position(file, parent, missing, value)
-    return _verified(file, at, at, text, {address: wanted}, dropped=address[: depth + 1] if existing is not None else None)
+    return _verified(
+        file, _Splice(at, at, text), {address: wanted}, dropped=address[: depth + 1] if existing is not None else None
+    )
 
 
 def _fill_empty(file: YamlFile, parent: Any, key: Any, missing: list[str], value: str) -> tuple[int, str]:
@@ -171,7 +184,7 @@ def _span(file: YamlFile, address: Address, node: Any) -> tuple[int, int]:
 
 
 def _verified(
-    file: YamlFile, start: int, end: int, text: str, planned: Mapping[Address, str], dropped: Address | None = None
+    file: YamlFile, splice: _Splice, planned: Mapping[Address, str], *, dropped: Address | None = None
 ) -> YamlFile:
     expected = dict(file.leaves)
     for address in planned:
@@ -181,13 +194,13 @@ def _verified(
                 del expected[address[:length]]
     if dropped is not None:
         expected.pop(dropped, None)
-    return _verified_against(file, start, end, text, expected, planned)
+    return _verified_against(file, splice, expected, planned)
 
 
 def _verified_against(
-    file: YamlFile, start: int, end: int, text: str, expected: dict[Address, Leaf], planned: Mapping[Address, str]
+    file: YamlFile, splice: _Splice, expected: dict[Address, Leaf], planned: Mapping[Address, str]
 ) -> YamlFile:
-    edited = parse(file.path, (file.text[:start] + text + file.text[end:]).encode("utf-8"))
+    edited = parse(file.path, (file.text[: splice.start] + splice.text + file.text[splice.end :]).encode())
     actual = dict(edited.leaves)
     for address, wanted in planned.items():
         leaf = actual.pop(address, None)
@@ -196,7 +209,9 @@ def _verified_against(
             raise UneditableError(file.path, f"{show(address)} cannot be set in place")
     if actual != expected:
         other = next(iter(sorted(map(show, dict(actual.items() ^ expected.items())))), "something else")
-        raise UneditableError(file.path, f"an edit would change {other} too", hint="an anchor is shared: edit it by hand")
+        raise UneditableError(
+            file.path, f"an edit would change {other} too", hint="an anchor is shared: edit it by hand"
+        )
     return edited
 
 

@@ -85,7 +85,14 @@ class Repository:
         """Return the regular files under `folder` at `commit` (the base). Raises InputError when there are none."""
         at = commit or self.base
         folder = folder.strip("/")
-        arguments = ["ls-tree", "-r", "-z", "--full-tree", at, *(["--", f"{folder}/"] if folder not in ("", ".") else [])]
+        arguments = [
+            "ls-tree",
+            "-r",
+            "-z",
+            "--full-tree",
+            at,
+            *(["--", f"{folder}/"] if folder not in ("", ".") else []),
+        ]
         listing = self.client.run(*arguments).stdout.split(b"\0")
         rows: list[tuple[str, str, str]] = []
         for row in filter(None, listing):
