@@ -24,6 +24,7 @@ from torghutctl.snapshot.model import Snapshot
 from torghutctl.snapshot.repository import Repository, open_repository
 
 _MAX_BASE_MOVES = 5
+_HISTORY = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,23 @@ def run(request: Request) -> Outcome:
 
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     """Return the plan against the repository's base as it was last fetched."""
+    given = _planning_input(request, repository, seen)
+    return Plan(
+        procedure=request.spec.name,
+        arguments=request.arguments,
+        environment=request.environment.name,
+        base=f"{request.base}@{repository.base}",
+        draft=request.planner(given),
+    )
+
+
+def plan_input(request: Request) -> PlanningInput:
+    """Return what a plan would rest on, without the system, for listings."""
+    with open_repository(request.repo, request.base, credential=request.credential) as repository:
+        return _planning_input(request, repository, Seen())
+
+
+def _planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
     tree = repository.tree(request.gitops_path)
     if not tree.files:
         raise InputError(
@@ -66,20 +84,13 @@ def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
             hint="give the folder of the torghut application, argocd/applications/torghut by default",
         )
     prefix = f"{tree.folder}/" if tree.folder else ""
-    given = PlanningInput(
+    return PlanningInput(
         tree=tree,
         environment=request.environment,
         at_ns=request.at_ns,
         snapshot=seen.snapshot,
         snapshot_failure=seen.failure,
-        history={name: tuple(repository.history(prefix + name, 200)) for name in request.spec.needs_history},
-    )
-    return Plan(
-        procedure=request.spec.name,
-        arguments=request.arguments,
-        environment=request.environment.name,
-        base=f"{request.base}@{repository.base}",
-        draft=request.planner(given),
+        history={name: tuple(repository.history(prefix + name, _HISTORY)) for name in request.spec.needs_history},
     )
 
 

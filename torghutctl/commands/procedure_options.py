@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -117,6 +118,33 @@ def run_procedure(
             typer.echo("plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and --branch or --pr to act", err=True)
 
 
+def list_releases(options: ProcedureOptions) -> None:
+    """Write the last images of the trading service, newest first."""
+    from torghutctl.actuation.engine import plan_input
+    from torghutctl.procedures.rollback_image import SPEC, releases
+    from torghutctl.procedures.switches import KNATIVE_FILE
+    from torghutctl.render.output import columns, write
+
+    given = plan_input(build_request(options, SPEC, None, {}))
+    rows = [release.row() for release in releases(given.history[KNATIVE_FILE], 10)]
+
+    def table(report: Mapping[str, Any]) -> str:
+        head = ("digest", "version", "commit", "at", "rolled back")
+        cells = [
+            (
+                str(r["digest"])[:19],
+                str(r["version"]),
+                str(r["commit"])[:12],
+                str(r["at"]),
+                "yes" if r["wasRolledBack"] else "no",
+            )
+            for r in report["releases"]
+        ]
+        return columns([head, *cells]) if cells else "the file's history has no image digest"
+
+    write({"schemaVersion": "torghut.releases/v1", "releases": rows}, options.output, table=table)
+
+
 def build_request(
     options: ProcedureOptions, spec: Any, planner: Any, arguments: Mapping[str, str], *, wants_cluster: bool = False
 ) -> Any:
@@ -165,6 +193,7 @@ def build_request(
         is_draft=options.draft,
         labels=tuple(options.label or ()),
         credential=credential,
+        read_snapshot=_snapshot_reader(options),
         open_forge=_forge_opener(environment, credential),
     )
 
@@ -227,6 +256,14 @@ def forge_credential(repo: str, token_file: str | None) -> Any:
         except OSError as error:
             raise ConfigurationError(f"tokenFile {token_file}: cannot be read: {error.strerror}") from error
     return Credential(host=host, token=token) if token else None
+
+
+def _snapshot_reader(options: ProcedureOptions) -> Any:
+    """Return how to read the system; None when nothing says where it is."""
+    path = options.from_snapshot
+    if path is not None:
+        return lambda: import_module("torghutctl.snapshot.bundle").read(path)
+    return None
 
 
 def _forge_opener(environment: Any, credential: Any) -> Any:
