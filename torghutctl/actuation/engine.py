@@ -12,7 +12,7 @@ from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.conflicts import find_conflict
 from torghutctl.actuation.request import Effect, Outcome, Request
 from torghutctl.effects.audit_log import AuditLine, AuditLog
-from torghutctl.effects.commit import NewFile, create_branch, find_author, make_commit
+from torghutctl.effects.commit import NewFile, create_branch, find_author, find_own_branch, make_commit
 from torghutctl.effects.forge import PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
@@ -47,10 +47,12 @@ def run(request: Request) -> Outcome:
         _require_digest(request, plan)
         if request.effect is Effect.SHOW:
             return Outcome(plan=plan)
+        if plan.is_empty and not plan.draft.skipped:
+            return Outcome(plan=plan)
         answers = ask_gates(plan, request.intent)
         require_open(answers)
         if plan.is_empty:
-            return Outcome(plan=plan, notes=("nothing to change",))
+            return Outcome(plan=plan)
         if request.effect is Effect.BRANCH:
             return _to_branch(request, repository, plan, answers)
         if request.effect is Effect.PULL_REQUEST:
@@ -205,17 +207,22 @@ def _commit(
     request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...], destination: str
 ) -> tuple[str, str]:
     """Write the audit line, then the commit that carries its hash, then the branch. Return branch and commit."""
+    branch = branch_name(plan, request.at_ns)
+    files = [NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits]
+    client = repository.client
+    left = find_own_branch(client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files)
+    if left is not None:
+        return branch, left
     line = note_intent(request, plan, answers)
     commit = make_commit(
-        repository.client,
+        client,
         base=repository.base,
-        files=[NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits],
+        files=files,
         message=commit_message(plan, request.intent.reason, request.ticket, line.hash),
         author=find_author(repository.location.path),
         at_seconds=request.at_ns // 1_000_000_000,
     )
-    branch = branch_name(plan, request.at_ns)
-    create_branch(repository.client, destination, branch=branch, commit=commit)
+    create_branch(client, destination, branch=branch, commit=commit)
     return branch, commit
 
 

@@ -111,7 +111,7 @@ def run_procedure(
             "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
         )
     if request.effect is Effect.SHOW:
-        if plan.refusals:
+        if plan.refusals and not plan.is_empty:
             closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
             raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
         if not plan.is_empty:

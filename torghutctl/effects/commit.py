@@ -68,6 +68,28 @@ def make_commit(
     return commit
 
 
+def find_own_branch(
+    client: GitClient, destination: str, *, branch: str, base: str, digest: str, files: Iterable[NewFile]
+) -> str | None:
+    """Return the commit of a branch that an interrupted run of the same plan left at `destination`.
+
+    It counts only with the same `Plan-Digest:`, one commit beyond the base, and exactly these files.
+    """
+    ref = f"refs/heads/{branch}"
+    if not client.attempt("ls-remote", "--", destination, ref).text:
+        return None
+    client.run("fetch", "--no-tags", "--quiet", "--no-write-fetch-head", "--", destination, f"+{ref}:refs/torghut/own")
+    commit = client.run("rev-parse", "refs/torghut/own^{commit}").text
+    message = client.run("log", "-1", "--format=%B", commit).text
+    is_on_base = client.attempt("merge-base", "--is-ancestor", f"{commit}^", base).status == 0
+    changed = client.attempt("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", f"{commit}^", commit).stdout
+    wanted = {file.path: file.data for file in files}
+    paths = {name.decode("utf-8", "surrogateescape") for name in changed.split(b"\0") if name}
+    is_same = all(client.attempt("cat-file", "blob", f"{commit}:{path}").stdout == wanted.get(path) for path in paths)
+    has_digest = f"Plan-Digest: {digest}" in message.splitlines()
+    return commit if is_on_base and has_digest and is_same and paths == set(wanted) else None
+
+
 def create_branch(client: GitClient, destination: str, *, branch: str, commit: str) -> None:
     """Create `branch` at `destination` (a path or URL) pointing to `commit`.
 

@@ -6,6 +6,7 @@ comparable as `leaves`, so that an edit can prove what it changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ Address = tuple[str | int, ...]
 """`(document, key or index, …)`: `(0, "spec", "job", "state")`."""
 
 _BOM = "\ufeff"
+_TAB_INDENT = re.compile(r"^ *\t", re.M)
 _MAX_LEAVES = 200_000
 _MAX_DEPTH = 150
 
@@ -104,22 +106,39 @@ class YamlFile:
 
 def parse(path: str, data: bytes) -> YamlFile:
     """Return the parsed file. Raises UneditableError when it is not UTF-8 YAML."""
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UneditableError(path, f"is not UTF-8 text (byte {error.start})") from error
+    try:
+        documents = _compose(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        if "\t" not in text or _TAB_INDENT.search(text):
+            where = getattr(getattr(error, "problem_mark", None), "line", None)
+            at = f" (line {where + 1})" if where is not None else ""
+            raise UneditableError(path, f"is not YAML{at}") from error
+        documents = _compose_with_tabs(path, text)
+    return YamlFile(path=path, text=text, documents=documents)
+
+
+def _compose(text: str) -> tuple[Any, ...]:
+    from ruamel.yaml import YAML
+
     reader = YAML(typ="rt", pure=True)
     reader.allow_duplicate_keys = True
+    return tuple(reader.compose_all(text))
+
+
+def _compose_with_tabs(path: str, text: str) -> tuple[Any, ...]:
+    """Compose a file that separates by tabs, which YAML allows and this reader does not: a blank is as wide."""
+    from ruamel.yaml.error import YAMLError
+
     try:
-        documents = tuple(reader.compose_all(text))
+        return _compose(text.replace("\t", " "))
     except (YAMLError, ValueError, RecursionError) as error:
-        where = getattr(getattr(error, "problem_mark", None), "line", None)
-        at = f" (line {where + 1})" if where is not None else ""
-        raise UneditableError(path, f"is not YAML{at}") from error
-    return YamlFile(path=path, text=text, documents=documents)
+        raise UneditableError(path, "is not YAML, or uses tabs where they cannot be read") from error
 
 
 def show(address: Address) -> str:

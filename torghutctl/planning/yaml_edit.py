@@ -68,8 +68,11 @@ def insert_named_item(file: YamlFile, sibling: Address, name: str, value: str) -
     position = sibling[-1]
     if not is_mapping(item) or not is_sequence(sequence) or not isinstance(position, int):
         raise UneditableError(file.path, f"{show(sibling)} is not an entry with a name and a value")
-    like = next((_source(file, node) for key, node in item.value if key.value == "value"), '""')
-    entry = [("name", quote_like("", name)), ("value", quote_like(like or '""', value))]
+    written = {str(key.value): _source(file, node) for key, node in item.value if is_scalar(node)}
+    entry = [
+        ("name", quote_like(written.get("name", ""), name)),
+        ("value", quote_like(written.get("value") or '""', value)),
+    ]
     newline = file.newline
     if item.flow_style:
         at = int(item.end_mark.index)
