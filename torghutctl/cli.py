@@ -14,7 +14,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 # name: (module in torghutctl.commands, one line of help). Keep the contract's order.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "health-report": ("health_report", "classify the whole system, name the top cause and the next procedure"),
+}
 
 
 class LazyCommand(TyperCommand):
