@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 # name: (module in torghutctl.commands, one line of help). Keep the contract's order.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "health-report": ("health_report", "classify the whole system, name the top cause and the next procedure"),
     "pause-trading": ("pause_trading", "stop trading, by a reviewed change in git"),
     "resume-trading": ("resume_trading", "start trading again, once the evidence is good"),
     "restart-ws": ("restart_ws", "restart the market-data forwarder"),

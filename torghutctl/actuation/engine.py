@@ -101,9 +101,10 @@ def _read_snapshot(request: Request) -> Seen:
         return Seen(failure="nothing was read: neither a cluster nor --from-snapshot was given")
     try:
         return Seen(snapshot=request.read_snapshot())
+    except InputError:
+        raise
     except TorghutError as error:
-        if request.spec.needs_cluster:
-            raise
+        # A stop goes on without it; for a start every question is then answered "not known", which refuses.
         return Seen(failure=str(error))
 
 

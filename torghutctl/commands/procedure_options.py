@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -86,9 +85,7 @@ def shared_options(spec_help: str) -> Callable[[Callable[..., None]], Callable[.
     return decorate
 
 
-def run_procedure(
-    options: ProcedureOptions, spec: Any, planner: Any, arguments: Mapping[str, str], *, wants_cluster: bool = False
-) -> None:
+def run_procedure(options: ProcedureOptions, spec: Any, planner: Any, arguments: Mapping[str, str]) -> None:
     """Plan, and do what the options ask for; write the plan to standard output.
 
     Raises the errors that the contract's exit codes stand for, after the plan has been written where there is one.
@@ -98,7 +95,7 @@ def run_procedure(
     from torghutctl.render.output import write
     from torghutctl.render.plan_view import plan_markdown, plan_table
 
-    request = build_request(options, spec, planner, arguments, wants_cluster=wants_cluster)
+    request = build_request(options, spec, planner, arguments)
     outcome = run(request)
     plan = outcome.plan
     for note in outcome.notes:
@@ -145,15 +142,12 @@ def list_releases(options: ProcedureOptions) -> None:
     write({"schemaVersion": "torghut.releases/v1", "releases": rows}, options.output, table=table)
 
 
-def build_request(
-    options: ProcedureOptions, spec: Any, planner: Any, arguments: Mapping[str, str], *, wants_cluster: bool = False
-) -> Any:
+def build_request(options: ProcedureOptions, spec: Any, planner: Any, arguments: Mapping[str, str]) -> Any:
     """Return the engine's request for these options. Raises ConfigurationError when they contradict each other."""
     from torghutctl.actuation.request import Effect, Request
     from torghutctl.environments import load_environment
     from torghutctl.planning.gates import Intent
 
-    del wants_cluster
     if options.branch and options.pr:
         raise ConfigurationError("--branch and --pr: choose one")
     if options.from_snapshot is not None and (options.branch or options.pr):
@@ -193,7 +187,7 @@ def build_request(
         is_draft=options.draft,
         labels=tuple(options.label or ()),
         credential=credential,
-        read_snapshot=_snapshot_reader(options),
+        read_snapshot=_snapshot_reader(options, environment, is_needed=spec.needs_cluster),
         open_forge=_forge_opener(environment, credential),
     )
 
@@ -258,12 +252,30 @@ def forge_credential(repo: str, token_file: str | None) -> Any:
     return Credential(host=host, token=token) if token else None
 
 
-def _snapshot_reader(options: ProcedureOptions) -> Any:
-    """Return how to read the system; None when nothing says where it is."""
-    path = options.from_snapshot
-    if path is not None:
-        return lambda: import_module("torghutctl.snapshot.bundle").read(path)
-    return None
+def _snapshot_reader(options: ProcedureOptions, environment: Any, *, is_needed: bool) -> Any:
+    """Return how to read the system; None when it is not needed and nothing says where it is."""
+    from torghutctl.snapshot.reader import Target, read
+
+    is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
+    if not is_needed and not is_named:
+        return None
+    is_local = environment.local and not any((options.from_snapshot, options.kubeconfig, options.context))
+    kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
+    target = Target(
+        bundle=options.from_snapshot,
+        local=Path(environment.local) if is_local else None,
+        kubeconfig=kubeconfig,
+        context=options.context or environment.context,
+        names=environment.names,
+    )
+    at_ns = moment(options.at) if options.at else None
+    return lambda: read(target, at_ns=at_ns, tell=_tell)
+
+
+def _tell(line: str) -> None:
+    from torghutctl.render.redaction import redact_text
+
+    typer.echo(redact_text(line), err=True)
 
 
 def _forge_opener(environment: Any, credential: Any) -> Any:
