@@ -279,17 +279,29 @@ def _tell(line: str) -> None:
 
 
 def _forge_opener(environment: Any, credential: Any) -> Any:
+    """Return how to open the forge: the entry's, else local for a bare repository on this machine, else GitHub."""
+
     def open_forge(repository: Any) -> Any:
-        from torghutctl.adapters.git_client import local_path
+        from torghutctl.adapters.git_client import local_path, remote_slug
+        from torghutctl.adapters.github_client import GitHubClient, api_address
+        from torghutctl.effects.github_forge import GitHubForge
         from torghutctl.effects.local_forge import LocalForge
 
         remote = repository.location.remote
         path = local_path(remote)
         if path is not None and environment.forge in (None, "local"):
             return LocalForge(path, repository.client)
-        raise ConfigurationError(f"forge {environment.forge or 'github'}: is not reachable from {remote}")
+        if environment.forge == "local":
+            raise ConfigurationError(
+                f"forge local: {remote} is not a repository on this machine", hint="use forge: github"
+            )
+        if credential is None:
+            raise ConfigurationError(
+                "--pr: needs a token for the forge", hint="set GITHUB_TOKEN, or tokenFile in the environments file"
+            )
+        api = environment.forge_url or api_address(credential.host)
+        return GitHubForge(GitHubClient(api=api, slug=remote_slug(remote), token=credential.token))
 
-    del credential
     return open_forge
 
 
