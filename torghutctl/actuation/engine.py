@@ -62,7 +62,7 @@ def run(request: Request) -> Outcome:
 
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     """Return the plan against the repository's base as it was last fetched."""
-    given = _planning_input(request, repository, seen)
+    given = planning_input(request, repository, seen)
     return Plan(
         procedure=request.spec.name,
         arguments=request.arguments,
@@ -75,10 +75,11 @@ def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
 def plan_input(request: Request) -> PlanningInput:
     """Return what a plan would rest on, without the system, for listings."""
     with open_repository(request.repo, request.base, credential=request.credential) as repository:
-        return _planning_input(request, repository, Seen())
+        return planning_input(request, repository, Seen())
 
 
-def _planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
+def planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
+    """Return the base's files, the system as seen, and the histories that the procedure asks for."""
     tree = repository.tree(request.gitops_path)
     if not tree.files:
         raise InputError(
