@@ -350,6 +350,13 @@ class ClusterConsumer:
         async with _translated("asking for a position"):
             return int(await self._inner.position(_TopicPartition(*partition)))
 
+    async def is_at_end(self, partition: TopicPartition) -> bool:
+        at = _TopicPartition(*partition)
+        end = self._inner.last_stable_offset(at)
+        if end is None:
+            end = self._inner.highwater(at)
+        return end is not None and await self.position(partition) >= end
+
     async def committed(self, partition: TopicPartition) -> Committed | None:
         at = _TopicPartition(*partition)
         async with _translated("asking for committed offsets"):

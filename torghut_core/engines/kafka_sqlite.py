@@ -371,6 +371,7 @@ class SqliteConsumer:
         self._epoch = 0
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._ended: set[TopicPartition] = set()
         self._next = 0
         self._wake = asyncio.Event()
 
@@ -430,7 +431,9 @@ class SqliteConsumer:
                     (at.topic, at.partition, self._positions[at]),
                 )
                 if not rows:
+                    self._ended.add(at)
                     break
+                self._ended.discard(at)
                 batch = self._log.batch(at, rows[0], self._positions[at], share)
                 if not batch.values:  # compaction emptied the rest of this row
                     self._positions[at] = rows[0][1] + 1
@@ -449,9 +452,13 @@ class SqliteConsumer:
 
     async def seek(self, partition: TopicPartition, offset: int) -> None:
         self._positions[partition] = offset
+        self._ended.discard(partition)
 
     async def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
+
+    async def is_at_end(self, partition: TopicPartition) -> bool:
+        return partition in self._ended
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         rows = await asyncio.to_thread(
