@@ -55,6 +55,7 @@ class ControlApi:
                 "connections": {
                     "market_data": len(self._market.sessions),
                     "trading": len(self._trading_sessions),
+                    "listening": sum(session.is_listening for session in self._trading_sessions),
                     "slot": self._slot.occupant,
                 },
                 "faults": self._faults.active(),

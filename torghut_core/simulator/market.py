@@ -50,15 +50,12 @@ class Market:
         self._distortion = distortion
         self.sessions: list[StockSession] = []
         self.messages_published = 0
+        self.messages_sent = 0
+        """Sums of all clients: one message sent to two of them counts twice."""
         self.position_ns = clock.now_ns()
         """Up to when everything was published; behind the clock while clients hold the market back."""
         self.is_finished = False
         """Whether the recording has ended and all of it, its last bars too, was published."""
-
-    @property
-    def messages_sent(self) -> int:
-        """Return how many messages the clients connected now were sent."""
-        return sum(session.messages_sent for session in self.sessions)
 
     @property
     def lines_left_out(self) -> int:
@@ -132,6 +129,6 @@ class Market:
         for session in tuple(self.sessions):
             if broken is not None:
                 session.publish_broken(broken)
-            session.publish(messages)
+            self.messages_sent += session.publish(messages)
         for session in tuple(self.sessions):
             await session.drain()

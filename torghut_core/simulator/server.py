@@ -73,6 +73,7 @@ class Simulator:
         self._trading_sessions: list[TradingSession] = []
         self._orders_wait = asyncio.Event()
         self._fault_switched = asyncio.Event()
+        self._awaits_subscriber = options.hold
         book = Book()
         distortion = Distortion(self._faults, options.seed)
         self._clock = MarketClock(
@@ -191,9 +192,15 @@ class Simulator:
         session.mute(self._is_mute())
         self._market.sessions.append(session)
         try:
-            await session.serve(self._clock.release)
+            await session.serve(self._begin)
         finally:
             self._market.sessions.remove(session)
+
+    def _begin(self) -> None:
+        """Let a market run that was held for its first subscriber; a later hold is only ended by request."""
+        if self._awaits_subscriber:
+            self._awaits_subscriber = False
+            self._clock.release()
 
     async def _serve_trading(self, websocket: WebSocket) -> None:
         session = TradingSession(websocket, account=self._account, faults=self._faults)

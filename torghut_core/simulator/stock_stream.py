@@ -141,10 +141,9 @@ class StockSession:
         self._faults = faults
         self._is_msgpack = "msgpack" in websocket.request.headers.get("content-type", "")
         self.subscriptions = Subscriptions()
-        self.messages_sent = 0
 
     async def serve(self, on_subscribed: Callable[[], None]) -> None:
-        """Speak with the client until it leaves or is sent away. `on_subscribed` is called after each subscription."""
+        """Speak with the client until it leaves or is sent away; `on_subscribed` is called once it asked for data."""
         self._send_control({"T": "success", "msg": "connected"})
         try:
             async with asyncio.timeout(self._account.auth_seconds):
@@ -157,7 +156,8 @@ class StockSession:
         try:
             while (data := await self._websocket.receive()) is not None:
                 self._obey(data)
-                on_subscribed()
+                if not self.subscriptions.is_empty:
+                    on_subscribed()
         finally:
             self._slot.free(self)
 
@@ -237,18 +237,18 @@ class StockSession:
     def _frame(self, raws: Sequence[bytes]) -> bytes:
         return msgpack_frame(raws) if self._is_msgpack else json_frame(raws)
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Send what the client asked for of `messages`, many to a frame. Silence and slowness are looked at first."""
+    def publish(self, messages: Sequence[Message]) -> int:
+        """Send what the client asked for of `messages`, many to a frame; return how many that were."""
         if self._faults.is_on("silent_socket"):
-            return
+            return 0
         if self._is_too_slow():
             self._send_error(407)
             self.cut()
-            return
+            return 0
         raws = self.subscriptions.select(messages)
-        self.messages_sent += len(raws)
         for chunk in _chunks(raws):
             self._websocket.send(self._frame(chunk), is_binary=self._is_msgpack)
+        return len(raws)
 
     def publish_broken(self, data: bytes) -> None:
         """Send bytes that are no message, as a frame of their own."""

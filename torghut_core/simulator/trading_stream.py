@@ -25,6 +25,11 @@ class TradingSession:
         self._is_authorised = False
         self._streams: tuple[str, ...] = ()
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the client asked for trade updates."""
+        return bool(self._streams)
+
     async def serve(self) -> None:
         """Speak with the client until it leaves or is sent away."""
         while (data := await self._websocket.receive()) is not None:
