@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torghut_core.errors import TorghutError
-from torghut_core.http_server import Binding, bind
 from torghut_core.simulator.dump import write_dump
 from torghut_core.simulator.generator import GeneratedSource
 from torghut_core.simulator.options import Options, parse_options
 from torghut_core.simulator.server import Simulator
+from torghut_core.simulator.wire import listen
 
 _PARENT_POLL_SECONDS = 0.5
 
@@ -33,7 +33,7 @@ def write_announcement(path: Path, host: str, port: int) -> None:
 async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, or the parent's end when asked to."""
     parent = os.getppid()
-    listener = bind(Binding(host=options.host, port=options.port, variable="--port"))
+    listener = listen(options.host, options.port)
     try:
         simulator = Simulator(options, time.time_ns())
         await simulator.wire.start(listener)

@@ -19,7 +19,7 @@ from torghut_core.simulator.stock_stream import StockSession
 
 _BATCH = 2000
 _LONGEST_SLEEP_SECONDS = 0.02
-_SHORTEST_SLEEP_SECONDS = 0.001
+_SHORTEST_SLEEP_SECONDS = 0.002
 
 
 class Source(Protocol):
@@ -86,6 +86,10 @@ class Market:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
+            if self._clock.is_held:
+                # What is due at this very instant waits too: its first subscriber may be about to come.
+                await asyncio.sleep(_SHORTEST_SLEEP_SECONDS)
+                continue
             now_ns = self._clock.now_ns()
             messages = self._source.take(now_ns, _BATCH)
             is_behind = len(messages) == _BATCH
@@ -114,8 +118,6 @@ class Market:
         next_ns = self._source.next_at_ns
         if next_ns is None:
             return 0
-        if self._clock.is_held:
-            return _LONGEST_SLEEP_SECONDS
         seconds = (next_ns - now_ns) / NANOS_PER_SECOND / self._clock.speed
         return min(max(seconds, _SHORTEST_SLEEP_SECONDS), _LONGEST_SLEEP_SECONDS)
 

@@ -75,7 +75,7 @@ def encode_message(at_ns: int, event_ns: int, fields: dict[str, Any]) -> Message
         symbol=fields["S"],
         raw=msgspec.json.encode({**fields, "t": format_ns(event_ns)}),
         price=fields.get("p", 0.0),
-        size=fields["s"] if kind == "t" else 0.0,
+        size=float(fields["s"]) if kind == "t" else 0.0,
         bid=fields.get("bp", 0.0),
         ask=fields.get("ap", 0.0),
         bid_size=fields.get("bs", 0.0),

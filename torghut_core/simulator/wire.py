@@ -23,6 +23,8 @@ from websockets.http11 import Request as UpgradeRequest
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from torghut_core.errors import ConfigurationError
+
 _READ_BYTES = 1 << 16
 _HIGH_WATER_BYTES = 1 << 20
 """How much may wait for a client before its senders are held back."""
@@ -157,6 +159,26 @@ class WebSocket:
     def abort(self) -> None:
         """Cut the connection without a word."""
         self._writer.transport.abort()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises ConfigurationError, naming the port, when it is taken or not allowed.
+
+    `torghut_core.http_server` has the same for FastAPI apps; importing that would treble the simulator's start.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"--port {port}: cannot listen on {host}:{port}: {error}",
+            hint="stop what holds the port, or choose another",
+        ) from error
+    listener.listen(128)
+    listener.setblocking(False)
+    return listener
 
 
 HttpHandler = Callable[[Request], Awaitable[Response]]

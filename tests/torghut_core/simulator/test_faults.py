@@ -148,7 +148,7 @@ async def test_duplicates_when_all_are_repeated_then_each_message_comes_twice(
 
 async def test_out_of_order_when_on_then_messages_overtake_within_the_bound(start_simulator: Any, log_in: Any) -> None:
     """Messages overtake each other by no more than the bound, and none is lost when the fault ends."""
-    simulator = start_simulator("--speed", "10", "--hold", "--symbols", "AAPL")
+    simulator = start_simulator("--speed", "50", "--hold", "--symbols", "AAPL")
     simulator.switch_fault("out_of_order", max_ms=400)
     async with log_in(simulator, trades=["AAPL"]) as client:
         messages = await messages_until(client, lambda seen: len(seen) >= 60)
