@@ -32,7 +32,6 @@ def write_announcement(path: Path, host: str, port: int) -> None:
 
 async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, or the parent's end when asked to."""
-    parent = os.getppid()
     listener = listen(options.host, options.port)
     try:
         simulator = Simulator(options, time.time_ns())
@@ -45,7 +44,8 @@ async def serve(options: Options) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.cancel)
-        watch = asyncio.create_task(_watch_parent(parent, running)) if options.with_parent else None
+        parent = options.with_parent
+        watch = None if parent is None else asyncio.create_task(_watch_parent(parent, running))
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 await running

@@ -10,6 +10,7 @@ from torghut_core.simulator.faults import FaultPanel
 from torghut_core.simulator.messages import Message
 
 _BROKEN_FRAMES = (b'[{"T":"t","S":"', b"not json at all", b"[[[", b'{"T":"q"')
+_FRAME_SHARE = 0.2
 _BROKEN_ELEMENTS = (
     b'{"T":"t","S":"%s","i":1,"x":"V","p":"many","s":1,"c":["@"],"z":"C","t":"2024-01-02T15:00:00Z"}',
     b'{"T":"t","S":"%s","i":2,"x":"V","p":10.0,"s":1,"c":["@"],"z":"C","t":"yesterday"}',
@@ -26,6 +27,7 @@ class Distortion:
         self._random = Random(f"{seed}:distortion")
         self._held: list[tuple[int, int, Message]] = []
         self._count = 0
+        self._broken_frames: list[bytes] = []
 
     @property
     def holds_messages(self) -> bool:
@@ -54,6 +56,9 @@ class Distortion:
     def _accompanied(self, message: Message, share: float) -> tuple[Message, ...]:
         if self._random.random() >= share:
             return (message,)
+        if self._random.random() < _FRAME_SHARE:
+            self._broken_frames.append(self._random.choice(_BROKEN_FRAMES))
+            return (message,)
         raw = self._random.choice(_BROKEN_ELEMENTS) % message.symbol.encode()
         broken = Message(message.at_ns, message.event_ns, message.kind, message.symbol, raw)
         return (broken, message)
@@ -68,10 +73,7 @@ class Distortion:
             due.append(heapq.heappop(self._held)[2])
         return due
 
-    def broken_frame(self) -> bytes | None:
-        """Return bytes that are no message when the malformed fault says so for this batch, else None."""
-        if not self._faults.is_on("malformed"):
-            return None
-        if self._random.random() >= self._faults.parameter("malformed", "share"):
-            return None
-        return self._random.choice(_BROKEN_FRAMES)
+    def take_broken_frames(self) -> list[bytes]:
+        """Return the frames that are no messages and go out with the batch just distorted."""
+        frames, self._broken_frames = self._broken_frames, []
+        return frames

@@ -30,7 +30,7 @@ FAULTS = (
     ),
     Fault(
         name="silent_socket",
-        meaning="market data sockets stay open and say nothing; with pong false they answer no ping either",
+        meaning="market data sockets stay open and carry no data; with pong false they answer no ping either",
         parameters={"pong": True},
     ),
     Fault(

@@ -127,10 +127,10 @@ class Market:
         if not messages:
             return
         self.messages_published += len(messages)
-        broken = self._distortion.broken_frame()
+        broken_frames = self._distortion.take_broken_frames()
         for session in tuple(self.sessions):
-            if broken is not None:
-                session.publish_broken(broken)
+            for frame in broken_frames:
+                session.publish_broken(frame)
             self.messages_sent += session.publish(messages)
         for session in tuple(self.sessions):
             await session.drain()

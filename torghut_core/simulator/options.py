@@ -49,7 +49,7 @@ class Options:
     feeds: frozenset[str]
     symbol_limit: int | None
     auth_seconds: float
-    with_parent: bool
+    with_parent: int | None
     dump: Path | None
     minutes: float
 
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--feeds", default="iex,sip,delayed_sip,overnight", help="feeds the account's plan includes; others answer 409")
     add("--symbol-limit", type=int, help="symbols allowed in trades and quotes together; beyond it 405 (no limit)")
     add("--auth-seconds", type=float, default=10.0, help="how long a client may take to authenticate, then 404 (10)")
-    add("--with-parent", action="store_true", help="end when the process that started this one ends")
+    add("--with-parent", type=int, metavar="PID", help="end when that process, which started this one, has ended")
     add("--dump", type=Path, help="write --minutes of the generated market to this file and end; .gz is packed")
     add("--minutes", type=float, default=10.0, help="length of a dump in market minutes (10)")
     return parser

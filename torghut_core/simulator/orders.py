@@ -18,6 +18,9 @@ _TYPES: Final = ("market", "limit", "stop", "stop_limit")
 _TIMES_IN_FORCE: Final = ("day", "gtc", "ioc", "fok")
 OPEN_STATUSES: Final = frozenset(("accepted", "new", "partially_filled"))
 _MAX_ID_LENGTH: Final = 128
+_MAX_NUMBER: Final = 10**9
+"""Keeps every product of quantity and price within the 28 digits that decimal arithmetic is exact in."""
+_NINE_PLACES: Final = Decimal("0.000000001")
 
 
 class ApiError(Exception):
@@ -202,6 +205,8 @@ def _number(body: dict[str, Any], field: str) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         raise invalid(f"{field} must be a number") from None
-    if not number.is_finite() or not 0 < number < 10**12:
+    if not number.is_finite() or not 0 < number < _MAX_NUMBER:
         raise invalid(f"{field} must be > 0")
+    if number != number.quantize(_NINE_PLACES):
+        raise invalid(f"{field} must have no more than 9 decimal places")
     return number

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -78,7 +79,8 @@ def start(folder: Path, arguments: Sequence[str] = (), *, timeout_seconds: float
     """
     announcement, log = folder / "simulator.json", folder / "simulator.log"
     announcement.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "torghut_core.simulator", "--announce", str(announcement), "--with-parent"]
+    command = [sys.executable, "-m", "torghut_core.simulator", "--announce", str(announcement)]
+    command += ["--with-parent", str(os.getpid())]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT

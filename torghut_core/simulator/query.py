@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, time
+from typing import Final
 
 from torghut_core.clock import NANOS_PER_SECOND
 from torghut_core.market_calendar import NEW_YORK
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.simulator.orders import invalid
+
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 def symbols_of(query: dict[str, str]) -> list[str]:
@@ -34,7 +38,7 @@ def time_of(query: dict[str, str], field: str) -> int | None:
 def limit_of(query: dict[str, str], *, default: int, most: int) -> int:
     """Return the `limit` parameter. Raises ApiError 422 unless it is 1 to `most`."""
     text = query.get("limit", str(default))
-    if not text.isdigit() or not 1 <= int(text) <= most:
+    if _WHOLE_NUMBER.fullmatch(text) is None or not 1 <= int(text) <= most:
         raise invalid(f"invalid limit {text[:20]!r}: must be between 1 and {most}")
     return int(text)
 
@@ -42,6 +46,6 @@ def limit_of(query: dict[str, str], *, default: int, most: int) -> int:
 def offset_of(query: dict[str, str]) -> int:
     """Return where a page begins, from `page_token`. Raises ApiError 422 for a token this server did not give."""
     token = query.get("page_token") or "p0"
-    if not token.startswith("p") or not token[1:].isdigit():
+    if not token.startswith("p") or _WHOLE_NUMBER.fullmatch(token[1:]) is None:
         raise invalid(f"invalid page_token {token[:32]!r}")
     return int(token[1:])

@@ -40,18 +40,20 @@ def open_source(options: Options, now_ns: int) -> tuple[Source, int]:
     A generated market's source begins earlier, by its history. Raises InputError when a file cannot be used.
     """
     if options.file is not None:
-        day = new_york_date(ReplaySource(options.file).first_ns)
-        replay = ReplaySource(options.file, options.start_ns(day))
+        replay = ReplaySource(options.file)
+        start_ns = options.start_ns(new_york_date(replay.first_ns))
+        if start_ns is not None:
+            replay = ReplaySource(options.file, start_ns)
         return replay, replay.first_ns
-    start_ns = options.start_ns(new_york_date(now_ns)) or now_ns
+    origin_ns = options.start_ns(new_york_date(now_ns)) or now_ns
     source = GeneratedSource(
         seed=options.seed,
         symbols=options.symbols,
-        start_ns=start_ns - options.history_minutes * 60_000_000_000,
+        start_ns=origin_ns - options.history_minutes * 60_000_000_000,
         calendar=options.calendar,
         late_trades=options.late_trades,
     )
-    return source, start_ns
+    return source, origin_ns
 
 
 class Simulator:
@@ -225,6 +227,9 @@ class Simulator:
         if name == "silent_socket":
             for session in self._market.sessions:
                 session.mute(self._is_mute())
+        elif name == "slow_reader":
+            for session in tuple(self._market.sessions):
+                session.end_if_slow()
         elif name == "trade_updates_disconnect" and self._faults.is_on(name):
             for trading in tuple(self._trading_sessions):
                 trading.abort()

@@ -241,9 +241,7 @@ class StockSession:
         """Send what the client asked for of `messages`, many to a frame; return how many that were."""
         if self._faults.is_on("silent_socket"):
             return 0
-        if self._is_too_slow():
-            self._send_error(407)
-            self.cut()
+        if self.end_if_slow():
             return 0
         raws = self.subscriptions.select(messages)
         for chunk in _chunks(raws):
@@ -255,23 +253,25 @@ class StockSession:
         if not self.subscriptions.is_empty and not self._faults.is_on("silent_socket"):
             self._websocket.send(data, is_binary=self._is_msgpack)
 
-    def _is_too_slow(self) -> bool:
-        if not self._faults.is_on("slow_reader"):
+    def end_if_slow(self) -> bool:
+        """Send a client away with 407 when the slow-reader fault says it is slow; tell whether it was."""
+        if not self._faults.is_on("slow_reader") or self.subscriptions.is_empty:
             return False
-        return self._websocket.pending_bytes > int(self._faults.parameter("slow_reader", "max_pending_bytes"))
+        if self._websocket.pending_bytes <= self._faults.parameter("slow_reader", "max_pending_bytes"):
+            return False
+        self._send_error(407)
+        self._slot.free(self)
+        self._websocket.hang_up()
+        return True
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough."""
-        await self._websocket.drain()
+        """Wait until the client has taken enough, unless slow clients are sent away."""
+        if not self._faults.is_on("slow_reader"):
+            await self._websocket.drain()
 
     def mute(self, is_mute: bool) -> None:
         """Leave pings unanswered, or answer them again."""
         self._websocket.is_mute = is_mute
-
-    def cut(self) -> None:
-        """End the connection: what is written still goes out, then the socket closes; the slot is free at once."""
-        self._slot.free(self)
-        self._websocket.hang_up()
 
     def abort(self) -> None:
         """Cut the connection without a word."""

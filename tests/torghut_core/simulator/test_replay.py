@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import zstandard
@@ -178,3 +182,39 @@ def test_simulator_when_its_port_is_taken_then_one_line_and_code_2(start_simulat
     said = capsys.readouterr().err
     assert said.startswith(f"simulator: --port {port}: cannot listen on 127.0.0.1:{port}")
     assert said.count("\n") == 1
+
+
+async def test_market_when_a_client_reads_slowly_then_it_lags_and_nothing_is_lost(
+    start_simulator: Any, log_in: Any, tmp_path: Path
+) -> None:
+    """A client that does not read holds the market back behind its clock; once it reads, it gets every message."""
+    path = tmp_path / "long.ndjson"
+    count, padding = 60_000, "x" * 200
+    path.write_text(
+        "".join(
+            f'{{"T":"q","S":"A","bp":1,"bs":1,"ap":2,"as":1,"n":{n},"pad":"{padding}","t":"2026-01-05T15:00:{n // 1000:02d}Z"}}\n'
+            for n in range(count)
+        )
+    )
+    simulator = start_simulator("--market", "replay", "--file", str(path), "--speed", "1000", "--hold")
+    async with log_in(simulator, quotes=["A"]) as client, asyncio.timeout(30):
+        while simulator.state()["lag_ms"] < 100_000:
+            pass
+        assert simulator.state()["messages_sent"] < count
+        received: list[int] = []
+        while len(received) < count:
+            received += [message["n"] for message in json.loads(await client.recv())]
+        assert received == list(range(count))
+
+
+def test_simulator_when_its_parent_ends_then_so_does_it(tmp_path: Path) -> None:
+    """A simulator started for another process does not outlive it."""
+    program = (
+        "import sys, pathlib; from torghut_core.simulator import process; "
+        "print(process.start(pathlib.Path(sys.argv[1])).http)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    address = urlsplit(ended.stdout.strip())
+    with pytest.raises(ConnectionRefusedError):
+        while True:
+            socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5).close()
