@@ -32,6 +32,7 @@ def write_announcement(path: Path, host: str, port: int) -> None:
 
 async def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, or the parent's end when asked to."""
+    started_by = os.getppid()
     listener = listen(options.host, options.port)
     try:
         simulator = Simulator(options, time.time_ns())
@@ -44,8 +45,9 @@ async def serve(options: Options) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.cancel)
-        parent = options.with_parent
-        watch = None if parent is None else asyncio.create_task(_watch_parent(parent, running))
+        watch = None
+        if options.with_parent is not None:
+            watch = asyncio.create_task(_watch_parent(options.with_parent or started_by, running))
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 await running

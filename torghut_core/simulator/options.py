@@ -104,7 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--feeds", default="iex,sip,delayed_sip,overnight", help="feeds the account's plan includes; others answer 409")
     add("--symbol-limit", type=int, help="symbols allowed in trades and quotes together; beyond it 405 (no limit)")
     add("--auth-seconds", type=float, default=10.0, help="how long a client may take to authenticate, then 404 (10)")
-    add("--with-parent", type=int, metavar="PID", help="end when that process, which started this one, has ended")
+    add(
+        "--with-parent",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="PID",
+        help="end when the process that started this one has ended; its PID makes that certain from the very start",
+    )
     add("--dump", type=Path, help="write --minutes of the generated market to this file and end; .gz is packed")
     add("--minutes", type=float, default=10.0, help="length of a dump in market minutes (10)")
     return parser

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from torghut_core.errors import InputError
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.simulator.faults import FAULTS
+from torghut_core.simulator.faults import FAULTS, FaultPanel
 from torghut_core.simulator.process import KEY_ID, SECRET_KEY, SimulatorProcess
 
 AUTH = {"action": "auth", "key": KEY_ID, "secret": SECRET_KEY}
@@ -73,13 +73,19 @@ def test_faults_when_listed_then_each_has_a_meaning_and_a_state(simulator: Simul
         ({"name": "auth_401", "on": True, "code": "x"}, "code='x': must be of the type of its default 401"),
     ],
 )
-def test_faults_when_a_request_is_wrong_then_it_is_refused_with_the_rule(
-    simulator: SimulatorProcess, body: dict[str, Any], words: str
-) -> None:
+def test_faults_when_a_request_is_wrong_then_it_is_refused_with_the_rule(body: dict[str, Any], words: str) -> None:
     """A wrong name, state or parameter changes nothing and is named."""
+    panel = FaultPanel()
     with pytest.raises(InputError) as refusal:
-        simulator.call("/simulator/faults", body)
+        panel.switch(body)
     assert words in str(refusal.value)
+    assert panel.active() == []
+
+
+def test_faults_when_switched_over_http_then_a_refusal_is_422_with_the_words(simulator: SimulatorProcess) -> None:
+    """What the panel refuses, the control route refuses."""
+    with pytest.raises(InputError, match="name='nonsense': must be one of"):
+        simulator.call("/simulator/faults", {"name": "nonsense", "on": True})
     assert simulator.state()["faults"] == []
 
 
