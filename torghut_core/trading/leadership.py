@@ -154,12 +154,16 @@ class Leadership:
             ).fetchone()
             if row is None or row[0] != epoch:
                 return ClaimResult.NOT_LEADER
+            planned = connection.execute(
+                "SELECT id FROM trade_decisions WHERE id = %s AND status = 'planned' FOR UPDATE", (request.decision_id,)
+            ).fetchone()
+            if planned is None:
+                return ClaimResult.ALREADY_CLAIMED
             claimed = connection.execute(
                 "INSERT INTO order_claims (trade_decision_id, client_order_id, alpaca_account_label, symbol, side, qty,"
-                " reserved_notional, epoch, claimed_at)"
-                " SELECT id, %s, %s, %s, %s, %s, %s, %s, %s FROM trade_decisions WHERE id = %s AND status = 'planned'"
-                " ON CONFLICT DO NOTHING",
+                " reserved_notional, epoch, claimed_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 (
+                    request.decision_id,
                     request.order.client_order_id,
                     request.account_label,
                     request.order.symbol,
@@ -168,7 +172,6 @@ class Leadership:
                     request.reserved_notional,
                     epoch,
                     at(now_ns),
-                    request.decision_id,
                 ),
             )
             if claimed.rowcount != 1:

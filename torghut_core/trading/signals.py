@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
-from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
+from torghut_core.engines.clickhouse import ClickHouseError, Trouble
 from torghut_core.trading.model import TIMEFRAMES, WINDOW_SIZES, Signal
 
 _MS = 1_000_000
-_SELECTED = """
+_NEW = """
 SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms, toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
        seq, close, macd, macd_signal, rsi14, vol_realized_w60s, warm
 FROM {database:Identifier}.{table:Identifier}
 WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
   AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+  AND ingest_ts >= fromUnixTimestamp64Milli({lower:Int64}, 'UTC')
+ORDER BY ingest_ts, event_ts, seq, symbol, window_size LIMIT {limit:UInt64}
 """
-_NEW = f"""{_SELECTED}
-  AND ingest_ts >= fromUnixTimestamp64Milli({{lower:Int64}}, 'UTC')
-ORDER BY ingest_ts, event_ts, seq, symbol, window_size LIMIT {{limit:UInt64}}
-"""
-_HISTORY = f"""SELECT * FROM ({_SELECTED}
-  AND ingest_ts <= fromUnixTimestamp64Milli({{upper:Int64}}, 'UTC')
-ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol, window_size, event_ts)
-ORDER BY event_ms DESC LIMIT {{bars:UInt64}} BY symbol, window_size
+_HISTORY = """
+SELECT * FROM (
+  SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms,
+         toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
+         seq, close, macd, macd_signal, rsi14, vol_realized_w60s, warm
+  FROM {database:Identifier}.{table:Identifier}
+  WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
+    AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
+    AND ingest_ts <= fromUnixTimestamp64Milli({upper:Int64}, 'UTC')
+  ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol, window_size, event_ts)
+ORDER BY event_ms DESC LIMIT {bars:UInt64} BY symbol, window_size
 """
 _PRICES = """
 SELECT symbol, c, vwap FROM {database:Identifier}.{table:Identifier}
@@ -35,6 +40,13 @@ WHERE symbol IN {symbols:Array(String)}
   AND event_ts <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')
 ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol
 """
+
+
+class Queries(Protocol):
+    """What answers a ClickHouse query."""
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +76,7 @@ class SignalReader:
     is given again. Within one read only the newest version of a key is given.
     """
 
-    def __init__(self, clickhouse: ClickHouse, *, table: str, overlap_ms: int, batch_size: int) -> None:
+    def __init__(self, clickhouse: Queries, *, table: str, overlap_ms: int, batch_size: int) -> None:
         self._clickhouse = clickhouse
         self._table = table
         self._overlap_ms = overlap_ms
@@ -135,7 +147,7 @@ class SignalReader:
 class PriceReader:
     """Reads the newest micro-bar's close per symbol."""
 
-    def __init__(self, clickhouse: ClickHouse, *, table: str) -> None:
+    def __init__(self, clickhouse: Queries, *, table: str) -> None:
         self._clickhouse = clickhouse
         self._table = table
 
@@ -166,7 +178,7 @@ def table_parameters(name: str) -> dict[str, Any]:
     return {"database": database, "table": table}
 
 
-def query_or_nothing(clickhouse: ClickHouse, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+def query_or_nothing(clickhouse: Queries, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows, or none when the table does not exist yet. Raises ClickHouseError for anything else."""
     try:
         return clickhouse.query(statement, parameters)

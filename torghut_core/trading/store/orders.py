@@ -38,10 +38,11 @@ class OpenExecution:
     """An order the broker knows and may still change."""
 
     order_id: str
-    client_order_id: str
     symbol: str
     side: Side
     remaining: Decimal
+    reserved_notional: Decimal
+    """Dollars set aside when it was submitted; 0 for what reduces."""
 
 
 class OrderStore:
@@ -66,8 +67,10 @@ class OrderStore:
         """Return this account's orders that are not in a terminal state, oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT alpaca_order_id AS order_id, client_order_id, symbol, side, submitted_qty - filled_qty AS remaining"
-                " FROM executions WHERE alpaca_account_label = %s AND status <> ALL(%s) ORDER BY created_at",
+                "SELECT e.alpaca_order_id AS order_id, e.symbol, e.side, e.submitted_qty - e.filled_qty AS remaining,"
+                " coalesce(c.reserved_notional, 0) AS reserved_notional FROM executions e"
+                " LEFT JOIN order_claims c ON c.trade_decision_id = e.trade_decision_id"
+                " WHERE e.alpaca_account_label = %s AND e.status <> ALL(%s) ORDER BY e.created_at",
                 (self._account_label, _TERMINAL),
             ).fetchall()
         return tuple(OpenExecution(**row) for row in rows)

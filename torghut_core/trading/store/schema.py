@@ -43,9 +43,7 @@ def migrate(postgres: Postgres) -> SchemaState:
     from alembic import command
     from alembic.util.exc import CommandError
 
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: postgres.connect(), poolclass=sqlalchemy.NullPool
-    )
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=postgres.connect, poolclass=sqlalchemy.NullPool)
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
