@@ -48,7 +48,7 @@ def idempotency_key(
     They are hashed (SHA-256) as a JSON array, so that no value can run into its neighbour.
 
     >>> idempotency_key(strategy="s", symbol="A", timeframe="1Sec", signal_ns=0, side="buy", account_label="paper")[:12]
-    'c2ec9b3e1de9'
+    '079a81f2eaa8'
     """
     facts = [strategy, symbol, timeframe, format_ns(signal_ns), side, account_label]
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
