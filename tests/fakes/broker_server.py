@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 KEY, SECRET = "PKTEST000000", "broker-secret-000000"
 
@@ -111,6 +111,6 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
     @app.delete("/v2/orders/{order_id}")
     async def cancel(order_id: str) -> Any:
         state.cancels.append(order_id)
-        return JSONResponse(None, status_code=204)
+        return Response(status_code=204)
 
     return app

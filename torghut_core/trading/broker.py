@@ -121,21 +121,19 @@ class Broker:
         body = await self._get("/orders", {"status": "open", "limit": str(_PAGE), "nested": "false"})
         return _parsed(_orders, body, "orders")
 
-    async def has_order_since(self, client_order_id: str, since: datetime) -> bool:
-        """Tell whether the account's orders submitted after `since` (every page of them) hold this client id.
+    async def find_since(self, client_order_id: str, since: datetime) -> Order | None:
+        """Return the order with this client id among all that were submitted after `since`, page by page.
 
         Raises BrokerUnavailableError.
         """
         after = format_datetime(since)
         while True:
             query = {"status": "all", "limit": str(_PAGE), "direction": "asc", "after": after, "nested": "false"}
-            page = await self._get("/orders", query)
-            listed = _parsed(_ids_and_times, page, "orders")
-            if any(listed_id == client_order_id for listed_id, _ in listed):
-                return True
-            if len(listed) < _PAGE:
-                return False
-            last = listed[-1][1]
+            page = _parsed(_orders, await self._get("/orders", query), "orders")
+            found = next((order for order in page if order.client_order_id == client_order_id), None)
+            if found is not None or len(page) < _PAGE:
+                return found
+            last = str(page[-1].raw.get("submitted_at"))
             if last == after:
                 raise BrokerUnavailableError("broker: a page of orders does not move on")
             after = last
@@ -231,10 +229,6 @@ def _positions(body: Iterable[Mapping[str, Any]]) -> dict[str, Position]:
 
 def _orders(body: Iterable[Mapping[str, Any]]) -> tuple[Order, ...]:
     return tuple(map(parse_order, body))
-
-
-def _ids_and_times(body: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    return [(str(item["client_order_id"]), str(item["submitted_at"])) for item in body]
 
 
 def _parsed(parse: Callable[[Any], _Value], body: Any, what: str) -> _Value:

@@ -18,6 +18,7 @@ from torghut_core.trading.encoding import datetime_ns
 from torghut_core.trading.execution import Execution
 from torghut_core.trading.intents import is_own_client_id
 from torghut_core.trading.metrics import Metrics
+from torghut_core.trading.model import Order
 from torghut_core.trading.store.orders import OpenClaim, OrderStore
 
 _LOG = logging.getLogger(__name__)
@@ -94,9 +95,7 @@ class Reconciler:
     async def _settle_claim(self, claim: OpenClaim) -> None:
         order = await self._broker.find(claim.client_order_id)
         if order is not None:
-            await asyncio.to_thread(self._orders.settle_accepted, claim.decision_id, order, now_ns=self._clock.now_ns())
-            self._metrics.add("reconcile_updates_total")
-            event(_LOG, "order_found", symbol=order.symbol, status=order.status)
+            await self._found(claim, order)
             return
         readings, first = await asyncio.to_thread(
             self._orders.note_absent, claim.decision_id, at_ns=self._wall.now_ns()
@@ -104,11 +103,20 @@ class Reconciler:
         waited = (self._wall.now_ns() - datetime_ns(first)) / 1e9
         if readings < ABSENT_READINGS or waited < ABSENT_SECONDS:
             return
-        if await self._broker.has_order_since(claim.client_order_id, claim.claimed_at - _DAY_MARGIN):
+        order = await self._broker.find_since(claim.client_order_id, claim.claimed_at - _DAY_MARGIN)
+        if order is not None:
+            await self._found(claim, order)
             return
         await asyncio.to_thread(self._orders.settle_never_arrived, claim.decision_id, now_ns=self._clock.now_ns())
         self._metrics.add("orders_never_arrived_total")
-        self._alert("order_never_arrived", f"{claim.side} {claim.qty:f} {claim.symbol} never arrived at the broker")
+        self._alert(
+            "order_never_arrived", f"{claim.side} {claim.qty.normalize():f} {claim.symbol} never arrived at the broker"
+        )
+
+    async def _found(self, claim: OpenClaim, order: Order) -> None:
+        await asyncio.to_thread(self._orders.settle_accepted, claim.decision_id, order, now_ns=self._clock.now_ns())
+        self._metrics.add("reconcile_updates_total")
+        event(_LOG, "order_found", symbol=order.symbol, status=order.status)
 
     def _alert(self, name: str, text: str) -> None:
         if text not in self.alerts:
