@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -55,7 +55,7 @@ def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdo
     return redact_text(view(safe)).rstrip("\n") + "\n"
 
 
-def columns(rows: list[tuple[str, ...]], *, gap: int = 2) -> str:
+def columns(rows: Sequence[tuple[str, ...]], *, gap: int = 2) -> str:
     """Return rows as left-aligned columns, plain text, no trailing blanks."""
     if not rows:
         return ""

@@ -1,0 +1,265 @@
+"""Several faults at once, each with the one cause that must be named, and noisy systems that are healthy."""
+
+from __future__ import annotations
+
+from tests.fakes import torghut_cluster as base
+from tests.fakes.incidents import (
+    CONTRACT,
+    CORE,
+    CRD_ARGO,
+    CRD_FLINK,
+    CRD_KNATIVE,
+    CRD_STRIMZI,
+    add_old_revision_pod,
+    case,
+    crash,
+    fail_job,
+    kafka_not_ready,
+    keeper_down,
+    newest_fails,
+    postgres_down,
+    set_gauges,
+    stale,
+    status_of,
+    stop_forwarder,
+)
+from tests.fakes.kubernetes_api import Cluster
+from tests.fakes.torghut_cluster import ARGOCD, FLINK, TRADING_POD, WS_POD, ago
+
+_NIGHT = "2026-02-11T03:00:00Z"
+_SATURDAY = "2026-02-14T15:30:00Z"
+_HOLIDAY = "2026-02-16T15:30:00Z"
+_AFTER_HALF_DAY = "2026-11-27T18:30:00Z"
+_OPENING = "2026-02-11T14:32:00Z"
+
+
+@case("kafka kafka_not_ready", "kafka-recovery", CRD_STRIMZI, follows=("forwarder", "ta", "freshness"))
+def down_kafka_takes_forwarder_and_ta(cluster: Cluster) -> None:
+    kafka_not_ready(cluster)
+    stop_forwarder(cluster, "kafka_produce")
+    fail_job(cluster, "TimeoutException: Timeout expired awaiting InitProducerId")
+    stale(cluster, 2000)
+
+
+@case("clickhouse clickhouse_disk_critical", "suspend-ta", CRD_FLINK, follows=("ta", "freshness"))
+def down_full_disk_fails_the_job(cluster: Cluster) -> None:
+    set_gauges(cluster, free=(0.01, 0.02))
+    fail_job(cluster, "No space left on device")
+    stale(cluster, 2000)
+
+
+@case("keeper keeper_down", "clickhouse-recovery", CORE, follows=("clickhouse", "ta"))
+def down_keeper_makes_tables_readonly(cluster: Cluster) -> None:
+    keeper_down(cluster)
+    set_gauges(cluster, readonly=1)
+    fail_job(cluster, "TABLE_IS_READ_ONLY")
+
+
+@case("forwarder alpaca_406_second_connection", "restart-ws", CONTRACT, follows=("freshness",))
+def down_406_and_stale_data(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "alpaca_406_second_connection")
+    stale(cluster, 1500)
+
+
+@case("postgres postgres_down", "pause-trading", CRD_KNATIVE, follows=("trading",))
+def down_postgres_takes_trading(cluster: Cluster) -> None:
+    postgres_down(cluster)
+    newest_fails(cluster, old_serves=False, log="OperationalError: connection refused")
+
+
+@case("clickhouse clickhouse_down", "clickhouse-recovery", CONTRACT, follows=("ta", "trading"))
+def down_clickhouse_takes_ta_and_trading(cluster: Cluster) -> None:
+    set_gauges(cluster, up=(0, 0), success=0)
+    fail_job(cluster, "Connection refused")
+    status_of(cluster, last_error="clickhouse timed out")
+
+
+@case("ta ta_failed_storage", "rotate-credentials", CRD_FLINK, follows=("freshness",))
+def down_storage_and_argocd_apart(cluster: Cluster) -> None:
+    fail_job(cluster, "S3Exception: The AWS Access Key Id is invalid (InvalidAccessKeyId)")
+    cluster.put(ARGOCD, base.application(sync="OutOfSync"))
+    stale(cluster, 2000)
+
+
+@case("trading trading_two_writers", "pause-trading", CRD_KNATIVE)
+def down_two_writers_outweigh_a_degraded_ta(cluster: Cluster) -> None:
+    add_old_revision_pod(cluster)
+    cluster.put(FLINK, base.flink_deployment(job="RESTARTING", updated=ago(900)))
+
+
+@case("ta ta_failed", "restart-ta", CRD_FLINK)
+def down_job_failed_beside_a_second_forwarder(cluster: Cluster) -> None:
+    fail_job(cluster, "java.lang.IllegalStateException")
+    cluster.put(base.DEPLOYMENTS, base.forwarder(replicas=2, ready=1))
+
+
+@case("clickhouse clickhouse_readonly", "restore-replica", CRD_FLINK, follows=("ta",))
+def down_readonly_fails_the_job(cluster: Cluster) -> None:
+    set_gauges(cluster, readonly=1)
+    fail_job(cluster, "Table is in readonly mode")
+
+
+@case("kafka kafka_not_ready", "kafka-recovery", CRD_STRIMZI)
+def down_kafka_and_alpaca_auth_are_apart(cluster: Cluster) -> None:
+    kafka_not_ready(cluster)
+    stop_forwarder(cluster, "alpaca_auth")
+
+
+@case("clickhouse clickhouse_disk_critical", "suspend-ta", CRD_FLINK, follows=("ta",))
+def down_disk_before_stalled_job(cluster: Cluster) -> None:
+    set_gauges(cluster, free=(0.03, 0.04))
+    stale(cluster, 1200)
+
+
+@case("forwarder alpaca_auth", "rotate-credentials", CORE)
+def down_auth_outweighs_its_own_crash_loop(cluster: Cluster) -> None:
+    crash(cluster, WS_POD, base.ws_labels(), container="ws")
+    cluster.put(base.DEPLOYMENTS, base.forwarder(ready=0, available="False", since=ago(1800)))
+    for previous in (False, True):
+        cluster.logs[WS_POD, "ws", previous] = "alpaca stream: 402 auth failed\n"
+
+
+@case("ta ta_suspended", "resume-ta", CRD_FLINK, follows=("freshness",))
+def degraded_suspended_explains_stale_data(cluster: Cluster) -> None:
+    cluster.put(
+        FLINK, base.flink_deployment(state="suspended", job="FINISHED", lifecycle="SUSPENDED", manager="MISSING")
+    )
+    stale(cluster, 5000)
+
+
+@case("postgres postgres_degraded", "pause-trading", CONTRACT, follows=("trading",))
+def degraded_postgres_explains_a_loop_error(cluster: Cluster) -> None:
+    cluster.put(base.POSTGRES, base.cnpg_cluster(phase="Failing over", ready=1, instances=2))
+    status_of(cluster, last_error="OperationalError: server closed the connection")
+
+
+@case("ta ta_restarting", "restart-ta", CRD_FLINK)
+def degraded_restarting_within_grace_and_stale(cluster: Cluster) -> None:
+    cluster.put(FLINK, base.flink_deployment(job="RESTARTING", updated=ago(60)))
+    stale(cluster, 1000)
+
+
+@case("forwarder unreadable", "access", CONTRACT)
+def degraded_stale_with_forwarder_unreadable(cluster: Cluster) -> None:
+    stale(cluster, 1000)
+    del cluster.services[base.READYZ]
+
+
+@case("trading live_trading_enabled", "pause-trading", CONTRACT)
+def down_live_beside_a_revision_that_fails(cluster: Cluster) -> None:
+    newest_fails(cluster, old_serves=True)
+    status_of(cluster, mode="live", live_enabled=True)
+
+
+@case(None, None, CORE)
+def healthy_forwarder_rollout(cluster: Cluster) -> None:
+    young = base.pod(
+        "torghut-ws-8a1b-young", {"app": "torghut-ws"}, container="ws", ready=False, since=ago(40), created=ago(40)
+    )
+    cluster.put(base.PODS, young)
+    old = base.pod(WS_POD, base.ws_labels(), container="ws", ready=False, since=ago(45), deleting=ago(45))
+    cluster.put(base.PODS, old)
+    cluster.put(base.DEPLOYMENTS, base.forwarder(ready=0, available="False", since=ago(45)))
+
+
+@case(None, None, CRD_FLINK)
+def healthy_ta_upgrade_under_way(cluster: Cluster) -> None:
+    changed = base.flink_deployment(
+        job="RECONCILING",
+        lifecycle="UPGRADING",
+        manager="DEPLOYING",
+        reconciliation="UPGRADING",
+        reconciled=ago(90),
+        updated=ago(95),
+    )
+    cluster.put(FLINK, changed)
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_trading_rollout(cluster: Cluster) -> None:
+    newest_fails(cluster, old_serves=True, since=ago(70), state=base.waiting("ContainerCreating"))
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_handover_between_revisions(cluster: Cluster) -> None:
+    add_old_revision_pod(cluster)
+    cluster.put(f"{base.KNATIVE}/revisions", base.revision(7, since=ago(60), created=ago(100)))
+
+
+@case(None, None, CONTRACT, at=_NIGHT)
+def healthy_at_night_with_old_rows(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-02-10T21:00:00Z", "2026-02-10T21:00:00Z")
+
+
+@case(None, None, CONTRACT, at=_SATURDAY)
+def healthy_on_a_weekend(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-02-13T21:00:00Z", "2026-02-13T21:00:00Z")
+
+
+@case(None, None, CONTRACT, at=_HOLIDAY)
+def healthy_on_a_holiday(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-02-13T21:00:00Z", "2026-02-13T21:00:00Z")
+
+
+@case(None, None, CONTRACT, at=_AFTER_HALF_DAY)
+def healthy_after_a_half_day(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-11-27T18:00:00Z", "2026-11-27T18:00:00Z")
+
+
+@case(None, None, CONTRACT, at=_OPENING)
+def healthy_two_minutes_into_the_session(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-02-10T21:00:00Z", "2026-02-10T21:00:00Z")
+
+
+@case(None, None, CRD_FLINK, at=_NIGHT)
+def healthy_planned_suspension(cluster: Cluster) -> None:
+    cluster.put(
+        FLINK, base.flink_deployment(state="suspended", job="FINISHED", lifecycle="SUSPENDED", manager="MISSING")
+    )
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_old_revisions_at_zero(cluster: Cluster) -> None:
+    for number in (3, 4, 5):
+        cluster.put(f"{base.KNATIVE}/revisions", base.revision(number, ready="Unknown", reason="NoTraffic"))
+
+
+@case(None, None, CONTRACT)
+def healthy_one_late_symbol(cluster: Cluster) -> None:
+    base.set_latest(cluster, ago(4000), ago(4000), "NVDA")
+
+
+@case(None, None, CORE)
+def healthy_one_restart_long_ago(cluster: Cluster) -> None:
+    labels = base.revision_labels(7)
+    last = base.terminated("OOMKilled", 137)
+    cluster.put(base.PODS, base.pod(TRADING_POD, labels, container="user-container", restarts=1, last_state=last))
+    cluster.logs[TRADING_POD, "user-container", True] = "Object of type UUID is not JSON serializable\n"
+
+
+@case(None, None, CONTRACT)
+def healthy_paused_on_purpose(cluster: Cluster) -> None:
+    status_of(cluster, enabled=False, running=False, kill_switch_enabled=True)
+
+
+@case(None, None, CONTRACT, live=True)
+def healthy_live_where_declared(cluster: Cluster) -> None:
+    status_of(cluster, mode="live", live_enabled=True)
+
+
+@case(None, None, CRD_ARGO)
+def healthy_sync_under_way(cluster: Cluster) -> None:
+    cluster.put(ARGOCD, base.application(sync="OutOfSync", operation="Running", finished=ago(20)))
+
+
+@case(None, None, CORE)
+def healthy_finished_job_pods(cluster: Cluster) -> None:
+    done = base.pod("torghut-db-1-initdb-x", {"cnpg.io/cluster": "torghut-db"}, phase="Succeeded", ready=False)
+    cluster.put(base.PODS, done)
+
+
+@case(None, None, "API server answers of optional resources")
+def healthy_without_optional_kinds(cluster: Cluster) -> None:
+    for collection in (f"{base.KAFKA}/kafkatopics", f"{base.KAFKA}/kafkausers", base.BUDGETS, base.KEEPER):
+        cluster.collections.discard(collection)
+        cluster.objects = {key: item for key, item in cluster.objects.items() if key[0] != collection}

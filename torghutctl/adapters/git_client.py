@@ -1,0 +1,216 @@
+"""git, run as a program with fixed argument vectors through GitPython.
+
+Every call is non-interactive, has a deadline and yields bytes. Nothing here touches a working tree or an index of the
+user: commits are built in a scratch repository from objects alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from torghutctl.errors import InputError, UpstreamError
+
+ZERO_ID = "0" * 40
+_TIMEOUT_SECONDS = 300.0
+_PERMISSION = re.compile(
+    r"authentication failed|permission denied|could not read username|\b40[13]\b|access denied", re.I
+)
+_ABSENT = re.compile(
+    r"does not appear to be a git repository|repository .* (?:not found|does not exist)|not a git repository", re.I
+)
+_UNREACHABLE = re.compile(
+    r"could not resolve host|connection (?:refused|timed out|reset)|failed to connect|timed out", re.I
+)
+_BASE_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_ADVICE": "0",
+    "LC_ALL": "C",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitResult:
+    """What one git command gave back."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "surrogateescape").strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """A token for one forge host, handed to git in its environment, never on a command line."""
+
+    host: str
+    token: str = field(repr=False)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make git send the token to this host alone."""
+        value = base64.b64encode(f"x-access-token:{self.token}".encode()).decode()
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"http.https://{self.host}/.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {value}",
+        }
+
+
+class GitClient:
+    """Run git in one folder.
+
+    `run` raises UpstreamError when git fails, with a sentence instead of git's own words when the cause is known.
+    """
+
+    def __init__(
+        self, folder: Path, *, credential: Credential | None = None, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
+        self.folder = folder
+        self._credential = credential
+        self._timeout = timeout
+
+    def attempt(
+        self, *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None
+    ) -> GitResult:
+        """Run `git ARGUMENTS` and return whatever came of it."""
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        from git.cmd import Git
+        from git.exc import GitCommandNotFound
+
+        variables = {**_BASE_ENVIRONMENT, **(self._credential.environment() if self._credential else {})}
+        variables.update(environment or {})
+        options: dict[str, Any] = {
+            "with_extended_output": True,
+            "with_exceptions": False,
+            "stdout_as_string": False,
+            "strip_newline_in_stdout": False,
+            "env": variables,
+            "kill_after_timeout": self._timeout,
+        }
+        try:
+            with tempfile.TemporaryFile() as source:
+                source.write(stdin or b"")
+                source.seek(0)
+                status, stdout, stderr = Git(str(self.folder)).execute(["git", *arguments], istream=source, **options)
+        except GitCommandNotFound as error:
+            raise UpstreamError("git cannot be run", hint="install git and put it on PATH") from error
+        return GitResult(status=int(status), stdout=stdout or b"", stderr=_as_text(stderr))
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None
+    ) -> GitResult:
+        """Run `git ARGUMENTS`; raise UpstreamError when it fails."""
+        result = self.attempt(*arguments, stdin=stdin, environment=environment)
+        if result.status != 0:
+            raise failure(arguments[0], result)
+        return result
+
+
+def failure(action: str, result: GitResult) -> UpstreamError:
+    """Return the error that says why a git command failed and what to do."""
+    if _PERMISSION.search(result.stderr):
+        return UpstreamError(
+            f"git {action}: the repository refused this user",
+            hint="check the token's or key's right to this repository",
+        )
+    if _ABSENT.search(result.stderr):
+        return UpstreamError(f"git {action}: no git repository there", hint="check --repo")
+    if _UNREACHABLE.search(result.stderr):
+        return UpstreamError(
+            f"git {action}: the repository's host cannot be reached", hint="check the network and --repo"
+        )
+    last = next((line for line in reversed(result.stderr.splitlines()) if line.strip()), f"exit status {result.status}")
+    return UpstreamError(
+        f"git {action} failed: {last.strip()[:300]}", hint="run it by hand in the repository to see more"
+    )
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where a repository is, and where its branches are published."""
+
+    given: str
+    """What the user gave: a path or a URL."""
+    path: Path | None
+    """The local repository, when `given` is one."""
+    is_bare: bool
+    remote: str | None
+    """Address to fetch the base from and push to: the URL, the bare repository, or the clone's `origin`."""
+
+    @property
+    def is_local_forge(self) -> bool:
+        """Whether pull requests would live in a bare repository on this machine."""
+        return self.remote is not None and local_path(self.remote) is not None
+
+    @property
+    def host(self) -> str | None:
+        """The forge's host name, when the remote is a URL with one."""
+        return remote_host(self.remote) if self.remote else None
+
+
+def local_path(address: str) -> Path | None:
+    """Return the path behind a path or `file://` address; None for a remote one."""
+    if address.startswith("file://"):
+        return Path(urlsplit(address).path)
+    if "://" in address or re.match(r"^[\w.-]+@[\w.-]+:", address):
+        return None
+    return Path(address)
+
+
+def remote_host(address: str) -> str | None:
+    """Return the host of `https://HOST/…`, `ssh://git@HOST/…` or `git@HOST:…`; None for a path."""
+    scp = re.match(r"^[\w.-]+@([\w.-]+):", address)
+    if scp and "://" not in address:
+        return scp.group(1)
+    return urlsplit(address).hostname if "://" in address and not address.startswith("file://") else None
+
+
+def remote_slug(address: str) -> str:
+    """Return `owner/name` of a forge address. Raises InputError when there is none."""
+    scp = re.match(r"^[\w.-]+@[\w.-]+:(.+)$", address)
+    path = scp.group(1) if scp and "://" not in address else urlsplit(address).path
+    parts = [part for part in path.removesuffix(".git").split("/") if part]
+    if len(parts) < 2:
+        raise InputError(f"--repo {address}: has no owner/name", hint="give https://HOST/OWNER/NAME")
+    return "/".join(parts[-2:])
+
+
+def locate(given: str, *, credential: Credential | None = None) -> Location:
+    """Return what `--repo` names. Raises InputError when a path holds no git repository."""
+    if not given or given.startswith("-"):
+        raise InputError(f"--repo {given!r}: must be a path or a URL")
+    path = local_path(given)
+    if path is None:
+        return Location(given=given, path=None, is_bare=False, remote=given)
+    if not path.is_dir():
+        raise InputError(f"--repo {given}: no such folder", hint="give the path of a git repository, or its URL")
+    path = path.resolve()
+    client = GitClient(path, credential=credential)
+    probe = client.attempt("rev-parse", "--is-bare-repository", "--absolute-git-dir")
+    if probe.status != 0:
+        raise InputError(f"--repo {given}: not a git repository", hint="git init it, or give another path or a URL")
+    is_bare = probe.text.splitlines()[0] == "true"
+    if is_bare:
+        return Location(given=given, path=path, is_bare=True, remote=str(path))
+    origin = client.attempt("config", "--get", "remote.origin.url")
+    remote = origin.text if origin.status == 0 and origin.text else None
+    if remote is not None and local_path(remote) is not None and not remote.startswith("file://"):
+        remote = str((path / remote).resolve())
+    return Location(given=given, path=path, is_bare=False, remote=remote)

@@ -1,0 +1,121 @@
+"""The Kubernetes API through the `kubernetes` client: plain GETs with a deadline for the whole exchange, no retries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torghutctl.adapters.http_client import MAX_BODY_BYTES, Answer, Deadline, ExchangeError, Trouble
+from torghutctl.errors import ConfigurationError
+
+_CHUNK = 65536
+_POOL_SIZE = 64
+
+
+class KubernetesReader:
+    """Reads paths of one API server. Safe to call from many threads."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
+        """Return the answer to `GET path`. Raises ExchangeError; a status of any kind is an answer."""
+        import urllib3
+
+        deadline = Deadline(deadline_s)
+        method, url, headers, body, fields = self._client.param_serialize(
+            "GET",
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json, text/plain, */*"},
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._client.call_api(method, url, headers, body, fields, _request_timeout=deadline.left())
+            return Answer(status=int(response.status), body=_read_body(response.response, deadline))
+        except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
+            raise ExchangeError(Trouble.TIMEOUT, f"no answer within {deadline_s:g} s") from error
+        except urllib3.exceptions.NewConnectionError as error:
+            raise ExchangeError(Trouble.UNREACHABLE, "no connection to the API server") from error
+        except urllib3.exceptions.ProtocolError as error:
+            if isinstance(error.args[-1] if error.args else None, ConnectionError):
+                raise ExchangeError(Trouble.UNREACHABLE, "the connection was closed without an answer") from error
+            raise ExchangeError(Trouble.TRUNCATED, "the answer ended early") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise ExchangeError(Trouble.UNREACHABLE, f"no connection ({type(error).__name__})") from error
+        except OSError as error:
+            raise ExchangeError(Trouble.UNREACHABLE, f"no connection ({type(error).__name__})") from error
+        except self._api_error as error:
+            raise ExchangeError(Trouble.UNREACHABLE, "TLS with the API server failed") from error
+
+    @property
+    def _api_error(self) -> type[Exception]:
+        from kubernetes.client.exceptions import ApiException
+
+        error: type[Exception] = ApiException
+        return error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.rest_client.pool_manager.clear()
+
+
+def _read_body(response: Any, deadline: Deadline) -> bytes:
+    body = bytearray()
+    try:
+        while True:
+            left = deadline.left()
+            socket = getattr(getattr(response, "connection", None), "sock", None)
+            if socket is not None:
+                socket.settimeout(left)
+            piece = response.read1(_CHUNK, decode_content=True)
+            if not piece:
+                break
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise ExchangeError(Trouble.TOO_LARGE, f"the answer is over {MAX_BODY_BYTES} bytes")
+        if response.length_remaining:
+            raise ExchangeError(Trouble.TRUNCATED, "the answer ended early")
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return bytes(body)
+
+
+def connect(
+    *, kubeconfig: Path | None = None, context: str | None = None, environment: Mapping[str, str]
+) -> KubernetesReader:
+    """Return a reader of the API server that kubeconfig and context name, or of the cluster this pod runs in.
+
+    `environment` is consulted for KUBECONFIG and for the variables of a pod. Raises ConfigurationError when neither a
+    kubeconfig nor a service account is there.
+    """
+    from kubernetes import client
+    from kubernetes import config as kubernetes_config
+    from kubernetes.config.config_exception import ConfigException
+
+    config: Any = kubernetes_config  # ships without types
+    configuration = client.Configuration(retries=False, connection_pool_maxsize=_POOL_SIZE)
+    named = str(kubeconfig) if kubeconfig else environment.get("KUBECONFIG")
+    default = Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
+    in_pod = "KUBERNETES_SERVICE_HOST" in environment and not named and context is None and not default.exists()
+    try:
+        if in_pod:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            config.load_kube_config(
+                config_file=named or str(default),
+                context=context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        where = "this pod's service account" if in_pod else f"kubeconfig {named or default}"
+        raise ConfigurationError(
+            f"{where}{f', context {context}' if context else ''}: cannot be used ({type(error).__name__})",
+            hint="name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local",
+        ) from error
+    configuration.retries = False
+    return KubernetesReader(client.ApiClient(configuration))

@@ -1,0 +1,144 @@
+"""`torghutctl health-report`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from torghutctl.commands import target_options as options
+from torghutctl.render.output import Format, write
+
+WATCH_SECONDS = 15.0
+
+
+def command(
+    *,
+    output: Annotated[Format | None, typer.Option("-o", "--output", help="how to write it")] = None,
+    environment: options.EnvironmentOption = None,
+    config: options.ConfigOption = None,
+    kubeconfig: options.KubeconfigOption = None,
+    context: options.ContextOption = None,
+    local: options.LocalOption = None,
+    from_snapshot: options.BundleOption = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="also write what was read as a bundle (folder or .tar.gz)")
+    ] = None,
+    at: options.AtOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help=f"read again every {WATCH_SECONDS:g} s and print what changed, until Ctrl-C")
+    ] = False,
+    why: Annotated[
+        str | None, typer.Option(metavar="REASON", help="explain a reason: what shows it, what would change it")
+    ] = None,
+    explain_access: Annotated[
+        bool, typer.Option("--explain-access", help="list the Kubernetes rights a report takes, and read nothing")
+    ] = False,
+    repo: options.RepoOption = None,
+    base: options.BaseOption = None,
+    gitops_path: options.GitopsPathOption = None,
+    namespace: options.NamespaceOption = None,
+    service: options.ServiceOption = None,
+    ws_deployment: options.WsOption = None,
+    flink_deployment: options.FlinkOption = None,
+    clickhouse_service: options.ClickhouseOption = None,
+    cnpg_cluster: options.CnpgOption = None,
+) -> None:
+    """Classify the whole system, name the top cause and the next procedure.
+
+    Reads the cluster (or a local folder, or a bundle), judges nine components, and names the most upstream failure
+    that explains the others. Nothing is changed and no Secret is read.
+
+    Exit code: 0 healthy, 3 degraded, 4 down, 5 unknown (too little could be observed).
+
+    \b
+    torghutctl health-report                                  the cluster of the current context
+    torghutctl health-report -e staging -o markdown           an environment, for an AgentRun's output
+    torghutctl health-report --local .demo                    the demo on this machine
+    torghutctl health-report --record incident.tar.gz         keep what was seen, redacted
+    torghutctl health-report --from-snapshot incident.tar.gz  the same report, offline
+    torghutctl health-report --why ta_stalled                 what a reason rests on
+    """
+    if why is not None or explain_access:
+        _explain(why, output)
+        return
+    choice = options.choose(
+        environment=environment,
+        config=config,
+        kubeconfig=kubeconfig,
+        context=context,
+        local=local,
+        from_snapshot=from_snapshot,
+        at=at,
+        repo=repo,
+        base=base,
+        gitops_path=gitops_path,
+        namespace=namespace,
+        service=service,
+        ws_deployment=ws_deployment,
+        flink_deployment=flink_deployment,
+        clickhouse_service=clickhouse_service,
+        cnpg_cluster=cnpg_cluster,
+    )
+    from torghutctl.health.report import EXIT_CODES
+    from torghutctl.render import health_view
+
+    report = _report(choice, record, config)
+    write(report, output, table=health_view.table, markdown=health_view.markdown)
+    if watch:
+        report = follow(
+            report, lambda: _report(choice, record, config), pause=lambda: time.sleep(WATCH_SECONDS), say=typer.echo
+        )
+    raise typer.Exit(int(EXIT_CODES[report["classification"]]))
+
+
+def follow(
+    report: dict[str, Any],
+    again: Callable[[], dict[str, Any]],
+    *,
+    pause: Callable[[], None],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Print what changes from report to report until interrupted; return the last one."""
+    from torghutctl.render.health_view import changes
+
+    try:
+        while True:
+            pause()
+            newer = again()
+            for line in changes(report, newer):
+                say(line)
+            report = newer
+    except KeyboardInterrupt:
+        return report
+
+
+def _report(choice: options.Choice, record: Path | None, config: Path | None) -> dict[str, Any]:
+    from torghutctl.health.report import Operator, judge
+    from torghutctl.snapshot import bundle, reader
+
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    if record is not None:
+        bundle.write(snapshot, record)
+        options.tell(f"wrote {record}")
+    entry = choice.environment
+    operator = Operator(
+        environment=entry.name if entry.is_named else None,
+        config=str(config) if config is not None else None,
+        repo=choice.target.repo if choice.target.repo != entry.repo or not entry.is_named else None,
+        is_live_declared=entry.live,
+    )
+    return judge(snapshot, operator, at_ns=choice.at_ns)
+
+
+def _explain(why: str | None, output: Format | None) -> None:
+    from torghutctl.health import explain
+    from torghutctl.render import explain_view
+
+    if why is not None:
+        write(explain.reason(why), output, table=explain_view.reason)
+    else:
+        write(explain.access(), output, table=explain_view.access)

@@ -1,0 +1,126 @@
+"""The options that say what to read, shared by health-report, snapshot and status."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torghut_core.rfc3339 import parse_ns
+from torghutctl.environments import Environment, load_environment
+from torghutctl.errors import InputError
+from torghutctl.snapshot.reader import Target
+
+EnvironmentOption = Annotated[
+    str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="environments file, instead of ~/.config/torghut/environments.yaml"),
+]
+KubeconfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="kubeconfig file")]
+ContextOption = Annotated[str | None, typer.Option(metavar="NAME", help="context in the kubeconfig")]
+LocalOption = Annotated[
+    Path | None,
+    typer.Option("--local", metavar="DIR", help="read the processes of `up` or `demo` through the folder they run in"),
+]
+BundleOption = Annotated[
+    Path | None,
+    typer.Option("--from-snapshot", metavar="PATH", help="read a bundle (folder or .tar.gz) instead of anything live"),
+]
+AtOption = Annotated[str | None, typer.Option("--at", metavar="RFC3339", help="judge as of this time")]
+RepoOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repo", metavar="PATH|URL", help="GitOps repository: adds what git wants, and completes the next command"
+    ),
+]
+BaseOption = Annotated[str | None, typer.Option("--base", metavar="BRANCH", help="branch that is applied (main)")]
+GitopsPathOption = Annotated[
+    str | None, typer.Option("--gitops-path", metavar="DIR", help="folder of the manifests in the repository")
+]
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="namespace of the system (torghut)")]
+ServiceOption = Annotated[str | None, typer.Option("--service", help="Knative Service that trades (torghut)")]
+WsOption = Annotated[str | None, typer.Option("--ws-deployment", help="Deployment of the forwarder (torghut-ws)")]
+FlinkOption = Annotated[
+    str | None, typer.Option("--flink-deployment", help="FlinkDeployment of the TA job (torghut-ta)")
+]
+ClickhouseOption = Annotated[
+    str | None, typer.Option("--clickhouse-service", help="Service of ClickHouse (torghut-clickhouse)")
+]
+CnpgOption = Annotated[str | None, typer.Option("--cnpg-cluster", help="CloudNativePG Cluster (torghut-db)")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the options came to."""
+
+    target: Target
+    environment: Environment
+    at_ns: int | None
+
+
+def choose(
+    *,
+    environment: str | None,
+    config: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    local: Path | None,
+    from_snapshot: Path | None,
+    at: str | None,
+    repo: str | None,
+    base: str | None,
+    gitops_path: str | None,
+    namespace: str | None,
+    service: str | None,
+    ws_deployment: str | None,
+    flink_deployment: str | None,
+    clickhouse_service: str | None,
+    cnpg_cluster: str | None,
+) -> Choice:
+    """Return target, environment and time. Raises InputError or ConfigurationError for values that cannot be."""
+    entry = load_environment(environment, config, os.environ)
+    given = {
+        "namespace": namespace,
+        "service": service,
+        "ws_deployment": ws_deployment,
+        "flink_deployment": flink_deployment,
+        "clickhouse_service": clickhouse_service,
+        "cnpg_cluster": cnpg_cluster,
+    }
+    names = replace(entry.names, **{key: value for key, value in given.items() if value is not None})
+    folder = local
+    if folder is None and entry.local and from_snapshot is None and kubeconfig is None and context is None:
+        folder = Path(entry.local)
+    target = Target(
+        bundle=from_snapshot,
+        local=folder,
+        kubeconfig=kubeconfig or (Path(entry.kubeconfig).expanduser() if entry.kubeconfig else None),
+        context=context or entry.context,
+        names=names,
+        repo=repo or entry.repo,
+        base=base or entry.base,
+        gitops_path=gitops_path or entry.gitops_path,
+    )
+    return Choice(target=target, environment=entry, at_ns=parse_at(at))
+
+
+def parse_at(text: str | None) -> int | None:
+    """Return the time of `--at`. Raises InputError when it is none."""
+    if text is None:
+        return None
+    try:
+        return parse_ns(text)
+    except ValueError as error:
+        raise InputError(f"--at {text}: {error}") from error
+
+
+def tell(line: str) -> None:
+    """Write a line of progress to standard error, redacted."""
+    from torghutctl.render.redaction import redact_text
+
+    typer.echo(redact_text(line), err=True)

@@ -1,0 +1,67 @@
+"""Findings about the readings themselves: a required source without a value is unknown, any other is only listed."""
+
+from __future__ import annotations
+
+from torghutctl.health.model import COMPONENTS, Finding, Level
+from torghutctl.snapshot import sources
+from torghutctl.snapshot.facts import Facts
+from torghutctl.snapshot.model import Failure, Reading
+
+_WORDS = {
+    Failure.ABSENT: "does not exist",
+    Failure.FORBIDDEN: "is refused to this reader",
+    Failure.TIMEOUT: "did not answer in time",
+    Failure.UNREACHABLE: "is out of reach",
+    Failure.UPSTREAM: "answered with an error",
+    Failure.UNPARSABLE: "answered what does not parse",
+    Failure.NOT_PRESENT: "has no counterpart here",
+}
+
+
+def describe(reading: Reading) -> str:
+    """Return a failed reading as one line of evidence."""
+    detail = f" ({reading.detail})" if reading.detail else ""
+    return f"{reading.source}: {_WORDS[reading.failure or Failure.UNREACHABLE]}{detail}"
+
+
+def required(facts: Facts, component: str, source: str) -> list[Finding]:
+    """Return `unreadable` when the required `source` has no value."""
+    reading = facts.reading(source)
+    if reading.is_ok or reading.failure is Failure.NOT_PRESENT:
+        return []
+    return [unknown(component, [reading])]
+
+
+def unknown(component: str, readings: list[Reading]) -> Finding:
+    """Return the `unreadable` finding of required readings that failed."""
+    reads = sources.describe(readings[0].source).reads
+    word = _WORDS[readings[0].failure or Failure.UNREACHABLE]
+    return Finding(
+        component=component,
+        reason="unreadable",
+        level=Level.UNKNOWN,
+        message=f"{reads}: {word}",
+        evidence=tuple(describe(reading) for reading in readings),
+    )
+
+
+def listed(facts: Facts) -> list[Finding]:
+    """Return, as info, one finding per component for its sources that are not required and could not be read."""
+    missing: dict[str, list[str]] = {}
+    for name, reading in facts.snapshot.readings.items():
+        source = sources.describe(name)
+        if reading.is_ok or reading.failure is Failure.NOT_PRESENT or source.is_required:
+            continue
+        if reading.failure is Failure.ABSENT and source.may_be_absent:
+            continue
+        missing.setdefault(source.component, []).append(describe(reading))
+    return [
+        Finding(
+            component=component,
+            reason="unreadable",
+            level=Level.INFO,
+            message=f"{len(lines)} source{'s' if len(lines) > 1 else ''} that {'are' if len(lines) > 1 else 'is'} not required could not be read",
+            evidence=tuple(lines),
+        )
+        for component, lines in sorted(missing.items(), key=lambda item: COMPONENTS.index(item[0]))
+    ]

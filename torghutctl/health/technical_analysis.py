@@ -1,0 +1,241 @@
+"""Rules of the TA job: the operator's words for job, manager and lifecycle; suspension; replay settings; silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torghutctl.health import freshness, pods, reading
+from torghutctl.health.model import Finding, Level, Moment, graced, newest
+from torghutctl.snapshot import sources
+from torghutctl.snapshot.facts import Facts, signature_names
+
+NAME = "ta"
+REPLAY_PREFIX = "torghut-ta-replay-"
+_FAILED_BY_SIGNATURE = {
+    "disk_full": "ta_failed_disk_full",
+    "table_readonly": "ta_failed_readonly_table",
+    "kafka_unreachable": "ta_failed_kafka",
+    "kafka_auth": "ta_failed_kafka",
+    "kafka_metadata": "ta_failed_kafka",
+    "storage_refused": "ta_failed_storage",
+}
+_FAILED_BY_READY = {
+    "clickhouse_disk_full": "ta_failed_disk_full",
+    "clickhouse_readonly": "ta_failed_readonly_table",
+    "kafka_unreachable": "ta_failed_kafka",
+    "kafka_auth": "ta_failed_kafka",
+    "checkpoint_storage": "ta_failed_storage",
+    "failed": "ta_failed",
+}
+_MESSAGES = {
+    "ta_failed_disk_full": "the job failed: ClickHouse has no space left",
+    "ta_failed_readonly_table": "the job failed: a ClickHouse table is read-only",
+    "ta_failed_kafka": "the job failed on Kafka",
+    "ta_failed_storage": "the job failed: the checkpoint store refuses it",
+    "ta_failed": "the job failed and does not come back by itself",
+}
+_UNDER_WAY = ("INITIALIZING", "CREATED", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED", None)
+_ENDED = ("CANCELED", "FINISHED")
+
+
+def judge(facts: Facts, moment: Moment) -> list[Finding]:
+    """Return the TA job's findings."""
+    if facts.is_local:
+        return [*_local(facts), *_stalled(facts, moment)]
+    found = reading.required(facts, NAME, sources.TA_DEPLOYMENT)
+    job = facts.value(sources.TA_DEPLOYMENT)
+    alive = [pod for pod in facts.ta_pods() if pod.is_alive]
+    if job is not None:
+        found += _drift(facts, job)
+        if job["wantedState"] == "suspended":
+            found += _suspended(job, moment)
+        else:
+            found += _running(facts, job, moment)
+    found += [*_replay(facts), *_stalled(facts, moment)]
+    return found + pods.judge(NAME, alive, moment)
+
+
+def _local(facts: Facts) -> list[Finding]:
+    answer = facts.value(sources.TA_READY)
+    if answer is None:
+        return reading.required(facts, NAME, sources.TA_READY)
+    if answer["ready"]:
+        return []
+    reason = _FAILED_BY_READY.get(answer["reason"], "ta_restarting")
+    return [
+        Finding(
+            component=NAME,
+            reason=reason,
+            level=Level.DEGRADED if reason == "ta_restarting" else Level.DOWN,
+            message=_MESSAGES.get(reason, "the TA process says it is not ready"),
+            evidence=(f"/readyz of the TA: HTTP {answer['httpStatus']}, reason {answer['reason'] or 'none'}",),
+        )
+    ]
+
+
+def _running(facts: Facts, job: Mapping[str, Any], moment: Moment) -> list[Finding]:
+    state = _state_line(facts, job)
+    unrecognised = [key for key in ("job", "manager", "lifecycle") if job[key] == "(unrecognised)"]
+    if unrecognised:
+        return [
+            Finding(
+                component=NAME,
+                reason="unreadable",
+                level=Level.UNKNOWN,
+                message=f"the FlinkDeployment's {', '.join(unrecognised)} state is a word this program does not know",
+                evidence=(state,),
+            )
+        ]
+    has_spec_error = job["hasError"] or job["manager"] == "ERROR" or job["lifecycle"] == "ROLLED_BACK"
+    if job["job"] == "FAILED" or (job["lifecycle"] == "FAILED" and not has_spec_error):
+        return [_failed(facts, job, state)]
+    if job["lifecycle"] == "FAILED" and _cause(facts) is not None:
+        return [_failed(facts, job, state)]
+    if has_spec_error:
+        lines = [f"status.error speaks of {name}" for name in signature_names(job["errorSignatures"])]
+        return [
+            Finding(
+                component=NAME,
+                reason="ta_spec_error",
+                level=Level.DOWN,
+                message="the operator cannot carry out the wanted spec",
+                since=job["reconciled"],
+                evidence=(state, *(["status.error is set"] if job["hasError"] else []), *lines),
+            )
+        ]
+    is_changing = job["lifecycle"] in ("UPGRADING", "ROLLING_BACK", "CREATED") or job["reconciliation"] in (
+        "UPGRADING",
+        "ROLLING_BACK",
+    )
+    if job["job"] in _ENDED and not is_changing:
+        return [_failed(facts, job, state)]
+    if (
+        job["job"] in (*_UNDER_WAY, *_ENDED)
+        or is_changing
+        or job["manager"] in ("DEPLOYING", "DEPLOYED_NOT_READY", "MISSING")
+    ):
+        since = newest(job["jobUpdated"], job["reconciled"]) or job["created"]
+        return [
+            graced(
+                Finding(
+                    component=NAME,
+                    reason="ta_restarting",
+                    level=Level.DEGRADED,
+                    message="the job is not running yet",
+                    since=since,
+                    evidence=(state,),
+                ),
+                moment,
+            )
+        ]
+    return []
+
+
+def _failed(facts: Facts, job: Mapping[str, Any], state: str) -> Finding:
+    cause = _cause(facts)
+    reason, line = cause if cause is not None else ("ta_failed", "no known cause in status.error, exceptions or logs")
+    return Finding(
+        component=NAME,
+        reason=reason,
+        level=Level.DOWN,
+        message=_MESSAGES[reason] if job["job"] not in _ENDED else f"the job ended ({job['job']}) while it should run",
+        since=job["jobUpdated"],
+        evidence=(state, line),
+    )
+
+
+def _cause(facts: Facts) -> tuple[str, str] | None:
+    """Return what status, then exceptions, then logs say failed the job; within one of them the latest word counts."""
+    job = facts.value(sources.TA_DEPLOYMENT) or {}
+    exceptions = facts.value(sources.TA_EXCEPTIONS) or {}
+    texts = [
+        ("status.error", signature_names(job.get("errorSignatures"))),
+        ("Flink's exceptions", signature_names(exceptions.get("signatures"))),
+        *((f"the log of {pod.name}", facts.logs(pod.name)) for pod in facts.ta_pods()),
+    ]
+    for where, signatures in texts:
+        for signature in signatures:
+            if signature in _FAILED_BY_SIGNATURE:
+                return _FAILED_BY_SIGNATURE[signature], f"{where} speaks of {signature}"
+    return None
+
+
+def _suspended(job: Mapping[str, Any], moment: Moment) -> list[Finding]:
+    is_closed = moment.session.value == "closed"
+    return [
+        Finding(
+            component=NAME,
+            reason="ta_suspended",
+            level=Level.INFO if is_closed else Level.DEGRADED,
+            message="the job is suspended" + ("; the market is closed" if is_closed else " while the market is open"),
+            since=job["reconciled"],
+            evidence=(f"spec.job.state suspended, lifecycle {job['lifecycle'] or 'none'}, job {job['job'] or 'none'}",),
+        )
+    ]
+
+
+def _drift(facts: Facts, job: Mapping[str, Any]) -> list[Finding]:
+    desired = (facts.desired() or {}).get("jobState")
+    if desired is None or desired == job["wantedState"]:
+        return []
+    return [
+        Finding(
+            component=NAME,
+            reason="ta_suspended_drift",
+            level=Level.DEGRADED,
+            message=f"git wants the job {desired}, the cluster has it {job['wantedState']}",
+            since=job["reconciled"],
+            evidence=(f"git: spec.job.state {desired}", f"live: spec.job.state {job['wantedState']}"),
+        )
+    ]
+
+
+def _replay(facts: Facts) -> list[Finding]:
+    desired = facts.desired() or {}
+    found = {
+        "live": (
+            facts.variable(sources.TA_CONFIG, "TA_GROUP_ID"),
+            facts.variable(sources.TA_CONFIG, "TA_AUTO_OFFSET_RESET"),
+        ),
+        "git": (desired.get("groupId"), desired.get("offsetReset")),
+    }
+    lines = [
+        f"{where}: TA_GROUP_ID {group}, TA_AUTO_OFFSET_RESET {reset or 'not set'}"
+        for where, (group, reset) in found.items()
+        if group and group.startswith(REPLAY_PREFIX)
+    ]
+    if not lines:
+        return []
+    return [
+        Finding(
+            component=NAME,
+            reason="ta_replay_left_on",
+            level=Level.DEGRADED,
+            message="the replay's consumer group is still set",
+            evidence=tuple(lines),
+        )
+    ]
+
+
+def _stalled(facts: Facts, moment: Moment) -> list[Finding]:
+    if not (facts.is_ta_running() and facts.is_forwarder_ready()):
+        return []
+    stale = [item for item in freshness.stale(facts, moment) if item.level is not Level.INFO]
+    if not stale:
+        return []
+    return [
+        Finding(
+            component=NAME,
+            reason="ta_stalled",
+            level=Level.DOWN,
+            message="the job says it runs, the forwarder is ready, and nothing new arrives",
+            since=stale[0].since,
+            evidence=tuple(item.message for item in stale),
+        )
+    ]
+
+
+def _state_line(facts: Facts, job: Mapping[str, Any]) -> str:
+    words = [f"{key} {job[key]}" for key in ("lifecycle", "manager", "job", "reconciliation") if job[key]]
+    return f"FlinkDeployment {facts.names.flink_deployment}: {', '.join(words) or 'no status yet'}"

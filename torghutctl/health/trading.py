@@ -1,0 +1,213 @@
+"""Rules of the trading service: its newest revision, how many revisions write, its loop, and its switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torghutctl.health import pods, reading
+from torghutctl.health.model import Finding, Level, Moment, graced, oldest
+from torghutctl.snapshot import sources
+from torghutctl.snapshot.facts import Condition, Facts, PodFact, conditions
+
+NAME = "trading"
+_HANDOVER_SECONDS = 120
+_REVISION = "serving.knative.dev/revision"
+
+
+def judge(facts: Facts, moment: Moment) -> list[Finding]:
+    """Return the trading service's findings."""
+    found = reading.required(facts, NAME, sources.TRADING_SERVICE)
+    alive = [pod for pod in facts.trading_pods() if pod.is_alive]
+    schedulers = [pod for pod in facts.scheduler_pods() if pod.is_alive]
+    if not facts.is_local:
+        found += [*_revision(facts, moment, alive), *_two_writers(facts, moment, alive)]
+    found += [*_switches(facts, moment), *_loop(facts, {pod.name for pod in schedulers}), *_unread(facts, alive)]
+    return found + pods.judge(NAME, [*alive, *schedulers], moment)
+
+
+def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
+    service = facts.value(sources.TRADING_SERVICE)
+    if service is None:
+        return []
+    states = conditions(service)
+    ready, newest_name = states.get("Ready"), service["newestCreated"]
+    is_behind = newest_name != service["newestReady"]
+    if ready is not None and ready.is_true and not is_behind:
+        return []
+    pods_of_newest = [pod for pod in alive if pod.labels.get(_REVISION) == newest_name]
+    old_serves = any(pod.is_ready and pod.labels.get(_REVISION) != newest_name for pod in alive)
+    still_serves = old_serves or (not is_behind and any(pod.is_ready for pod in pods_of_newest))
+    revision = next(
+        (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
+    )
+    revision_ready = conditions(revision).get("Ready") if revision is not None else None
+    since = _failing_since(revision_ready, ready) or (revision or {}).get("created")
+    evidence = [
+        f"Knative Service {facts.names.service}: Ready {ready.status if ready else 'absent'}"
+        f"{f', {ready.reason}' if ready and ready.reason else ''}",
+        f"newest created {newest_name or 'none'}, newest ready {service['newestReady'] or 'none'}",
+    ]
+    if revision_ready is not None:
+        evidence.append(
+            f"revision {newest_name}: Ready {revision_ready.status}{f', {revision_ready.reason}' if revision_ready.reason else ''}"
+        )
+    level = Level.DEGRADED if still_serves else Level.DOWN
+    serving = "an older revision serves" if old_serves else "none serves" if not still_serves else "its pods are ready"
+    crash = _json_crash(facts, pods_of_newest)
+    if crash:
+        message = f"the newest revision crashes on a value that is not JSON; {serving}"
+        evidence += crash
+        return [
+            Finding(
+                component=NAME,
+                reason="trading_crash_json",
+                level=level,
+                message=message,
+                since=since,
+                evidence=tuple(evidence),
+            )
+        ]
+    finding = Finding(
+        component=NAME,
+        reason="trading_revision_failed",
+        level=level,
+        message=f"the newest revision is not ready; {serving}",
+        since=since,
+        evidence=tuple(evidence),
+    )
+    return [graced(finding, moment)]
+
+
+def _failing_since(*states: Condition | None) -> str | None:
+    return oldest(*(state.since for state in states if state is not None and not state.is_true))
+
+
+def _json_crash(facts: Facts, newest_pods: list[PodFact]) -> list[str]:
+    lines = []
+    for pod in newest_pods:
+        crashed = [
+            item for item in pod.containers if not item.is_ready and (item.restarts or item.state == "terminated")
+        ]
+        if not crashed:
+            continue
+        in_state = any(
+            entry.get("signature") == "not_json_serializable" for item in crashed for entry in item.signatures
+        )
+        if in_state or "not_json_serializable" in facts.logs(pod.name):
+            lines.append(
+                f"pod {pod.name}: {crashed[0].restarts} restarts, its last words speak of not_json_serializable"
+            )
+    return lines
+
+
+def _two_writers(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
+    service = facts.value(sources.TRADING_SERVICE)
+    running: dict[str, list[PodFact]] = {}
+    for pod in alive:
+        if pod.is_running and pod.labels.get(_REVISION):
+            running.setdefault(pod.labels[_REVISION], []).append(pod)
+    if service is None or len(running) < 2 or service["newestCreated"] != service["newestReady"]:
+        return []
+    newest_name = service["newestReady"]
+    revision = next(
+        (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
+    )
+    state = conditions(revision).get("Ready") if revision is not None else None
+    since = state.since if state is not None and state.is_true else None
+    if since is None:
+        since = oldest(*(pod.conditions["Ready"].since for pod in running.get(newest_name, []) if pod.is_ready))
+    age = moment.seconds_since(since)
+    if age is not None and age <= _HANDOVER_SECONDS:
+        return []
+    lines = tuple(f"revision {name}: {', '.join(pod.name for pod in group)}" for name, group in sorted(running.items()))
+    return [
+        Finding(
+            component=NAME,
+            reason="trading_two_writers",
+            level=Level.DOWN,
+            message=f"pods of {len(running)} revisions run at once; each may send orders",
+            since=since,
+            evidence=lines,
+        )
+    ]
+
+
+def _switches(facts: Facts, moment: Moment) -> list[Finding]:
+    found: list[Finding] = []
+    statuses = facts.trading_status()
+    live = [
+        f"/trading/status of {name}: mode {status['mode']}, live_enabled {str(status['liveEnabled']).lower()}"
+        for name, status in statuses.items()
+        if status["mode"] == "live" or status["liveEnabled"]
+    ]
+    enabled, mode = (facts.variable(sources.TRADING_SERVICE, key) for key in ("TRADING_LIVE_ENABLED", "TRADING_MODE"))
+    if (enabled or "").lower() in ("true", "1", "yes", "on") or mode == "live":
+        live.append(f"live spec: TRADING_LIVE_ENABLED {enabled or 'not set'}, TRADING_MODE {mode or 'not set'}")
+    if live:
+        level = Level.INFO if moment.is_live_declared else Level.DOWN
+        message = "trading with real money is on" + (
+            ", as the environment declares" if moment.is_live_declared else " and no environment declares it"
+        )
+        found.append(_state("live_trading_enabled", level, message, *live))
+    paused = [f"/trading/status of {name}: enabled false" for name, status in statuses.items() if not status["enabled"]]
+    if paused:
+        found.append(_state("trading_paused", Level.INFO, "trading is switched off", *paused))
+    killed = [
+        f"/trading/status of {name}: kill_switch_enabled true" for name, item in statuses.items() if item["killSwitch"]
+    ]
+    if killed:
+        found.append(_state("kill_switch_on", Level.INFO, "the kill switch is on", *killed))
+    return found
+
+
+def _loop(facts: Facts, schedulers: set[str]) -> list[Finding]:
+    """Where a scheduler runs the loop, its own status says whether it runs; the service's API has none to tell of."""
+    statuses = facts.trading_status()
+    deciding = {name: status for name, status in statuses.items() if name in schedulers} or statuses
+    found: list[Finding] = []
+    stopped = {name: status for name, status in deciding.items() if status["enabled"] and not status["running"]}
+    for name, status in stopped.items():
+        line = f"/trading/status of {name}: enabled true, running false, last run {status['lastRun'] or 'never'}"
+        found.append(
+            _state("trading_loop_stopped", Level.DEGRADED, "trading is enabled and its loop does not run", line)
+        )
+    for name, status in statuses.items():
+        if status["hasError"]:
+            known = ", ".join(item["signature"] for item in status["errorSignatures"])
+            line = f"/trading/status of {name}: last_error is set" + (f", it speaks of {known}" if known else "")
+            found.append(
+                _state(
+                    "trading_error", Level.DEGRADED, "the loop's last cycle failed", line, *_dependencies(facts, name)
+                )
+            )
+    return found
+
+
+def _dependencies(facts: Facts, name: str) -> list[str]:
+    health: Mapping[str, Any] = facts.value(f"{sources.TRADING_HEALTH}{name}") or {}
+    failing = [key for key, is_ok in health.get("dependencies", {}).items() if is_ok is False]
+    return [f"/trading/health of {name}: not ok: {', '.join(failing)}"] if failing else []
+
+
+def _unread(facts: Facts, alive: list[PodFact]) -> list[Finding]:
+    """`/trading/status` is required of some pod, unless none could answer because none runs and that is known."""
+    asked = [item for _, item in facts.family(sources.TRADING_STATUS)]
+    failed = [item for item in asked if not item.is_ok]
+    ready_names = {pod.name for pod in alive if pod.is_ready}
+    if facts.is_local:
+        return [reading.unknown(NAME, failed)] if failed else []
+    important = [item for item in failed if item.source.removeprefix(sources.TRADING_STATUS) in ready_names]
+    if important or (failed and len(failed) == len(asked)):
+        return [reading.unknown(NAME, important or failed)]
+    if asked:
+        return []
+    source = facts.reading(sources.PODS)
+    if not source.is_ok:
+        return [reading.unknown(NAME, [source])]
+    line = "no running pod of the service could be asked for /trading/status"
+    return [Finding(component=NAME, reason="unreadable", level=Level.UNKNOWN, message=line, evidence=(line,))]
+
+
+def _state(reason: str, level: Level, message: str, *evidence: str) -> Finding:
+    return Finding(component=NAME, reason=reason, level=level, message=message, evidence=evidence)

@@ -1,0 +1,141 @@
+"""A snapshot on disk: a folder or a `.tar.gz` with `snapshot.json` and one file per reading, the same bytes each time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from torghut_core.rfc3339 import format_ns, parse_ns
+from torghutctl.errors import InputError
+from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
+
+SCHEMA = "torghut.snapshot/v1"
+INDEX = "snapshot.json"
+MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_FILES = 20_000
+_HINT = "a bundle is what `torghutctl snapshot PATH` or `health-report --record PATH` wrote"
+
+
+def write(snapshot: Snapshot, path: Path) -> None:
+    """Write `snapshot` to `path`: one compressed file when its name ends in `.tar.gz`, else a new or empty folder.
+
+    Raises InputError when the path is taken by something else or cannot be written.
+    """
+    files = dict(_files(snapshot))
+    try:
+        if path.name.endswith((".tar.gz", ".tgz")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_archive(files))
+            return
+        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / INDEX).is_file())):
+            raise InputError(f"{path}: is there already and is no bundle", hint="name a new folder or a .tar.gz file")
+        for old in sorted(path.glob("readings/**/*.json")) if path.is_dir() else ():
+            old.unlink()
+        for name, content in files.items():
+            target = path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read(path: Path) -> Snapshot:
+    """Return the snapshot in the folder or archive at `path`. Raises InputError when it is not a whole bundle."""
+    try:
+        files = _read_archive(path) if path.is_file() else _read_folder(path)
+    except (OSError, tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"--from-snapshot {path}: cannot be read ({type(error).__name__})", hint=_HINT) from error
+    index = _json(files, INDEX, path)
+    if index.get("schemaVersion") != SCHEMA:
+        raise InputError(f"--from-snapshot {path}: schemaVersion must be {SCHEMA}", hint=_HINT)
+    try:
+        known = {field.name for field in fields(Names)}
+        names = Names(**{key: str(value) for key, value in index["names"].items() if key in known})
+        readings = dict(_readings(files, index["readings"], path))
+        observed_at_ns = parse_ns(index["observedAt"])
+        target = str(index["target"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"--from-snapshot {path}: {INDEX} is incomplete ({error})", hint=_HINT) from error
+    return Snapshot(observed_at_ns=observed_at_ns, names=names, target=target, readings=readings)
+
+
+def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    entries: dict[str, Any] = {}
+    for source, reading in sorted(snapshot.readings.items()):
+        if reading.failure is not None:
+            entries[source] = {"failure": reading.failure.value, "detail": reading.detail}
+            continue
+        name = f"readings/{quote(source, safe='/')}.json"
+        entries[source] = {"file": name}
+        yield name, _dump(reading.value)
+    index = {
+        "schemaVersion": SCHEMA,
+        "observedAt": format_ns(snapshot.observed_at_ns),
+        "target": snapshot.target,
+        "names": asdict(snapshot.names),
+        "readings": entries,
+    }
+    yield INDEX, _dump(index)
+
+
+def _dump(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with (
+        gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            entry.mode = 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _read_archive(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    with tarfile.open(path, mode="r:*") as archive:
+        for entry in archive:
+            if len(files) >= MAX_FILES or entry.size > MAX_FILE_BYTES:
+                raise InputError(f"--from-snapshot {path}: is larger than a bundle can be", hint=_HINT)
+            stream = archive.extractfile(entry) if entry.isreg() else None
+            if stream is not None:
+                files[str(PurePosixPath(entry.name))] = stream.read()
+    return files
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    if not (path / INDEX).is_file():
+        raise InputError(f"--from-snapshot {path}: has no {INDEX}", hint=_HINT)
+    found = [path / INDEX, *sorted((path / "readings").glob("**/*.json"))]
+    if len(found) > MAX_FILES or any(item.stat().st_size > MAX_FILE_BYTES for item in found):
+        raise InputError(f"--from-snapshot {path}: is larger than a bundle can be", hint=_HINT)
+    return {item.relative_to(path).as_posix(): item.read_bytes() for item in found}
+
+
+def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Reading]]:
+    for source, entry in entries.items():
+        if "failure" in entry:
+            yield source, Reading(source=source, failure=Failure(entry["failure"]), detail=str(entry.get("detail", "")))
+        else:
+            yield source, Reading(source=source, value=_json(files, str(entry["file"]), path))
+
+
+def _json(files: Mapping[str, bytes], name: str, path: Path) -> Any:
+    if name not in files:
+        raise InputError(f"--from-snapshot {path}: has no {name}", hint=_HINT)
+    try:
+        return json.loads(files[name])
+    except ValueError as error:
+        raise InputError(f"--from-snapshot {path}: {name} is not JSON", hint=_HINT) from error

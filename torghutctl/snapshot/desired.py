@@ -1,0 +1,66 @@
+"""What git wants, read at the newest base of the repository: TA job state and group, trading image and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torghutctl.errors import TorghutError
+from torghutctl.snapshot import kept, resources, sources, workloads
+from torghutctl.snapshot.collector import Task
+from torghutctl.snapshot.http import ReadError
+from torghutctl.snapshot.model import Failure, Names
+
+
+def tasks(repo: str | None, base: str, gitops_path: str, names: Names) -> list[Task]:
+    """Return the task that reads the repository; none when there is none."""
+    if repo is None:
+        return []
+
+    def ask(_seconds: float) -> dict[str, Any]:
+        from torghutctl.snapshot.repository import open_repository
+
+        try:
+            with open_repository(repo, base) as repository:
+                tree = repository.tree(gitops_path)
+                files = {path: file.data for path, file in tree.files.items()}
+                return {"commit": tree.commit, **desired_state(files, names)}
+        except TorghutError as error:
+            raise ReadError(Failure.UNREACHABLE, "the repository, its base or the folder cannot be read") from error
+
+    return [Task(source=sources.DESIRED, read=ask)]
+
+
+def desired_state(files: Mapping[str, bytes], names: Names) -> dict[str, Any]:
+    """Return the wanted state in a tree of manifests; a file that is not YAML says nothing."""
+    found: dict[str, Any] = {}
+    for path, data in sorted(files.items()):
+        if not path.endswith((".yaml", ".yml")):
+            continue
+        for document in _documents(data):
+            kind, name = document.get("kind"), kept.table(document.get("metadata")).get("name")
+            spec = kept.table(document.get("spec"))
+            if kind == "FlinkDeployment" and name == names.flink_deployment:
+                job = resources.flink_deployment({**document, "spec": spec})
+                found.update(
+                    jobState=job["wantedState"], upgradeMode=job["upgradeMode"], restartNonce=job["restartNonce"]
+                )
+            elif kind == "ConfigMap" and name == f"{names.flink_deployment}-config":
+                shown = {item["name"]: item.get("value") for item in workloads.configmap(document)["variables"]}
+                found.update(groupId=shown.get("TA_GROUP_ID"), offsetReset=shown.get("TA_AUTO_OFFSET_RESET"))
+            elif kind == "Service" and name == names.service and "knative" in str(document.get("apiVersion")):
+                template = kept.table(spec.get("template"))
+                found["trading"] = workloads.container_settings(template.get("spec"))
+            elif kind == "Deployment" and name == names.ws_deployment:
+                found["forwarderReplicas"] = kept.count(spec.get("replicas"))
+    return found
+
+
+def _documents(data: bytes) -> list[dict[str, Any]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return [item for item in YAML(typ="safe", pure=True).load_all(data) if isinstance(item, dict)]
+    except (YAMLError, UnicodeDecodeError, ValueError):
+        return []

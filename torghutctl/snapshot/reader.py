@@ -1,0 +1,70 @@
+"""One way to a snapshot, wherever it comes from: a bundle on disk, a local folder, or a cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torghutctl.errors import InputError
+from torghutctl.snapshot import bundle, local
+from torghutctl.snapshot.model import Names, Snapshot
+
+DEADLINE_SECONDS = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What to read. At most one of `bundle` and `local` is set; neither means a cluster."""
+
+    bundle: Path | None = None
+    local: Path | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
+    names: Names = field(default_factory=Names)
+    repo: str | None = None
+    base: str = "main"
+    gitops_path: str = "argocd/applications/torghut"
+
+
+def read(
+    target: Target,
+    *,
+    at_ns: int | None,
+    process: Mapping[str, str] | None = None,
+    deadline_s: float = DEADLINE_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Snapshot:
+    """Return the snapshot of `target`; `at_ns` stands for the present when given.
+
+    Raises InputError or ConfigurationError when the target itself cannot be used; a source that fails is a reading.
+    """
+    if target.bundle is not None and target.local is not None:
+        raise InputError("--from-snapshot and --local cannot be combined", hint="choose what to read")
+    if target.bundle is not None:
+        return bundle.read(target.bundle)
+    if target.local is not None:
+        folder = local.open_folder(target.local)
+        tell(f"reading the services of {target.local}")
+        observed = at_ns if at_ns is not None else _whole_ms(folder.clock.now_ns())
+        return local.read(folder, observed_at_ns=observed, deadline_s=deadline_s, tell=tell)
+    from torghutctl.snapshot import cluster
+
+    tell(f"reading the cluster, namespace {target.names.namespace}")
+    return cluster.read(
+        target,
+        observed_at_ns=at_ns if at_ns is not None else _now_ns(),
+        process=os.environ if process is None else process,
+        deadline_s=deadline_s,
+        tell=tell,
+    )
+
+
+def _now_ns() -> int:
+    return _whole_ms(time.time_ns())
+
+
+def _whole_ms(ns: int) -> int:
+    return ns - ns % 1_000_000

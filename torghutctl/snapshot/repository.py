@@ -1,0 +1,201 @@
+"""The GitOps repository at the newest base: files with their blob ids, read into a scratch repository.
+
+The user's clone, its index and its dirty working tree are only read from: the scratch repository borrows its objects.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torghutctl.adapters.git_client import Credential, GitClient, Location, failure, locate
+from torghutctl.errors import InputError, UpstreamError
+
+_REGULAR_MODES = ("100644", "100755")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFile:
+    """One regular file of the tree."""
+
+    path: str
+    blob: str
+    mode: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """The files under one folder at one commit. `files` maps repository paths to files, sorted."""
+
+    folder: str
+    commit: str
+    files: Mapping[str, TreeFile]
+
+    def file(self, relative: str) -> TreeFile | None:
+        """Return the file at a path relative to the folder."""
+        return self.files.get(f"{self.folder}/{relative}" if self.folder else relative)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One commit that touched a file."""
+
+    commit: str
+    committed_at: int
+    """Seconds since the epoch."""
+    subject: str
+    data: bytes = field(repr=False)
+
+
+class Repository:
+    """A scratch repository over the one at `--repo`. Open it with `open_repository`."""
+
+    def __init__(self, location: Location, client: GitClient, base: str) -> None:
+        self.location = location
+        self.client = client
+        self.base_branch = base
+        self.base = ""
+
+    def fetch_base(self) -> str:
+        """Fetch the newest base and return its commit id. Raises InputError when there is no such branch."""
+        source = self.location.remote or str(self.location.path)
+        self._fetch(source, f"refs/heads/{self.base_branch}", "refs/torghut/base", missing_base=True)
+        self.base = self.client.run("rev-parse", "--verify", "refs/torghut/base^{commit}").text
+        return self.base
+
+    def fetch(self, ref: str, into: str) -> str | None:
+        """Fetch one ref of the remote and return its commit id; None when the remote has no such ref."""
+        source = self.location.remote or str(self.location.path)
+        if not self._fetch(source, ref, into):
+            return None
+        return self.client.run("rev-parse", "--verify", f"{into}^{{commit}}").text
+
+    def fetch_all(self, pattern: str, into: str) -> None:
+        """Fetch every ref of the remote that matches `pattern`, which may be none."""
+        self._fetch(self.location.remote or str(self.location.path), pattern, into)
+
+    def remote_refs(self, *patterns: str) -> dict[str, str]:
+        """Return refs of the remote that match the patterns, name to object id."""
+        source = self.location.remote or str(self.location.path)
+        listing = self.client.run("ls-remote", "--", source, *patterns).text
+        pairs = (line.split("\t", 1) for line in listing.splitlines() if "\t" in line)
+        return {name: object_id for object_id, name in pairs}
+
+    def tree(self, folder: str, commit: str | None = None) -> Tree:
+        """Return the regular files under `folder` at `commit` (the base). Raises InputError when there are none."""
+        at = commit or self.base
+        folder = folder.strip("/")
+        arguments = [
+            "ls-tree",
+            "-r",
+            "-z",
+            "--full-tree",
+            at,
+            *(["--", f"{folder}/"] if folder not in ("", ".") else []),
+        ]
+        listing = self.client.run(*arguments).stdout.split(b"\0")
+        rows: list[tuple[str, str, str]] = []
+        for row in filter(None, listing):
+            meta, _, name = row.partition(b"\t")
+            mode, kind, blob = meta.decode().split(" ")
+            if kind == "blob" and mode in _REGULAR_MODES:
+                rows.append((name.decode("utf-8", "surrogateescape"), blob, mode))
+        contents = self.blobs([blob for _, blob, _ in rows])
+        files = {
+            path: TreeFile(path=path, blob=blob, mode=mode, data=contents[blob]) for path, blob, mode in sorted(rows)
+        }
+        return Tree(folder="" if folder == "." else folder, commit=at, files=files)
+
+    def blobs(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the contents of blobs by id."""
+        if not ids:
+            return {}
+        unique = sorted(set(ids))
+        out = self.client.run("cat-file", "--batch", stdin="".join(f"{i}\n" for i in unique).encode()).stdout
+        found: dict[str, bytes] = {}
+        position = 0
+        for _ in unique:
+            end = out.index(b"\n", position)
+            header = out[position:end].decode().split(" ")
+            if len(header) != 3:
+                raise UpstreamError(f"git object {header[0]} cannot be read", hint="run git fsck in the repository")
+            size = int(header[2])
+            found[header[0]] = out[end + 1 : end + 1 + size]
+            position = end + 1 + size + 1
+        return found
+
+    def file_at(self, commit: str, path: str) -> bytes | None:
+        """Return a file's bytes at a commit, None when it is not there."""
+        found = self.client.attempt("cat-file", "blob", f"{commit}:{path}")
+        return found.stdout if found.status == 0 else None
+
+    def merge_base(self, left: str, right: str) -> str | None:
+        """Return the best common ancestor of two commits."""
+        found = self.client.attempt("merge-base", left, right)
+        return found.text if found.status == 0 else None
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Tell whether `newer` contains `older`."""
+        return self.client.attempt("merge-base", "--is-ancestor", older, newer).status == 0
+
+    def history(self, path: str, limit: int) -> list[HistoryEntry]:
+        """Return the newest commits of the base that touched `path`, newest first, with the file as each left it."""
+        listing = self.client.run("log", f"-{limit}", "--format=%H%x00%ct%x00%s", self.base, "--", path).text
+        entries: list[HistoryEntry] = []
+        for line in listing.splitlines():
+            commit, seconds, subject = line.split("\0", 2)
+            data = self.file_at(commit, path)
+            if data is not None:
+                entries.append(HistoryEntry(commit=commit, committed_at=int(seconds), subject=subject, data=data))
+        return entries
+
+    def _fetch(self, source: str, ref: str, into: str, *, missing_base: bool = False) -> bool:
+        options = ["--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc"]
+        result = self.client.attempt("fetch", *options, "--", source, f"+{ref}:{into}")
+        if result.status == 0:
+            return True
+        if "couldn't find remote ref" not in result.stderr.lower():
+            raise failure("fetch", result)
+        if missing_base:
+            raise InputError(
+                f"--base {self.base_branch}: {self.location.given} has no such branch", hint="give --base BRANCH"
+            )
+        return False
+
+
+@contextmanager
+def open_repository(repo: str, base: str, *, credential: Credential | None = None) -> Iterator[Repository]:
+    """Open `--repo` at the newest base, in a scratch repository that is gone afterwards."""
+    location = locate(repo, credential=credential)
+    with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
+        client = GitClient(Path(folder), credential=credential)
+        client.run("init", "--quiet", "--bare", "--initial-branch=scratch", ".")
+        _borrow_objects(location, Path(folder), credential)
+        repository = Repository(location, client, base)
+        repository.fetch_base()
+        yield repository
+
+
+def _borrow_objects(location: Location, scratch: Path, credential: Credential | None) -> None:
+    if location.path is None:
+        return
+    objects = GitClient(location.path, credential=credential).run("rev-parse", "--git-path", "objects").text
+    store = (location.path / objects).resolve()
+    (scratch / "objects" / "info" / "alternates").write_text(f"{store}\n")
+
+
+def audit_heads(repository: Repository) -> list[tuple[str, str]]:
+    """Return (commit, head) of every `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
+    repository.fetch_all("refs/heads/agentruns/*", "refs/torghut/agentruns/*")
+    listing = repository.client.run(
+        "log",
+        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)",
+        "refs/torghut/base",
+        "--glob=refs/torghut/agentruns/*",
+    ).text
+    pairs = (line.split("\0", 1) for line in listing.splitlines() if "\0" in line)
+    return [(commit, head) for commit, heads in pairs for head in heads.split(",") if head]
