@@ -18,6 +18,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health-report": ("health_report", "classify the whole system, name the top cause and the next procedure"),
     "snapshot": ("snapshot", "write what health-report would read to a folder or .tar.gz, redacted"),
     "status": ("status", "effective trading state: git, Argo CD, live spec, newest revision, service, side by side"),
+    "pause-trading": ("pause_trading", "stop trading, by a reviewed change in git"),
+    "resume-trading": ("resume_trading", "start trading again, once the evidence is good"),
+    "restart-ws": ("restart_ws", "restart the market-data forwarder"),
+    "suspend-ta": ("suspend_ta", "suspend the technical-analysis job"),
+    "resume-ta": ("resume_ta", "let the suspended technical-analysis job run"),
+    "restart-ta": ("restart_ta", "restart the technical-analysis job"),
+    "rollback-image": ("rollback_image", "go back to an earlier image of the trading service"),
+    "audit": ("audit", "show or verify the audit log"),
 }
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential, GitClient, Location, locate
+from torghutctl.adapters.git_client import Credential, GitClient, Location, failure, locate
 from torghutctl.errors import InputError, UpstreamError
 
 _REGULAR_MODES = ("100644", "100755")
@@ -73,6 +73,10 @@ class Repository:
         if not self._fetch(source, ref, into):
             return None
         return self.client.run("rev-parse", "--verify", f"{into}^{{commit}}").text
+
+    def fetch_all(self, pattern: str, into: str) -> None:
+        """Fetch every ref of the remote that matches `pattern`, which may be none."""
+        self._fetch(self.location.remote or str(self.location.path), pattern, into)
 
     def remote_refs(self, *patterns: str) -> dict[str, str]:
         """Return refs of the remote that match the patterns, name to object id."""
@@ -155,8 +159,6 @@ class Repository:
         if result.status == 0:
             return True
         if "couldn't find remote ref" not in result.stderr.lower():
-            from torghutctl.adapters.git_client import failure
-
             raise failure("fetch", result)
         if missing_base:
             raise InputError(
@@ -184,3 +186,16 @@ def _borrow_objects(location: Location, scratch: Path, credential: Credential | 
     objects = GitClient(location.path, credential=credential).run("rev-parse", "--git-path", "objects").text
     store = (location.path / objects).resolve()
     (scratch / "objects" / "info" / "alternates").write_text(f"{store}\n")
+
+
+def audit_heads(repository: Repository) -> list[tuple[str, str]]:
+    """Return (commit, head) of every `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
+    repository.fetch_all("refs/heads/agentruns/*", "refs/torghut/agentruns/*")
+    listing = repository.client.run(
+        "log",
+        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)",
+        "refs/torghut/base",
+        "--glob=refs/torghut/agentruns/*",
+    ).text
+    pairs = (line.split("\0", 1) for line in listing.splitlines() if "\0" in line)
+    return [(commit, head) for commit, heads in pairs for head in heads.split(",") if head]

@@ -21,17 +21,18 @@ ERROR_CLASSES = (
     "unknown",
 )
 TA_REASONS = (
+    "clickhouse_auth",
+    "clickhouse_backlog",
     "clickhouse_disk_full",
+    "clickhouse_error",
+    "clickhouse_memory_limit",
+    "clickhouse_missing_table",
     "clickhouse_readonly",
     "clickhouse_unreachable",
-    "kafka_unreachable",
     "kafka_auth",
-    "checkpoint_storage",
+    "kafka_metadata",
+    "kafka_produce",
     "starting",
-    "restoring",
-    "replaying",
-    "stopping",
-    "failed",
 )
 _NOT_READY = frozenset({503})
 _SYMBOL = re.compile(r"[A-Z0-9._:-]{1,32}")

@@ -107,9 +107,9 @@ def test_report_when_optional_source_fails_then_listed_as_info(tmp_path: Path) -
         report = judge(read(Target(kubeconfig=kubeconfig), at_ns=parse_ns(base.NOW), process={}), Operator())
     kafka = next(item for item in report["components"] if item["name"] == "kafka")
     assert kafka["status"] == "healthy"
-    assert [
-        (item["reason"], item["severity"], item["evidence"]) for item in kafka["findings"]
-    ] == [("unreadable", "info", ["kafka/cluster: is refused to this reader (HTTP 403)"])]
+    assert [(item["reason"], item["severity"], item["evidence"]) for item in kafka["findings"]] == [
+        ("unreadable", "info", ["kafka/cluster: is refused to this reader (HTTP 403)"])
+    ]
 
 
 def test_report_when_api_server_is_gone_then_unknown(tmp_path: Path) -> None:

@@ -1,0 +1,360 @@
+"""The engine on a real bare repository: gates, adoption, races; every write is looked for."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torghut_core.rfc3339 import parse_ns
+from torghutctl.actuation import engine
+from torghutctl.actuation.request import Effect, Outcome, Request
+from torghutctl.effects.audit_log import AuditLog
+from torghutctl.effects.forge import PullRequestDraft
+from torghutctl.effects.local_forge import LocalForge
+from torghutctl.environments import Environment
+from torghutctl.errors import InputError, RefusedError, StalePlanError
+from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.procedures import pause_trading, restart_ta, restart_ws, resume_ta, suspend_ta
+from torghutctl.snapshot.repository import Repository
+
+AT = "2026-03-04T15:06:07Z"
+GOOD = Intent(
+    reason="stale data", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None
+)
+RUN = {
+    "metadata": {"labels": {"torghut.proompteng.ai/actuation": "true", "torghut.proompteng.ai/purpose": "actuation"}},
+    "spec": {"vcsPolicy": {"required": True, "mode": "read-write"}},
+}
+
+
+@pytest.fixture
+def ask(gitops: Any, tmp_path: Path) -> Callable[..., Request]:
+    """Build requests against the bare repository."""
+
+    def build(module: Any, effect: Effect = Effect.PULL_REQUEST, planner: Any = None, **changes: Any) -> Request:
+        request = Request(
+            spec=module.SPEC,
+            planner=planner or module.plan,
+            arguments={},
+            environment=Environment(),
+            repo=str(gitops.bare),
+            base="main",
+            gitops_path="argocd/applications/torghut",
+            effect=effect,
+            intent=GOOD,
+            at_ns=parse_ns(AT),
+            audit_path=tmp_path / "audit.jsonl",
+            actor="tester@host",
+            open_forge=lambda repository: LocalForge(gitops.bare, repository.client),
+        )
+        return replace(request, **changes)
+
+    return build
+
+
+def pull(outcome: Outcome) -> tuple[int, bool]:
+    assert outcome.plan.result is not None and outcome.plan.result.pull_request is not None
+    return outcome.plan.result.pull_request.number, outcome.plan.result.pull_request.adopted
+
+
+def before_publishing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something once, after planning and before the base is looked at again."""
+    original = Repository.fetch_base
+    calls: list[int] = []
+
+    def fetch(self: Repository) -> str:
+        calls.append(1)
+        if len(calls) == 2:
+            act()
+        return original(self)
+
+    monkeypatch.setattr(Repository, "fetch_base", fetch)
+
+
+CLOSED = {
+    "no reason": {"reason": ""},
+    "blank reason": {"reason": " \n"},
+    "no confirmation": {"confirm": ""},
+    "wrong confirmation": {"confirm": "actuate_torghut"},
+    "confirmation with a blank": {"confirm": "ACTUATE_TORGHUT "},
+    "production not named": {"is_production": True, "is_environment_named": False},
+    "run unreadable": {"agent_run": AgentRun(source="x", document=None)},
+    "run empty": {"agent_run": AgentRun(source="x", document={})},
+    "run without labels": {"agent_run": AgentRun(source="x", document={**RUN, "metadata": {}})},
+    "label true as a boolean": {
+        "agent_run": AgentRun(
+            source="x",
+            document={
+                **RUN,
+                "metadata": {"labels": {**RUN["metadata"]["labels"], "torghut.proompteng.ai/actuation": True}},
+            },
+        )
+    },
+    "policy not required": {
+        "agent_run": AgentRun(source="x", document={**RUN, "spec": {"vcsPolicy": {"mode": "read-write"}}})
+    },
+    "policy without mode": {
+        "agent_run": AgentRun(source="x", document={**RUN, "spec": {"vcsPolicy": {"required": True}}})
+    },
+    "policy read-only": {
+        "agent_run": AgentRun(
+            source="x", document={**RUN, "spec": {"vcsPolicy": {"required": True, "mode": "read-only"}}}
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("effect", [Effect.BRANCH, Effect.PULL_REQUEST])
+@pytest.mark.parametrize("case", CLOSED)
+def test_run_when_a_gate_is_closed_then_nothing_is_written(
+    case: str, effect: Effect, ask: Callable[..., Request], gitops: Any, tmp_path: Path
+) -> None:
+    """Refused with 6: no ref, no object, no audit line, no pull request."""
+    before = sorted(str(p) for p in gitops.bare.rglob("*"))
+    with pytest.raises(RefusedError) as caught:
+        engine.run(ask(pause_trading, effect, intent=replace(GOOD, **CLOSED[case])))
+    assert (int(caught.value.exit_code), bool(caught.value.hint)) == (6, True)
+    assert before == sorted(str(p) for p in gitops.bare.rglob("*"))
+    assert not (tmp_path / "audit.jsonl").exists()
+
+
+def test_run_when_the_evidence_is_missing_then_a_start_is_refused_and_a_stop_is_not(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """Stopping is always possible, starting needs evidence."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    with pytest.raises(RefusedError, match="ClickHouse can be written"):
+        engine.run(ask(resume_ta))
+    assert pull(engine.run(ask(pause_trading))) == (1, False)
+
+
+def test_run_when_an_agent_run_has_label_and_policy_then_it_may_act(ask: Callable[..., Request]) -> None:
+    """The labels' values and the policy are compared, not only there."""
+    intent = replace(GOOD, agent_run=AgentRun(source="run.json", document=RUN))
+    assert pull(engine.run(ask(pause_trading, intent=intent))) == (1, False)
+
+
+def test_run_when_a_pull_request_is_opened_then_commit_body_and_audit_agree(
+    ask: Callable[..., Request], gitops: Any, tmp_path: Path
+) -> None:
+    """One commit on the base, one file, the digest in trailer and body, the audit head of the line before it."""
+    outcome = engine.run(ask(pause_trading, ticket="OPS-7"))
+    plan, result = outcome.plan, outcome.plan.result
+    assert result is not None
+    assert result.branch == f"agentruns/torghut-pause-trading-20260304-1506-{plan.digest[7:15]}"
+    assert gitops.git("diff", "--name-only", "main", str(result.commit), where=gitops.bare) == (
+        "argocd/applications/torghut/knative-service.yaml"
+    )
+    lines = AuditLog(tmp_path / "audit.jsonl").lines()
+    trailers = gitops.git(
+        "log", "-1", "--format=%(trailers:only,unfold)", str(result.commit), where=gitops.bare
+    ).splitlines()
+    assert trailers == [
+        f"Plan-Digest: {plan.digest}",
+        "Reason: stale data",
+        "Ticket: OPS-7",
+        "Environment: default",
+        f"Audit-Head: {lines[0].hash}",
+    ]
+    subject = gitops.git("log", "-1", "--format=%s", str(result.commit), where=gitops.bare)
+    body = gitops.git("show", "refs/torghut/pull-requests/1:description.md", where=gitops.bare)
+    assert (subject, plan.digest in body, ["intent", "pull request"]) == (
+        "chore(torghut): pause trading",
+        True,
+        [line.fields["event"] for line in lines],
+    )
+    patch = plan.draft.edits[0].diff
+    subprocess.run(["git", "apply", "-"], cwd=gitops.clone, input=patch.encode(), check=True)
+    applied = (gitops.clone / "argocd/applications/torghut/knative-service.yaml").read_bytes()
+    assert applied == gitops.read(str(result.commit), "knative-service.yaml")
+
+
+def test_run_when_the_working_tree_is_dirty_then_it_stays_as_it_is(ask: Callable[..., Request], gitops: Any) -> None:
+    """--branch leaves index, HEAD and files of the user alone, and pushes nothing."""
+    dirty = gitops.clone / "argocd/applications/torghut/knative-service.yaml"
+    dirty.write_bytes(b"half done")
+    gitops.git("add", "-A")
+    (gitops.clone / "untracked").write_bytes(b"x")
+    status, refs = gitops.git("status", "--porcelain=v2", "--branch"), gitops.refs()
+    outcome = engine.run(ask(pause_trading, Effect.BRANCH, repo=str(gitops.clone)))
+    assert (status, refs, b"half done") == (
+        gitops.git("status", "--porcelain=v2", "--branch"),
+        gitops.refs(),
+        dirty.read_bytes(),
+    )
+    assert outcome.plan.result is not None
+    assert str(outcome.plan.result.commit) == gitops.git("rev-parse", f"refs/heads/{outcome.plan.result.branch}")
+
+
+def test_run_when_the_same_request_comes_again_then_it_is_adopted(ask: Callable[..., Request], gitops: Any) -> None:
+    """Another minute, another base commit, same effect: the open pull request is adopted and nothing is written."""
+    first = engine.run(ask(pause_trading))
+    gitops.replace("ws/configmap.yaml", "ALPACA_FEED: iex", "ALPACA_FEED: sip")
+    gitops.replace("knative-service.yaml", "torghut/torghut:0.1.0", "torghut/torghut:0.2.0")
+    refs = gitops.refs()
+    second = engine.run(ask(pause_trading, at_ns=parse_ns("2026-03-04T16:00:00Z")))
+    assert ((1, False), (1, True), refs) == (pull(first), pull(second), gitops.refs())
+
+
+def resume_without_evidence(given: Any) -> Any:
+    """The resume plan with its preconditions taken as met, for what comes after them."""
+    return replace(resume_ta.plan(given), preconditions=())
+
+
+def test_run_when_another_pull_request_sets_it_otherwise_then_a_start_is_refused(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """A contradicting pull request holds up a start, and the message has its address."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: parked")
+    engine.run(ask(suspend_ta))
+    refs = gitops.refs()
+    with pytest.raises(StalePlanError, match=r"#1 file://") as caught:
+        engine.run(ask(resume_ta, planner=resume_without_evidence))
+    assert (7, refs) == (int(caught.value.exit_code), gitops.refs())
+
+
+def test_run_when_another_pull_request_sets_it_otherwise_then_a_stop_is_opened_and_names_it(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """A stop waits for nobody."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: parked")
+    engine.run(ask(resume_ta, planner=resume_without_evidence))
+    assert pull(engine.run(ask(suspend_ta))) == (2, False)
+    body = gitops.git("show", "refs/torghut/pull-requests/2:description.md", where=gitops.bare)
+    assert "contradicts #1" in body
+
+
+def test_run_when_a_restart_is_open_then_it_is_adopted_until_the_base_has_its_nonce(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """Two bumps to one number would lose a restart: what the base already has restarts nothing."""
+    first = engine.run(ask(restart_ta))
+    assert pull(engine.run(ask(restart_ta, at_ns=parse_ns("2026-03-04T17:00:00Z")))) == (1, True)
+    gitops.replace("ta/flinkdeployment.yaml", "restartNonce: 1", "restartNonce: 2", "an image promotion bumps it too")
+    third = engine.run(ask(restart_ta, at_ns=parse_ns("2026-03-04T18:00:00Z")))
+    assert (pull(first), pull(third)) == ((1, False), (2, False))
+    assert third.plan.draft.changes[0].after == "3"
+
+
+def test_run_when_the_base_moves_elsewhere_before_publishing_then_the_same_plan_goes_on(
+    ask: Callable[..., Request], gitops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit stands on the moved base."""
+    before_publishing(monkeypatch, lambda: gitops.replace("ws/configmap.yaml", "ALPACA_FEED: iex", "ALPACA_FEED: sip"))
+    outcome = engine.run(ask(pause_trading))
+    assert outcome.plan.result is not None
+    head = gitops.git("rev-parse", "main", where=gitops.bare)
+    assert head == gitops.git("rev-parse", f"{outcome.plan.result.commit}^", where=gitops.bare)
+
+
+def test_run_when_the_base_moves_in_the_same_file_before_publishing_then_it_is_stale(
+    ask: Callable[..., Request], gitops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image promoted in between makes another plan: 7, with what moved, and nothing is published."""
+    before_publishing(
+        monkeypatch,
+        lambda: gitops.replace("knative-service.yaml", "torghut/torghut:0.1.0", "torghut/torghut:0.2.0") and None,
+    )
+    with pytest.raises(StalePlanError, match=r"knative-service\.yaml") as caught:
+        engine.run(ask(pause_trading))
+    assert int(caught.value.exit_code) == 7
+    assert [name for name in gitops.refs() if name != "refs/heads/main"] == []
+
+
+def test_run_when_the_plan_names_another_digest_then_it_is_refused_as_stale(ask: Callable[..., Request]) -> None:
+    """--plan binds what is done to what was shown; for restart-ws that includes --at."""
+    shown = engine.run(ask(restart_ws, Effect.SHOW)).plan.digest
+    assert shown == engine.run(ask(restart_ws, Effect.SHOW, plan_digest=shown)).plan.digest
+    with pytest.raises(StalePlanError):
+        engine.run(ask(restart_ws, plan_digest=shown, at_ns=parse_ns("2026-03-04T15:06:08Z")))
+
+
+def test_run_when_nothing_is_to_change_then_nothing_is_done(
+    ask: Callable[..., Request], gitops: Any, tmp_path: Path
+) -> None:
+    """A value already as wanted needs no gate and leaves no trace."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    outcome = engine.run(ask(suspend_ta))
+    assert (outcome.plan.is_empty, outcome.plan.result, (tmp_path / "audit.jsonl").exists()) == (True, None, False)
+
+
+def test_run_when_the_branch_name_is_taken_then_it_is_never_moved(ask: Callable[..., Request], gitops: Any) -> None:
+    """A branch of that name with other content is left alone."""
+    plan = engine.run(ask(pause_trading, Effect.SHOW)).plan
+    name = f"agentruns/torghut-pause-trading-20260304-1506-{plan.digest[7:15]}"
+    gitops.git("branch", name, "main", where=gitops.bare)
+    before = gitops.refs()
+    with pytest.raises(StalePlanError, match="already exists"):
+        engine.run(ask(pause_trading))
+    assert before == gitops.refs()
+
+
+def test_run_when_it_was_cut_off_after_the_push_then_the_branch_is_taken_up_again(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """The same plan finds its own branch and opens the pull request for it."""
+    first = engine.run(ask(pause_trading, Effect.BRANCH))
+    second = engine.run(ask(pause_trading, at_ns=parse_ns(AT)))
+    assert first.plan.result is not None and second.plan.result is not None
+    assert (first.plan.result.branch, first.plan.result.commit, (1, False)) == (
+        second.plan.result.branch,
+        second.plan.result.commit,
+        pull(second),
+    )
+
+
+def test_local_forge_when_merged_squashed_or_closed_then_it_says_so(ask: Callable[..., Request], gitops: Any) -> None:
+    """The state comes from git itself: contained, a commit with the same digest, or a branch that is gone."""
+    states = []
+    for module in (pause_trading, suspend_ta, restart_ws):
+        outcome = engine.run(ask(module))
+        assert outcome.plan.result is not None
+        number, branch = pull(outcome)[0], str(outcome.plan.result.branch)
+        gitops.git("fetch", "-q", "origin", branch)
+        gitops.git("checkout", "-q", "main")
+        gitops.git("reset", "-q", "--hard", "origin/main") if number > 1 else None
+        if module is pause_trading:
+            gitops.git("merge", "-q", "--no-ff", "-m", "merge", "FETCH_HEAD")
+            gitops.git("push", "-q", "origin", "main")
+        elif module is suspend_ta:
+            message = gitops.git("log", "-1", "--format=%B", "FETCH_HEAD")
+            gitops.git("merge", "-q", "--squash", "FETCH_HEAD")
+            gitops.git("commit", "-q", "-m", message)
+            gitops.git("push", "-q", "origin", "main")
+        else:
+            gitops.git("push", "-q", "origin", "--delete", branch)
+        gitops.git("fetch", "-q", "origin")
+        from torghutctl.adapters.git_client import GitClient
+
+        states.append(LocalForge(gitops.bare, GitClient(gitops.clone)).pull_request(number).state)
+    assert states == ["merged", "merged", "closed"]
+
+
+def test_local_forge_when_two_open_at_once_then_each_gets_its_own_number(gitops: Any) -> None:
+    """The number is taken by creating its ref, so nobody overwrites anybody."""
+    from torghutctl.adapters.git_client import GitClient
+
+    forge = LocalForge(gitops.bare, GitClient(gitops.clone))
+    for name in ("a", "b"):
+        gitops.git("branch", name, "main", where=gitops.bare)
+    numbers = LocalForge._numbers
+    first = forge.open_pull_request(PullRequestDraft(title="a", body="", head_branch="a", base_branch="main"))
+    LocalForge._numbers = lambda self: []  # type: ignore[method-assign]
+    try:
+        second = forge.open_pull_request(PullRequestDraft(title="b", body="", head_branch="b", base_branch="main"))
+    finally:
+        LocalForge._numbers = numbers  # type: ignore[method-assign]
+    assert (first.number, second.number) == (1, 2)
+
+
+def test_run_when_the_folder_or_base_is_wrong_then_it_is_a_usage_error(ask: Callable[..., Request]) -> None:
+    """The message names the option."""
+    with pytest.raises(InputError, match="--gitops-path nowhere"):
+        engine.run(ask(pause_trading, gitops_path="nowhere"))
+    with pytest.raises(InputError, match="--base nothing"):
+        engine.run(ask(pause_trading, base="nothing"))

@@ -1,0 +1,257 @@
+"""The one way from a procedure to an effect: read the newest base, plan, ask the gates, look for other changes, act.
+
+A refused request has no effect at all. The base is looked at again right before publishing: when it has moved, the
+procedure is planned anew, and only the same digest goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torghut_core.rfc3339 import format_ns
+from torghutctl.actuation.conflicts import find_conflict
+from torghutctl.actuation.request import Effect, Outcome, Request
+from torghutctl.effects.audit_log import AuditLine, AuditLog
+from torghutctl.effects.commit import NewFile, create_branch, find_author, find_own_branch, make_commit
+from torghutctl.effects.forge import PullRequestDraft
+from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
+from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
+from torghutctl.planning.plan import Plan, PullRequestResult, Result
+from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
+from torghutctl.procedures.specification import PlanningInput
+from torghutctl.render.redaction import redact_text
+from torghutctl.snapshot.model import Snapshot
+from torghutctl.snapshot.repository import Repository, open_repository
+
+_MAX_BASE_MOVES = 5
+_HISTORY = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was read of the system, or why nothing was."""
+
+    snapshot: Snapshot | None = None
+    failure: str = ""
+
+
+def run(request: Request) -> Outcome:
+    """Plan the procedure and do what is asked with it.
+
+    Raises RefusedError when a gate is closed, StalePlanError when the plan is not the one that was shown or another
+    change is in the way, UpstreamError when something it needs fails.
+    """
+    seen = _read_snapshot(request)
+    with open_repository(request.repo, request.base, credential=request.credential) as repository:
+        plan = make_plan(request, repository, seen)
+        _require_digest(request, plan)
+        if request.effect is Effect.SHOW:
+            return Outcome(plan=plan)
+        if plan.is_empty and not plan.draft.skipped:
+            return Outcome(plan=plan)
+        answers = ask_gates(plan, request.intent)
+        require_open(answers)
+        if plan.is_empty:
+            return Outcome(plan=plan)
+        if request.effect is Effect.BRANCH:
+            return _to_branch(request, repository, plan, answers)
+        if request.effect is Effect.PULL_REQUEST:
+            return _to_pull_request(request, repository, plan, answers, seen)
+        raise ConfigurationError(f"--act: {request.spec.name} changes git only", hint="use --branch or --pr")
+
+
+def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
+    """Return the plan against the repository's base as it was last fetched."""
+    given = _planning_input(request, repository, seen)
+    return Plan(
+        procedure=request.spec.name,
+        arguments=request.arguments,
+        environment=request.environment.name,
+        base=f"{request.base}@{repository.base}",
+        draft=request.planner(given),
+    )
+
+
+def plan_input(request: Request) -> PlanningInput:
+    """Return what a plan would rest on, without the system, for listings."""
+    with open_repository(request.repo, request.base, credential=request.credential) as repository:
+        return _planning_input(request, repository, Seen())
+
+
+def _planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
+    tree = repository.tree(request.gitops_path)
+    if not tree.files:
+        raise InputError(
+            f"--gitops-path {request.gitops_path}: there is no such folder on {request.base}",
+            hint="give the folder of the torghut application, argocd/applications/torghut by default",
+        )
+    prefix = f"{tree.folder}/" if tree.folder else ""
+    return PlanningInput(
+        tree=tree,
+        environment=request.environment,
+        at_ns=request.at_ns,
+        snapshot=seen.snapshot,
+        snapshot_failure=seen.failure,
+        history={name: tuple(repository.history(prefix + name, _HISTORY)) for name in request.spec.needs_history},
+    )
+
+
+def _read_snapshot(request: Request) -> Seen:
+    if request.read_snapshot is None:
+        return Seen(failure="nothing was read: neither a cluster nor --from-snapshot was given")
+    try:
+        return Seen(snapshot=request.read_snapshot())
+    except InputError:
+        raise
+    except TorghutError as error:
+        # A stop goes on without it; for a start every question is then answered "not known", which refuses.
+        return Seen(failure=str(error))
+
+
+def _require_digest(request: Request, plan: Plan) -> None:
+    if request.plan_digest is not None and request.plan_digest != plan.digest:
+        raise StalePlanError(
+            f"the plan is now {plan.digest}, not the {request.plan_digest} that --plan names, at base {plan.base}",
+            hint="plan again, look at what changed, and give the new digest",
+        )
+
+
+def _to_branch(request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...]) -> Outcome:
+    path = repository.location.path
+    if path is None:
+        raise ConfigurationError("--branch: needs a local repository at --repo", hint="give a path, or use --pr")
+    _require_files_only(plan)
+    branch, commit = _commit(request, repository, plan, answers, str(path))
+    done = plan.with_result(Result(branch=branch, commit=commit))
+    _note_result(request, done, "branch")
+    return Outcome(plan=done)
+
+
+def _to_pull_request(
+    request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...], seen: Seen
+) -> Outcome:
+    remote = repository.location.remote
+    if remote is None or request.open_forge is None:
+        raise ConfigurationError(
+            f"--pr: {repository.location.given} has no remote named origin to open a pull request at",
+            hint="use --branch, or give --repo a bare repository or a URL",
+        )
+    _require_files_only(plan)
+    forge = request.open_forge(repository)
+    notes: list[str] = []
+    for _ in range(_MAX_BASE_MOVES):
+        conflict = find_conflict(plan, repository, forge.open_pull_requests(request.base), is_stop=request.spec.is_stop)
+        if conflict.adopt is not None:
+            pull = conflict.adopt
+            result = Result(
+                branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
+            )
+            done = plan.with_result(result)
+            _note_result(request, done, "adopted")
+            return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
+        planned_at = repository.base
+        if repository.fetch_base() == planned_at:
+            break
+        plan = _plan_again(request, repository, plan, seen, planned_at)
+        if plan.is_empty:
+            return Outcome(plan=plan, notes=("nothing to change: the base moved and is as wanted now",))
+        notes.append(f"the base moved to {repository.base[:12]}; the plan is the same")
+    else:
+        raise StalePlanError("the base keeps moving while this change is prepared", hint="try again in a moment")
+    notes.extend(f"also changes the same setting: pull request {p.number} {p.url}" for p in conflict.named)
+    branch, commit = _commit(request, repository, plan, answers, remote)
+    pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
+    result = Result(
+        branch=branch,
+        commit=commit,
+        pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=False),
+    )
+    done = plan.with_result(result)
+    _note_result(request, done, "pull request")
+    return Outcome(plan=done, notes=tuple(notes))
+
+
+def _plan_again(request: Request, repository: Repository, plan: Plan, seen: Seen, planned_at: str) -> Plan:
+    """Return the plan against the moved base. Raises StalePlanError when it is another one."""
+    again = make_plan(request, repository, seen)
+    if again.is_empty or again.digest == plan.digest:
+        return again
+    moved = repository.client.run("diff", "--name-only", planned_at, repository.base).text.splitlines()
+    ours = {edit.path for edit in plan.draft.edits}
+    touched = ", ".join(sorted(ours.intersection(moved))) or "files that the plan rests on"
+    raise StalePlanError(
+        f"{request.base} moved from {planned_at[:12]} to {repository.base[:12]} and changed {touched}; the plan is another one now",
+        hint=f"plan again; the digest is {again.digest} now",
+    )
+
+
+def _pull_request_draft(request: Request, plan: Plan, branch: str, note: str) -> PullRequestDraft:
+    return PullRequestDraft(
+        title=pull_request_title(plan),
+        body=pull_request_body(plan, request.spec.danger.value, request.intent.reason, request.ticket, note),
+        head_branch=branch,
+        base_branch=request.base,
+        labels=request.labels,
+        is_draft=request.is_draft,
+    )
+
+
+def _require_files_only(plan: Plan) -> None:
+    if plan.draft.actions:
+        raise RefusedError(
+            "refused: this plan has steps outside git, which a branch or a pull request cannot carry",
+            hint="a person does them at a terminal with --act",
+        )
+
+
+def _commit(
+    request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...], destination: str
+) -> tuple[str, str]:
+    """Write the audit line, then the commit that carries its hash, then the branch. Return branch and commit."""
+    branch = branch_name(plan, request.at_ns)
+    files = [NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits]
+    client = repository.client
+    left = find_own_branch(client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files)
+    if left is not None:
+        return branch, left
+    line = note_intent(request, plan, answers)
+    commit = make_commit(
+        client,
+        base=repository.base,
+        files=files,
+        message=commit_message(plan, request.intent.reason, request.ticket, line.hash),
+        author=find_author(repository.location.path),
+        at_seconds=request.at_ns // 1_000_000_000,
+    )
+    create_branch(client, destination, branch=branch, commit=commit)
+    return branch, commit
+
+
+def note_intent(request: Request, plan: Plan, answers: tuple[GateAnswer, ...]) -> AuditLine:
+    """Write the audit line that comes before an effect."""
+    return AuditLog(request.audit_path).append(
+        {
+            **_audit_fields(request, plan),
+            "event": "intent",
+            "effect": request.effect.value,
+            "gates": {answer.name: answer.detail for answer in answers},
+        }
+    )
+
+
+def _note_result(request: Request, plan: Plan, event: str) -> None:
+    AuditLog(request.audit_path).append(
+        {**_audit_fields(request, plan), "event": event, "result": plan.report()["result"]}
+    )
+
+
+def _audit_fields(request: Request, plan: Plan) -> dict[str, object]:
+    return {
+        "at": format_ns(request.at_ns),
+        "who": request.actor,
+        "procedure": plan.procedure,
+        "environment": plan.environment,
+        "digest": plan.digest,
+        "reason": redact_text(" ".join(request.intent.reason.split())),
+        "ticket": request.ticket,
+    }

@@ -1,0 +1,66 @@
+"""What is asked of the engine, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from torghutctl.adapters.git_client import Credential
+from torghutctl.effects.forge import Forge
+from torghutctl.environments import Environment
+from torghutctl.planning.gates import Intent
+from torghutctl.planning.plan import Draft, Plan
+from torghutctl.procedures.specification import PlanningInput, Spec
+from torghutctl.snapshot.model import Snapshot
+from torghutctl.snapshot.repository import Repository
+
+
+class Effect(StrEnum):
+    """What to do with a plan."""
+
+    SHOW = "show"
+    BRANCH = "branch"
+    PULL_REQUEST = "pull request"
+    ACT = "act"
+
+
+Planner = Callable[[PlanningInput], Draft]
+SnapshotReader = Callable[[], Snapshot]
+ForgeOpener = Callable[[Repository], Forge]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One procedure, to be planned and perhaps carried out."""
+
+    spec: Spec
+    planner: Planner
+    arguments: Mapping[str, str]
+    """What was chosen beyond the common options; part of the digest."""
+    environment: Environment
+    repo: str
+    base: str
+    gitops_path: str
+    effect: Effect
+    intent: Intent
+    at_ns: int
+    plan_digest: str | None = None
+    ticket: str = ""
+    audit_path: Path
+    actor: str
+    """Who asks, as the audit log keeps it: `user@host`."""
+    is_draft: bool = False
+    labels: tuple[str, ...] = ()
+    credential: Credential | None = field(default=None, repr=False)
+    read_snapshot: SnapshotReader | None = None
+    open_forge: ForgeOpener | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The plan, with its result when something was carried out, and what a person should be told besides."""
+
+    plan: Plan
+    notes: tuple[str, ...] = ()

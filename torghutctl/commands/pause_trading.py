@@ -1,0 +1,25 @@
+"""`torghutctl pause-trading`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
+from torghutctl.procedures.pause_trading import SPEC, plan
+
+
+@shared_options(SPEC.help_text())
+def command(
+    options: ProcedureOptions,
+    cancel_orders: Annotated[
+        bool, typer.Option("--cancel-orders", help="turn the kill switch on, which cancels open orders")
+    ] = False,
+) -> None:
+    run_procedure(
+        options,
+        SPEC,
+        lambda given: plan(given, cancel_orders=cancel_orders),
+        {"cancelOrders": str(cancel_orders).lower()},
+    )

@@ -1,0 +1,11 @@
+"""`torghutctl restart-ta`."""
+
+from __future__ import annotations
+
+from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
+from torghutctl.procedures.restart_ta import SPEC, plan
+
+
+@shared_options(SPEC.help_text())
+def command(options: ProcedureOptions) -> None:
+    run_procedure(options, SPEC, plan, {})

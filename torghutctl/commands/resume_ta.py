@@ -1,0 +1,18 @@
+"""`torghutctl resume-ta`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
+from torghutctl.procedures.resume_ta import SPEC, plan
+
+
+@shared_options(SPEC.help_text())
+def command(
+    options: ProcedureOptions,
+    restart: Annotated[bool, typer.Option("--restart", help="raise the restart nonce too")] = False,
+) -> None:
+    run_procedure(options, SPEC, lambda given: plan(given, restart=restart), {"restart": str(restart).lower()})

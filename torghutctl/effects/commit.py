@@ -1,0 +1,115 @@
+"""One commit made of objects alone, and a branch that is created or not at all.
+
+No working tree, no index of the user, no checkout; an existing branch is never moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torghutctl.adapters.git_client import GitClient, failure
+from torghutctl.errors import StalePlanError, UpstreamError
+
+_FALLBACK_NAME = "torghutctl"
+_FALLBACK_EMAIL = "torghutctl@localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewFile:
+    """One file as the commit shall hold it."""
+
+    path: str
+    mode: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    name: str
+    email: str
+
+
+def find_author(repository: Path | None) -> Author:
+    """Return who commits: the repository's or the user's git configuration, else torghutctl itself."""
+    client = GitClient(repository or Path.cwd())
+    name = client.attempt("config", "--get", "user.name").text
+    email = client.attempt("config", "--get", "user.email").text
+    return Author(name=name or _FALLBACK_NAME, email=email or _FALLBACK_EMAIL)
+
+
+def make_commit(
+    client: GitClient, *, base: str, files: Iterable[NewFile], message: str, author: Author, at_seconds: int
+) -> str:
+    """Write a commit on `base` that replaces exactly these files, and return its id.
+
+    Raises UpstreamError when what was written is not what was asked for.
+    """
+    wanted = sorted(files, key=lambda file: file.path)
+    index = {"GIT_INDEX_FILE": str(client.folder / "torghut-index")}
+    client.run("read-tree", base, environment=index)
+    rows = bytearray()
+    for file in wanted:
+        blob = client.run("hash-object", "-w", "--no-filters", "--stdin", stdin=file.data).text
+        rows += f"{file.mode} {blob}\t".encode() + file.path.encode("utf-8", "surrogateescape") + b"\0"
+    client.run("update-index", "-z", "--index-info", stdin=bytes(rows), environment=index)
+    tree = client.run("write-tree", environment=index).text
+    identity = {
+        f"GIT_{role}_{part}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for part, value in (("NAME", author.name), ("EMAIL", author.email), ("DATE", f"@{at_seconds} +0000"))
+    }
+    commit = client.run("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode(), environment=identity).text
+    changed = client.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", base, commit).stdout
+    paths = [name.decode("utf-8", "surrogateescape") for name in changed.split(b"\0") if name]
+    if paths != [file.path for file in wanted]:
+        raise UpstreamError(f"the commit would change {paths}, not what was planned", hint="report this as a fault")
+    return commit
+
+
+def find_own_branch(
+    client: GitClient, destination: str, *, branch: str, base: str, digest: str, files: Iterable[NewFile]
+) -> str | None:
+    """Return the commit of a branch that an interrupted run of the same plan left at `destination`.
+
+    It counts only with the same `Plan-Digest:`, one commit beyond the base, and exactly these files.
+    """
+    ref = f"refs/heads/{branch}"
+    if not client.attempt("ls-remote", "--", destination, ref).text:
+        return None
+    client.run("fetch", "--no-tags", "--quiet", "--no-write-fetch-head", "--", destination, f"+{ref}:refs/torghut/own")
+    commit = client.run("rev-parse", "refs/torghut/own^{commit}").text
+    message = client.run("log", "-1", "--format=%B", commit).text
+    is_on_base = client.attempt("merge-base", "--is-ancestor", f"{commit}^", base).status == 0
+    changed = client.attempt("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", f"{commit}^", commit).stdout
+    wanted = {file.path: file.data for file in files}
+    paths = {name.decode("utf-8", "surrogateescape") for name in changed.split(b"\0") if name}
+    is_same = all(client.attempt("cat-file", "blob", f"{commit}:{path}").stdout == wanted.get(path) for path in paths)
+    has_digest = f"Plan-Digest: {digest}" in message.splitlines()
+    return commit if is_on_base and has_digest and is_same and paths == set(wanted) else None
+
+
+def create_branch(client: GitClient, destination: str, *, branch: str, commit: str) -> None:
+    """Create `branch` at `destination` (a path or URL) pointing to `commit`.
+
+    Raises StalePlanError when a branch of that name exists with other content; one that is already there as wanted is
+    fine, so that an interrupted run can be repeated.
+    """
+    create_ref(client, destination, ref=f"refs/heads/{branch}", commit=commit, what=f"branch {branch}")
+
+
+def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, what: str) -> None:
+    """Create one ref at `destination`, or raise StalePlanError when it is already something else."""
+    # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
+    result = client.attempt(
+        "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
+    )
+    if result.status == 0:
+        return
+    existing = client.attempt("ls-remote", "--", destination, ref)
+    if existing.status == 0 and existing.text.split("\t")[0] == commit:
+        return
+    if existing.status == 0 and existing.text:
+        raise StalePlanError(f"{what} already exists with other content", hint="look at it, then plan again")
+    raise failure("push", result)

@@ -1,0 +1,138 @@
+"""Gates for acting: each looks at what was given and says yes, or no and what would open it.
+
+Pure. Absent, empty or unreadable input is a no; nothing forces a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torghutctl.errors import RefusedError
+from torghutctl.planning.plan import Plan
+
+CONFIRM_PHRASE = "ACTUATE_TORGHUT"
+ACTUATION_LABEL = "torghut.proompteng.ai/actuation"
+PURPOSE_LABEL = "torghut.proompteng.ai/purpose"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentRun:
+    """The run this process is part of. `document` is None when its description could not be read."""
+
+    source: str
+    document: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What the person or the agent gave along with the request to act."""
+
+    reason: str
+    confirm: str
+    is_environment_named: bool
+    is_production: bool
+    agent_run: AgentRun | None
+    is_person_at_terminal: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateAnswer:
+    """One gate's answer, as the audit log keeps it."""
+
+    name: str
+    is_open: bool
+    detail: str
+    opens_with: str
+
+
+def ask_gates(plan: Plan, intent: Intent, *, only_a_person: bool = False) -> tuple[GateAnswer, ...]:
+    """Return every gate's answer, in the order in which they are asked."""
+    answers = [_reason(intent), _confirm(intent), _production(intent)]
+    if intent.agent_run is not None:
+        answers.extend(_agent_run(intent.agent_run))
+    if only_a_person:
+        answers.append(_person(intent))
+    answers.extend(
+        GateAnswer(
+            name=item.name,
+            is_open=item.ok is True,
+            detail=item.detail,
+            opens_with=f"{item.name}: make it so, or find out why it cannot be read",
+        )
+        for item in plan.draft.preconditions
+        if item.refuses
+    )
+    return tuple(answers)
+
+
+def require_open(answers: Iterable[GateAnswer]) -> None:
+    """Raise RefusedError that names every closed gate and what would open it."""
+    closed = [answer for answer in answers if not answer.is_open]
+    if closed:
+        raise RefusedError(
+            "refused, nothing was changed: " + "; ".join(f"{answer.name}: {answer.detail}" for answer in closed),
+            hint="; ".join(answer.opens_with for answer in closed),
+        )
+
+
+def _reason(intent: Intent) -> GateAnswer:
+    given = bool(intent.reason.strip())
+    return GateAnswer(
+        name="reason", is_open=given, detail="given" if given else "no reason was given", opens_with="--reason TEXT"
+    )
+
+
+def _confirm(intent: Intent) -> GateAnswer:
+    exact = intent.confirm == CONFIRM_PHRASE
+    detail = "exact" if exact else "not given" if not intent.confirm else "is not the exact phrase"
+    return GateAnswer(name="confirm", is_open=exact, detail=detail, opens_with=f"--confirm {CONFIRM_PHRASE}")
+
+
+def _production(intent: Intent) -> GateAnswer:
+    is_open = intent.is_environment_named or not intent.is_production
+    detail = "named or not production" if is_open else "a production environment must be named"
+    return GateAnswer(name="environment", is_open=is_open, detail=detail, opens_with="-e NAME")
+
+
+def _person(intent: Intent) -> GateAnswer:
+    is_open = intent.is_person_at_terminal and intent.agent_run is None
+    return GateAnswer(
+        name="person",
+        is_open=is_open,
+        detail="at a terminal" if is_open else "this step is for a person at a terminal",
+        opens_with="run it yourself in a terminal",
+    )
+
+
+def _agent_run(run: AgentRun) -> list[GateAnswer]:
+    labels = _mapping(run.document, "metadata", "labels")
+    policy = _mapping(run.document, "spec", "vcsPolicy")
+    wanted_labels = {ACTUATION_LABEL: "true", PURPOSE_LABEL: "actuation"}
+    answers = [
+        GateAnswer(
+            name=f"agent run label {key}",
+            is_open=labels.get(key) == value,
+            detail=f"{'is' if labels.get(key) == value else 'is not'} {value!r} in {run.source}",
+            opens_with=f"an AgentRun with the label {key}: {value!r}",
+        )
+        for key, value in wanted_labels.items()
+    ]
+    allowed = policy.get("required") is True and policy.get("mode") == "read-write"
+    answers.append(
+        GateAnswer(
+            name="agent run vcsPolicy",
+            is_open=allowed,
+            detail="required and read-write" if allowed else "is not required and read-write",
+            opens_with="an AgentRun with vcsPolicy {required: true, mode: read-write}",
+        )
+    )
+    return answers
+
+
+def _mapping(document: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any]:
+    current: Any = document
+    for key in path:
+        current = current.get(key) if isinstance(current, Mapping) else None
+    return current if isinstance(current, Mapping) else {}

@@ -1,0 +1,39 @@
+"""Restart the TA job: `spec.restartNonce` one higher than the newest base has it."""
+
+from __future__ import annotations
+
+from torghutctl.planning.plan import Draft
+from torghutctl.procedures.evidence import clickhouse_writable, kafka_ready
+from torghutctl.procedures.flink_job import FILE, open_job, raise_nonce
+from torghutctl.procedures.specification import PlanningInput, Spec, draft_of
+
+SPEC = Spec(
+    name="restart-ta",
+    summary="Restart the TA job from its last state.",
+    when="the job is FAILED or RUNNING without progress, and its dependencies are healthy again.",
+    needs="the repository alone; ClickHouse and Kafka are looked at when they can be, as advice.",
+    does="raises spec.restartNonce in ta/flinkdeployment.yaml by one, from the newest base.",
+    verify="the job is RUNNING again and the newest event time advances.",
+    undo="nothing to undo: reverting the nonce is another restart.",
+    paths=(FILE,),
+)
+
+
+def plan(given: PlanningInput) -> Draft:
+    """Return the draft that restarts the job."""
+    editor, index = open_job(given)
+    raise_nonce(editor, index)
+    advice = () if given.snapshot is None else (clickhouse_writable(given, refuses=False), kafka_ready(given))
+    return draft_of(
+        [editor],
+        Draft(
+            preconditions=advice,
+            verification=(
+                f"FlinkDeployment {given.environment.names.flink_deployment}: job RUNNING, observed generation current",
+                "the newest event time of ta_signals advances while the market is open",
+            ),
+            rollback=("none needed: reverting the nonce restarts the job once more",),
+            summary="restart the technical analysis job",
+            risk="Bars and signals pause until the job has restored its state.",
+        ),
+    )

@@ -1,0 +1,56 @@
+"""Restart the forwarder: a new `restartedAt` on its pod template, and one replica where git says otherwise."""
+
+from __future__ import annotations
+
+from torghut_core.clock import utc_datetime
+from torghutctl.planning.plan import Draft, Precondition
+from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, open_manifest
+
+FILE = "ws/deployment.yaml"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+
+SPEC = Spec(
+    name="restart-ws",
+    summary="Restart the market-data forwarder.",
+    when="/readyz stays 503: a second connection took the account's one slot (406), a secret was rotated, Kafka is "
+    "healthy again but the forwarder is not; or more than one replica runs.",
+    needs="the repository alone. For a 406, first make sure that the other client is gone.",
+    does="sets kubectl.kubernetes.io/restartedAt to --at (or now, UTC seconds) in ws/deployment.yaml, and spec.replicas "
+    "to 1 where git says otherwise. --plan needs the same --at as the plan had.",
+    verify="one pod, 1/1 ready; /readyz 200; the status topic goes on; bars are fresh within minutes of the session.",
+    undo="nothing to undo: reverting the change restarts the forwarder once more.",
+    paths=(FILE,),
+)
+
+
+def plan(given: PlanningInput) -> Draft:
+    """Return the draft. Raises UneditableError when the Deployment cannot be edited."""
+    editor, index = open_manifest(given, FILE, "Deployment", given.environment.names.ws_deployment)
+    replicas = editor.yaml.value((index, "spec", "replicas"))
+    if replicas not in (None, "1"):
+        editor.set((index, "spec", "replicas"), "1", label="spec.replicas", is_text=False)
+    stamp = utc_datetime(given.at_ns).strftime("%Y-%m-%dT%H:%M:%SZ")
+    address = (index, "spec", "template", "metadata", "annotations", RESTARTED_AT)
+    editor.set(address, stamp, label=RESTARTED_AT, is_text=True, is_restart=True)
+    return draft_of(
+        [editor],
+        Draft(
+            preconditions=(
+                Precondition(
+                    name="git wants one replica",
+                    ok=replicas in (None, "1"),
+                    detail=f"spec.replicas is {replicas or '1 by default'}"
+                    + ("" if replicas in (None, "1") else "; set to 1"),
+                    refuses=False,
+                ),
+            ),
+            verification=(
+                f"Deployment {given.environment.names.ws_deployment}: one pod, 1/1 ready, restartedAt {stamp}",
+                "/readyz of the forwarder answers 200 with ready=true",
+                "torghutctl health-report",
+            ),
+            rollback=("none needed: a revert restarts the forwarder once more",),
+            summary="restart the forwarder",
+            risk="Market data pauses for the seconds of one restart; the gap is filled from REST where backfill is on.",
+        ),
+    )
