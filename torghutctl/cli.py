@@ -16,6 +16,8 @@ from typer.core import TyperCommand, TyperGroup
 # name: (module in torghutctl.commands, one line of help). Keep the contract's order.
 COMMANDS: dict[str, tuple[str, str]] = {
     "health-report": ("health_report", "classify the whole system, name the top cause and the next procedure"),
+    "snapshot": ("snapshot", "write what health-report would read to a folder or .tar.gz, redacted"),
+    "status": ("status", "effective trading state: git, Argo CD, live spec, newest revision, service, side by side"),
     "pause-trading": ("pause_trading", "stop trading, by a reviewed change in git"),
     "resume-trading": ("resume_trading", "start trading again, once the evidence is good"),
     "restart-ws": ("restart_ws", "restart the market-data forwarder"),

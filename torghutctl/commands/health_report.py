@@ -86,11 +86,11 @@ def command(
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render import health_view
 
-    report = _report(choice, record, config)
+    report = _report(choice, record)
     write(report, output, table=health_view.table, markdown=health_view.markdown)
     if watch:
         report = follow(
-            report, lambda: _report(choice, record, config), pause=lambda: time.sleep(WATCH_SECONDS), say=typer.echo
+            report, lambda: _report(choice, record), pause=lambda: time.sleep(WATCH_SECONDS), say=typer.echo
         )
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
 
@@ -116,7 +116,7 @@ def follow(
         return report
 
 
-def _report(choice: options.Choice, record: Path | None, config: Path | None) -> dict[str, Any]:
+def _report(choice: options.Choice, record: Path | None) -> dict[str, Any]:
     from torghutctl.health.report import Operator, judge
     from torghutctl.snapshot import bundle, reader
 
@@ -124,13 +124,8 @@ def _report(choice: options.Choice, record: Path | None, config: Path | None) ->
     if record is not None:
         bundle.write(snapshot, record)
         options.tell(f"wrote {record}")
-    entry = choice.environment
-    operator = Operator(
-        environment=entry.name if entry.is_named else None,
-        config=str(config) if config is not None else None,
-        repo=choice.target.repo if choice.target.repo != entry.repo or not entry.is_named else None,
-        is_live_declared=entry.live,
-    )
+    target = choice.target
+    operator = Operator(environment=target.environment, repo=target.repo, is_live_declared=target.is_live_declared)
     return judge(snapshot, operator, at_ns=choice.at_ns)
 
 

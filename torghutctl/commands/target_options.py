@@ -105,6 +105,8 @@ def choose(
         repo=repo or entry.repo,
         base=base or entry.base,
         gitops_path=gitops_path or entry.gitops_path,
+        environment=entry.name if entry.is_named else None,
+        is_live_declared=entry.live,
     )
     return Choice(target=target, environment=entry, at_ns=parse_at(at))
 

@@ -11,6 +11,7 @@ _CONFIG = ("CreateContainerConfigError", "CreateContainerError")
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _RESTARTS_THAT_OUTLAST_GRACE = 5
 """Back-off doubles from 10 s: by the fifth restart 10+20+40+80+160 = 310 s were waited, longer than the grace."""
+_MISSING = {"secret_missing": "Secret", "configmap_missing": "ConfigMap", "key_missing": "key"}
 _MESSAGES = {
     "missing_config": "lacks configuration it refers to",
     "image_pull": "cannot pull its image",
@@ -66,7 +67,10 @@ def _is_memory_kill(container: ContainerFact) -> bool:
 
 def _missing_names(pod: PodFact, container: ContainerFact) -> Iterable[str]:
     for entry in container.signatures:
-        for kind, name in entry.get("names", {}).items():
+        kind = _MISSING.get(str(entry.get("signature")))
+        names = entry.get("names", {})
+        if kind is not None and names:
+            name = " of ".join(str(names[part]) for part in ("object", "key", "holder") if part in names)
             yield f"pod {pod.name}: {kind} {name} is missing"
 
 

@@ -25,6 +25,7 @@ from torghutctl.health import (
 from torghutctl.health.causes import ORDER, Causes, trace
 from torghutctl.health.model import COMPONENTS, Finding, Level, Moment
 from torghutctl.health.reasons import POD_REASONS, REASONS
+from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
 from torghutctl.snapshot.model import Snapshot
 
@@ -55,14 +56,23 @@ class Operator:
     """What the next command needs to be ready to paste, and what was declared of the environment."""
 
     environment: str | None = None
-    config: str | None = None
     repo: str | None = None
     is_live_declared: bool = False
+
+    def completed(self, facts: Facts) -> Operator:
+        """Return it with what the snapshot's own reader was told, where nothing else is said now."""
+        told = facts.value(sources.OPERATOR) or {}
+        return Operator(
+            environment=self.environment or told.get("environment"),
+            repo=self.repo or told.get("repo"),
+            is_live_declared=self.is_live_declared or bool(told.get("isLiveDeclared")),
+        )
 
 
 def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -> dict[str, Any]:
     """Return the report on `snapshot`, judged at `at_ns` or when it was read. The same input gives the same report."""
     facts = Facts(snapshot)
+    operator = operator.completed(facts)
     now_ns = snapshot.observed_at_ns if at_ns is None else at_ns
     calendar = MarketCalendar("always-open" if facts.calendar == "always-open" else "XNYS")
     moment = Moment(
@@ -143,7 +153,7 @@ def _next(finding: Finding | None, operator: Operator) -> dict[str, Any] | None:
     if reason.procedure is None:
         return {"name": reason.next_step, "command": None, "runbook": runbook}
     words = ["torghutctl", reason.procedure, *([reason.subcommand] if reason.subcommand else [])]
-    for option, value in (("-e", operator.environment), ("--config", operator.config), ("--repo", operator.repo)):
+    for option, value in (("-e", operator.environment), ("--repo", operator.repo)):
         if value:
             words += [option, shlex.quote(value)]
     return {"name": reason.procedure, "command": " ".join([*words, '--reason "<why>"']), "runbook": runbook}

@@ -23,10 +23,9 @@ _FAILED_BY_SIGNATURE = {
 _FAILED_BY_READY = {
     "clickhouse_disk_full": "ta_failed_disk_full",
     "clickhouse_readonly": "ta_failed_readonly_table",
-    "kafka_unreachable": "ta_failed_kafka",
     "kafka_auth": "ta_failed_kafka",
-    "checkpoint_storage": "ta_failed_storage",
-    "failed": "ta_failed",
+    "kafka_metadata": "ta_failed_kafka",
+    "kafka_produce": "ta_failed_kafka",
 }
 _MESSAGES = {
     "ta_failed_disk_full": "the job failed: ClickHouse has no space left",
@@ -68,7 +67,7 @@ def _local(facts: Facts) -> list[Finding]:
             component=NAME,
             reason=reason,
             level=Level.DEGRADED if reason == "ta_restarting" else Level.DOWN,
-            message=_MESSAGES.get(reason, "the TA process says it is not ready"),
+            message=_MESSAGES.get(reason, f"the TA process is not ready: {answer['reason'] or 'it does not say why'}"),
             evidence=(f"/readyz of the TA: HTTP {answer['httpStatus']}, reason {answer['reason'] or 'none'}",),
         )
     ]

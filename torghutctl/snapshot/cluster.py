@@ -259,7 +259,7 @@ class ClusterReader:
         def ask(seconds: float) -> Any:
             return parse(self._ask(path, query, seconds))
 
-        return Task(source=source, read=ask, then=then)
+        return Task(source=source, read=ask, then=then, may_be_absent=sources.describe(source).may_be_absent)
 
     def _get(
         self,
@@ -278,7 +278,7 @@ class ClusterReader:
                 raise ReadError(Failure.UNPARSABLE, "the answer is not the object asked for")
             return _kept(keep, item)
 
-        return Task(source=source, read=ask, then=then)
+        return Task(source=source, read=ask, then=then, may_be_absent=sources.describe(source).may_be_absent)
 
     def _list(
         self,
@@ -307,7 +307,7 @@ class ClusterReader:
                     return sorted(found, key=lambda item: json.dumps(item, sort_keys=True))
             raise ReadError(Failure.UNPARSABLE, f"the list has over {_PAGE * _MAX_PAGES} entries")
 
-        return Task(source=source, read=ask, then=then)
+        return Task(source=source, read=ask, then=then, may_be_absent=sources.describe(source).may_be_absent)
 
     def _ask(self, path: str, query: Mapping[str, str] | None, seconds: float) -> Answer:
         try:

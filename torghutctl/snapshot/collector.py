@@ -22,6 +22,8 @@ class Task:
     source: str
     read: Callable[[float], Any]
     then: Callable[[Reading], Iterable[Task]] | None = None
+    may_be_absent: bool = False
+    """Whether a failure is an ordinary state that nobody needs to be told of."""
 
 
 def collect(
@@ -49,7 +51,7 @@ def collect(
 
     def settle(task: Task, reading: Reading) -> None:
         readings[task.source] = reading
-        if not reading.is_ok:
+        if not reading.is_ok and not task.may_be_absent:
             tell(f"{task.source}: {reading.failure} ({reading.detail})")
         for follower in task.then(reading) if task.then else ():
             if follower.source not in readings and follower.source not in running:

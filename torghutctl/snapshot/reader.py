@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torghutctl.errors import InputError
-from torghutctl.snapshot import bundle, local
-from torghutctl.snapshot.model import Names, Snapshot
+from torghutctl.render.redaction import redact
+from torghutctl.snapshot import bundle, local, sources
+from torghutctl.snapshot.model import Names, Reading, Snapshot
 
 DEADLINE_SECONDS = 8.0
 
@@ -27,6 +28,9 @@ class Target:
     repo: str | None = None
     base: str = "main"
     gitops_path: str = "argocd/applications/torghut"
+    environment: str | None = None
+    """Name of the environment, when one was chosen."""
+    is_live_declared: bool = False
 
 
 def read(
@@ -39,12 +43,27 @@ def read(
 ) -> Snapshot:
     """Return the snapshot of `target`; `at_ns` stands for the present when given.
 
-    Raises InputError or ConfigurationError when the target itself cannot be used; a source that fails is a reading.
+    What the reader was told (environment, repository) is part of what it read, so that a bundle is judged alike
+    elsewhere. Raises InputError or ConfigurationError when the target itself cannot be used; a source that fails is a
+    reading.
     """
     if target.bundle is not None and target.local is not None:
         raise InputError("--from-snapshot and --local cannot be combined", hint="choose what to read")
     if target.bundle is not None:
         return bundle.read(target.bundle)
+    snapshot = _read_live(target, at_ns, process, deadline_s, tell)
+    told = {"environment": target.environment, "repo": target.repo, "isLiveDeclared": target.is_live_declared}
+    operator = Reading(source=sources.OPERATOR, value=redact(told))
+    return replace(snapshot, readings=dict(sorted({**snapshot.readings, sources.OPERATOR: operator}.items())))
+
+
+def _read_live(
+    target: Target,
+    at_ns: int | None,
+    process: Mapping[str, str] | None,
+    deadline_s: float,
+    tell: Callable[[str], None],
+) -> Snapshot:
     if target.local is not None:
         folder = local.open_folder(target.local)
         tell(f"reading the services of {target.local}")

@@ -21,17 +21,18 @@ ERROR_CLASSES = (
     "unknown",
 )
 TA_REASONS = (
+    "clickhouse_auth",
+    "clickhouse_backlog",
     "clickhouse_disk_full",
+    "clickhouse_error",
+    "clickhouse_memory_limit",
+    "clickhouse_missing_table",
     "clickhouse_readonly",
     "clickhouse_unreachable",
-    "kafka_unreachable",
     "kafka_auth",
-    "checkpoint_storage",
+    "kafka_metadata",
+    "kafka_produce",
     "starting",
-    "restoring",
-    "replaying",
-    "stopping",
-    "failed",
 )
 _NOT_READY = frozenset({503})
 _SYMBOL = re.compile(r"[A-Z0-9._:-]{1,32}")
@@ -128,6 +129,7 @@ def trading_status(answer: Answer) -> dict[str, Any]:
 def trading_health(answer: Answer) -> dict[str, Any]:
     """Return `/trading/health`: which dependencies answer."""
     body = service_answer(answer, also=_NOT_READY)
+    _need(isinstance(body.get("status"), str), "`status` is not a text")
     dependencies = kept.table(body.get("dependencies"))
     names = ("postgres", "clickhouse", "alpaca")
     return {
@@ -193,6 +195,7 @@ def gauges(answer: Answer) -> dict[str, dict[str, float]]:
 def flink_checkpoints(answer: Answer) -> dict[str, Any]:
     """Return when the last checkpoint was completed and how many completed and failed."""
     body = service_answer(answer)
+    _need(isinstance(body.get("counts"), dict), "`counts` is not an object")
     counts, latest = kept.table(body.get("counts")), kept.table(kept.table(body.get("latest")).get("completed"))
     return {
         "completed": kept.count(counts.get("completed")),
@@ -204,6 +207,7 @@ def flink_checkpoints(answer: Answer) -> dict[str, Any]:
 def flink_exceptions(answer: Answer) -> dict[str, Any]:
     """Return the signatures of a Flink job's newest exceptions, newest first, and when the newest happened."""
     body = service_answer(answer)
+    _need("exceptionHistory" in body or "root-exception" in body, "no exceptions among the fields")
     entries = kept.objects(kept.table(body.get("exceptionHistory")).get("entries"))
     texts = [str(entry.get("stacktrace") or entry.get("exceptionName") or "") for entry in entries]
     texts.append(str(body.get("root-exception") or ""))

@@ -43,6 +43,7 @@ LOGS = "logs/"
 LOGS_PREVIOUS = "logs-previous/"
 DESIRED = "git/desired"
 LOCAL = "local/endpoints"
+OPERATOR = "operator"
 
 
 class Where(StrEnum):
@@ -102,7 +103,9 @@ SOURCES: tuple[Source, ...] = (
         access=_get("", "pods/proxy"),
         is_required=True,
     ),
-    Source(name=FORWARDER_CONFIG, component="forwarder", reads="its ConfigMap", access=_get("", "configmaps")),
+    Source(
+        name=FORWARDER_CONFIG, component="forwarder", reads="the forwarder's ConfigMap", access=_get("", "configmaps")
+    ),
     Source(
         name=TA_DEPLOYMENT,
         component="ta",
@@ -111,7 +114,7 @@ SOURCES: tuple[Source, ...] = (
         is_required=True,
     ),
     Source(name=TA_READY, component="ta", reads="/readyz of the one-process TA (local target)", is_required=True),
-    Source(name=TA_CONFIG, component="ta", reads="its ConfigMap", access=_get("", "configmaps")),
+    Source(name=TA_CONFIG, component="ta", reads="the TA's ConfigMap", access=_get("", "configmaps")),
     Source(
         name=TA_CHECKPOINTS,
         component="ta",
@@ -261,6 +264,7 @@ SOURCES: tuple[Source, ...] = (
         is_required=True,
     ),
     Source(name=DESIRED, component="argocd", reads="what git wants, when a repository is known"),
+    Source(name=OPERATOR, component="argocd", reads="environment and repository the reader was given"),
     Source(name=LOCAL, component="forwarder", reads="endpoints.json of `up` or `demo`"),
 )
 _BY_NAME = {source.name: source for source in SOURCES}

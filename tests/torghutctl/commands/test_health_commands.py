@@ -1,0 +1,229 @@
+"""health-report, snapshot and status from the command line: formats, exit codes, bundles, a local folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.fakes import torghut_cluster as base
+from tests.fakes.incidents import stop_forwarder
+from tests.fakes.kubernetes_api import Cluster, serve
+from torghutctl.cli import app
+from torghutctl.commands.health_report import follow
+from torghutctl.health.reasons import REASONS
+from torghutctl.render.health_view import changes
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return base.healthy()
+
+
+@pytest.fixture
+def kubeconfig(cluster: Cluster, tmp_path: Path) -> Iterator[Path]:
+    with serve(cluster, tmp_path) as path:
+        yield path
+
+
+def _run(*arguments: str | Path) -> Any:
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json", "yaml"])
+def test_health_report_when_live_and_offline_then_same_bytes(
+    cluster: Cluster, kubeconfig: Path, form: str, tmp_path: Path
+) -> None:
+    """What --record wrote gives byte for byte the report that was shown, the paste-ready command included."""
+    stop_forwarder(cluster, "alpaca_406_second_connection")
+    path = tmp_path / "incident.tar.gz"
+    live = _run(
+        "health-report",
+        "--kubeconfig",
+        kubeconfig,
+        "--at",
+        base.NOW,
+        "--record",
+        path,
+        "-o",
+        form,
+        "--repo",
+        tmp_path / "no repo",
+    )
+    offline = _run("health-report", "--from-snapshot", path, "-o", form)
+    assert (4, live.stdout) == (offline.exit_code, offline.stdout)
+    assert live.exit_code == 4
+    assert f"torghutctl restart-ws --repo '{tmp_path / 'no repo'}' --reason \"<why>\"" in live.stdout.replace(
+        '\\"', '"'
+    )
+
+
+def test_health_report_when_environment_is_live_then_bundle_is_judged_alike(
+    cluster: Cluster, kubeconfig: Path, tmp_path: Path
+) -> None:
+    """What was declared of the environment travels in the bundle, and -e stands in the next command."""
+    config = tmp_path / "environments.yaml"
+    config.write_text("environments:\n  real:\n    live: true\n    repo: /srv/gitops\n")
+    cluster.services[base.STATUS.format(base.TRADING_POD)] = (200, base.trading_status(mode="live", live_enabled=True))
+    path = tmp_path / "bundle"
+    options = ("--kubeconfig", kubeconfig, "--at", base.NOW)
+    live = _run("health-report", "-e", "real", "--config", config, *options, "--record", path, "-o", "json")
+    offline = _run("health-report", "--from-snapshot", path, "-o", "json")
+    assert (0, 0, live.stdout) == (live.exit_code, offline.exit_code, offline.stdout)
+    undeclared = _run("health-report", *options, "-o", "json")
+    assert (undeclared.exit_code, json.loads(undeclared.stdout)["nextProcedure"]["name"]) == (4, "pause-trading")
+
+
+def test_health_report_when_healthy_then_exit_0_and_nothing_to_do(kubeconfig: Path) -> None:
+    """A healthy system has neither a cause nor a next step; progress is on standard error."""
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json")
+    report = json.loads(result.stdout)
+    assert (
+        result.exit_code,
+        report["classification"],
+        report["topCause"],
+        report["nextProcedure"],
+    ) == (0, "healthy", None, None)
+    assert "reading the cluster" in result.stderr
+    assert [item["name"] for item in report["components"]] == [
+        "forwarder",
+        "ta",
+        "clickhouse",
+        "keeper",
+        "postgres",
+        "trading",
+        "kafka",
+        "argocd",
+        "freshness",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--kubeconfig", "/nowhere/config"), "/nowhere/config"),
+        (("--local", "/nowhere"), "/nowhere"),
+        (("--from-snapshot", "/nowhere"), "/nowhere"),
+        (("--at", "yesterday"), "--at yesterday"),
+        (("--why", "bad_luck"), "bad_luck"),
+        (("-e", "nobody"), "nobody"),
+        (("-o", "xml"), "xml"),
+        (("--from-snapshot", "/nowhere", "--local", "/nowhere"), "--local"),
+    ],
+)
+def test_health_report_when_usage_is_wrong_then_exit_2_and_one_line(arguments: tuple[str, ...], named: str) -> None:
+    """A value that cannot be used is named; there is no traceback."""
+    result = _run("health-report", *arguments)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(REASONS))
+def test_why_when_reason_is_known_then_explained(name: str) -> None:
+    """Every reason says what shows it, what would change it, where it comes from and which runbook helps."""
+    result = _run("health-report", "--why", name, "-o", "json")
+    answer = json.loads(result.stdout)
+    assert (0, name) == (result.exit_code, answer["reason"])
+    assert all(answer[key] for key in ("means", "shownBy", "changedBy", "source", "runbook"))
+
+
+def test_snapshot_when_written_twice_then_same_bytes(kubeconfig: Path, tmp_path: Path) -> None:
+    """The same moment gives the same archive, and a folder with the same content."""
+    paths = [tmp_path / name for name in ("a.tar.gz", "b.tar.gz")]
+    for path in paths:
+        assert _run("snapshot", path, "--kubeconfig", kubeconfig, "--at", base.NOW).exit_code == 0
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_snapshot_when_nothing_answers_then_exit_9_and_still_written(tmp_path: Path) -> None:
+    """A cluster that is gone leaves a bundle that says so."""
+    with serve(base.healthy(), tmp_path) as kubeconfig:
+        pass
+    result = _run("snapshot", tmp_path / "gone", "--kubeconfig", kubeconfig, "--at", base.NOW)
+    assert result.exit_code == 9
+    assert _run("health-report", "--from-snapshot", tmp_path / "gone").exit_code == 5
+
+
+def test_snapshot_when_folder_holds_something_else_then_refused(kubeconfig: Path, tmp_path: Path) -> None:
+    """A folder that is no bundle is not written into."""
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "notes.txt").write_text("keep me")
+    result = _run("snapshot", other, "--kubeconfig", kubeconfig)
+    assert (result.exit_code, [path.name for path in other.iterdir()]) == (2, ["notes.txt"])
+
+
+@pytest.mark.parametrize("damage", ["index", "reading", "schema", "archive"])
+def test_health_report_when_bundle_is_damaged_then_exit_2(kubeconfig: Path, tmp_path: Path, damage: str) -> None:
+    """A bundle that is not whole is refused with a sentence."""
+    path = tmp_path / "bundle"
+    _run("snapshot", path, "--kubeconfig", kubeconfig, "--at", base.NOW)
+    if damage == "index":
+        (path / "snapshot.json").write_text("{")
+    elif damage == "reading":
+        (path / "readings" / "pods.json").unlink()
+    elif damage == "schema":
+        (path / "snapshot.json").write_text('{"schemaVersion": "other/v1"}')
+    else:
+        path = tmp_path / "bundle.tar.gz"
+        path.write_bytes(b"\x1f\x8bnot really")
+    result = _run("health-report", "--from-snapshot", path)
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+
+
+def test_status_when_everything_agrees_then_exit_0(kubeconfig: Path) -> None:
+    """The live spec, the newest revision and the service say the same."""
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["agreement"], report["trades"]) == (0, "same", "yes, on paper")
+
+
+def test_status_when_paused_in_spec_and_still_trading_then_exit_3(cluster: Cluster, kubeconfig: Path) -> None:
+    """A pause that was applied and is not effective yet shows as a difference."""
+    service = base.knative_service()
+    service["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "false"
+    cluster.put(f"{base.KNATIVE}/services", service)
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    row = next(item for item in json.loads(result.stdout)["settings"] if item["name"] == "TRADING_ENABLED")
+    assert (result.exit_code, row["live"], row["effective"], row["agrees"]) == (3, "false", "true", False)
+
+
+def test_status_when_service_is_silent_then_exit_5(cluster: Cluster, kubeconfig: Path) -> None:
+    """Without /trading/status the effective state is unknown, whatever the manifests say."""
+    del cluster.services[base.STATUS.format(base.TRADING_POD)]
+    result = _run("status", "--kubeconfig", kubeconfig)
+    assert result.exit_code == 5
+    assert "trades: unknown" in result.stdout
+
+
+def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: Path, cluster: Cluster) -> None:
+    """--watch says what began and what ended, and nothing while nothing changes."""
+    first = json.loads(_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json").stdout)
+    stop_forwarder(cluster, "alpaca_auth")
+    second = json.loads(_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json").stdout)
+    reports = iter([first, second, second])
+    said: list[str] = []
+
+    def again() -> dict[str, Any]:
+        try:
+            return next(reports)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    last = follow(first, again, pause=lambda: None, say=said.append)
+    assert second == last
+    assert [
+        f"{base.NOW} healthy -> down",
+        f"{base.NOW} top cause: none -> forwarder alpaca_auth",
+        f"{base.NOW} forwarder: healthy -> down",
+        f"{base.NOW} forwarder: alpaca_auth (down) began",
+    ] == said
+    assert changes(second, second) == []

@@ -1,0 +1,247 @@
+"""Checkpoints: engine state and input offsets of one partition number, written whole or not at all.
+
+A checkpoint is a msgpack document, LZ4-compressed, behind a header that names format and version and a SHA-256 of the
+rest. It is read back only when all of these fit; anything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cramjam
+import msgspec
+import numpy as np
+
+from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.ta.engine import Engine, EngineSettings
+from torghut_core.ta.indicators import State
+from torghut_core.ta.quotes import QuoteColumns
+from torghut_core.ta.windows import BarColumns, Ticks
+
+_MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
+FORMAT_VERSION = 1
+
+
+class CheckpointError(ConfigurationError):
+    """A checkpoint is missing, damaged, or of another version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a restart needs. `offsets` maps topic to the next offset to read; `ingest_ms` is the last row time used."""
+
+    group: str
+    partition: int
+    offsets: Mapping[str, int]
+    ingest_ms: int
+    engine: Engine
+
+
+def pack(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint as bytes."""
+    body = {
+        "group": checkpoint.group,
+        "partition": checkpoint.partition,
+        "offsets": dict(checkpoint.offsets),
+        "ingest_ms": checkpoint.ingest_ms,
+        "engine": _engine_state(checkpoint.engine),
+    }
+    payload = bytes(cramjam.lz4.compress(msgspec.msgpack.encode(body, enc_hook=_encode_array)))
+    header = f"{FORMAT_VERSION} {hashlib.sha256(payload).hexdigest()}\n".encode()
+    return _MAGIC + header + payload
+
+
+def unpack(data: bytes, settings: EngineSettings, name: str) -> Checkpoint:
+    """Return the checkpoint in `data`. Raises CheckpointError, naming `name`, when it cannot be trusted."""
+    if not data.startswith(_MAGIC):
+        raise CheckpointError(f"checkpoint {name}: is not one of this program")
+    header, _, payload = data[len(_MAGIC) :].partition(b"\n")
+    version, _, digest = header.decode("ascii", "replace").partition(" ")
+    if version != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"checkpoint {name}: format version {version[:20]!r}, this program reads {FORMAT_VERSION}",
+            hint="start with a new group id, or with the program that wrote it",
+        )
+    if hashlib.sha256(payload).hexdigest() != digest:
+        raise CheckpointError(f"checkpoint {name}: is damaged (its digest does not fit)")
+    body = msgspec.msgpack.decode(bytes(cramjam.lz4.decompress(payload)))
+    return Checkpoint(
+        group=body["group"],
+        partition=body["partition"],
+        offsets=body["offsets"],
+        ingest_ms=body["ingest_ms"],
+        engine=_restored(body["engine"], settings, name),
+    )
+
+
+def _encode_array(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.dtype.str, list(value.shape), value.tobytes()]
+    if isinstance(value, np.integer):
+        return int(value)
+    raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
+
+
+def _array(packed: Any) -> Any:
+    dtype, shape, data = packed
+    return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
+def _arithmetic(settings: EngineSettings) -> dict[str, int]:
+    """What state depends on: a checkpoint taken under other values would be misread."""
+    return {
+        "max_out_of_order_ms": settings.max_out_of_order_ms,
+        "vwap_window_seconds": settings.vwap_window_seconds,
+        "vol_window_seconds": settings.vol_window_seconds,
+    }
+
+
+def _engine_state(engine: Engine) -> dict[str, Any]:
+    symbols = len(engine.names)
+    cadences = {}
+    for name, cadence in (("seconds", engine.seconds_cadence), ("minutes", engine.minutes_cadence)):
+        cadences[name] = {
+            "state": [array[:symbols] for array in _trimmed(cadence.state)],
+            "newest_end": cadence.newest_end[:symbols],
+            "newest_quotes": cadence.newest_quotes[:symbols],
+            "first_anchor": cadence.first_anchor[:symbols],
+        }
+    return {
+        "arithmetic": _arithmetic(engine.settings),
+        "symbols": engine.names,
+        "first_end": engine.first_end,
+        "counts": [engine.counts.input_events, engine.counts.late_trades, dict(engine.counts.rejected)],
+        "trades": {
+            "highest_ns": engine.trades.highest_ns,
+            "pending": list(engine.trades.pending),
+            "closed": list(engine.trades.closed),
+            "closed_until": engine.trades.closed_until,
+        },
+        "quotes": {
+            "highest_ns": engine.quotes.highest_ns,
+            "newest": [engine.quotes.newest.at_ns[:symbols], engine.quotes.newest.values[:symbols]],
+            "pending": list(engine.quotes.pending),
+        },
+        "minutes": {
+            "highest_ns": engine.minutes.highest_ns,
+            "newest_end": engine.minutes.newest_end[:symbols],
+            "pending": [[list(bars), kind] for bars, kind in engine.minutes.pending],
+        },
+        "cadences": cadences,
+    }
+
+
+def _trimmed(state: State) -> State:
+    """Zero what lies outside the windows' bounds: it is never read again, and zeros compress to nothing."""
+    trimmed = State._make(array.copy() for array in state)
+    for bounds, arrays in (
+        (trimmed.window_bounds, (trimmed.window_end, trimmed.window_ps, trimmed.window_s)),
+        (trimmed.returns_bounds, (trimmed.returns_end, trimmed.returns)),
+    ):
+        column = np.arange(arrays[0].shape[1])
+        dead = (column < bounds[:, :1]) | (column >= bounds[:, 1:])
+        for array in arrays:
+            array[dead] = 0
+    return trimmed
+
+
+def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engine:
+    expected = _arithmetic(settings)
+    if body["arithmetic"] != expected:
+        changed = [key for key in expected if body["arithmetic"].get(key) != expected[key]]
+        raise CheckpointError(
+            f"checkpoint {name}: was taken with other values of {', '.join(changed)}",
+            hint="restore those settings, or start with a new group id",
+        )
+    engine = Engine(settings)
+    engine.names = list(body["symbols"])
+    engine.numbers = {symbol: number for number, symbol in enumerate(engine.names)}
+    symbols = len(engine.names)
+    engine.first_end = body["first_end"]
+    engine.counts.input_events, engine.counts.late_trades = body["counts"][:2]
+    engine.counts.rejected.update(body["counts"][2])
+    trades, quotes, minutes = body["trades"], body["quotes"], body["minutes"]
+    engine.trades.highest_ns, engine.trades.closed_until = trades["highest_ns"], trades["closed_until"]
+    engine.trades.pending = Ticks._make(map(_array, trades["pending"]))
+    engine.trades.closed = Ticks._make(map(_array, trades["closed"]))
+    engine.quotes.highest_ns = quotes["highest_ns"]
+    engine.quotes.newest = QuoteColumns(np.arange(symbols, dtype=np.int64), *map(_array, quotes["newest"]))
+    engine.quotes.restore(QuoteColumns._make(map(_array, quotes["pending"])))
+    engine.minutes.highest_ns = minutes["highest_ns"]
+    engine.minutes.newest_end = _array(minutes["newest_end"])
+    engine.minutes.pending = [(BarColumns._make(map(_array, bars)), _array(kind)) for bars, kind in minutes["pending"]]
+    for key, cadence in (("seconds", engine.seconds_cadence), ("minutes", engine.minutes_cadence)):
+        stored = body["cadences"][key]
+        cadence.state = State._make(map(_array, stored["state"]))
+        cadence.newest_end = _array(stored["newest_end"])
+        cadence.newest_quotes = _array(stored["newest_quotes"])
+        cadence.first_anchor = _array(stored["first_anchor"])
+    return engine
+
+
+class CheckpointStore:
+    """Checkpoints under one address: `file:DIR` or `s3:…` (through fsspec; `s3a:` is read as `s3:`)."""
+
+    def __init__(self, address: str, s3_options: Mapping[str, Any] | None = None) -> None:
+        kind, separator, rest = address.partition(":")
+        if not separator or kind not in ("file", "s3", "s3a") or not rest.strip("/"):
+            raise ConfigurationError(f"TA_CHECKPOINT_DIR={address!r}: must be file:DIR or s3://BUCKET/PREFIX")
+        self._folder: Path | None = None
+        self._remote: Any = None
+        if kind == "file":
+            self._folder = Path(rest.removeprefix("//") if rest.startswith("///") else rest)
+            self._folder.mkdir(parents=True, exist_ok=True)
+        else:
+            import fsspec
+
+            try:
+                self._remote = fsspec.filesystem("s3", **dict(s3_options or {}))
+            except ImportError as error:
+                raise ConfigurationError(
+                    f"TA_CHECKPOINT_DIR={address!r}: s3 support is not installed", hint="pip install 'torghut[s3]'"
+                ) from error
+            self._prefix = rest.strip("/")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store `data` under `name`, whole or not at all. Raises UpstreamError when the store fails."""
+        try:
+            if self._folder is not None:
+                path = self._folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                scratch = path.with_name(path.name + ".new")
+                with scratch.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                scratch.replace(path)
+            else:
+                self._remote.pipe_file(f"{self._prefix}/{name}", data)
+        except Exception as error:
+            raise UpstreamError(f"checkpoint {name} cannot be written ({type(error).__name__})") from error
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is stored under `name`, None when there is nothing."""
+        try:
+            if self._folder is not None:
+                return (self._folder / name).read_bytes()
+            found: bytes = self._remote.cat_file(f"{self._prefix}/{name}")
+            return found
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise UpstreamError(f"checkpoint {name} cannot be read ({type(error).__name__})") from error
+
+    def delete(self, name: str) -> None:
+        """Remove `name`; it need not be there."""
+        try:
+            if self._folder is not None:
+                (self._folder / name).unlink(missing_ok=True)
+            elif self._remote.exists(f"{self._prefix}/{name}"):
+                self._remote.rm_file(f"{self._prefix}/{name}")
+        except Exception as error:
+            raise UpstreamError(f"checkpoint {name} cannot be deleted ({type(error).__name__})") from error

@@ -1,0 +1,221 @@
+"""Rows to ClickHouse: one writer per table, batches bounded by rows and age, retried without limit.
+
+At least once: a batch is dropped only when ClickHouse took it, and rows are idempotent by key. What waits is bounded;
+when the bound is reached the writer says so, and the input pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from torghut_core.backoff import Backoff
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
+from torghut_core.errors import UpstreamError
+from torghut_core.logs import event
+from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
+
+_logger = logging.getLogger("torghut.ta.clickhouse")
+_TTL_DAYS = {MICROBARS: 30, SIGNALS: 14}
+_COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS + SIGNAL_COLUMNS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaOptions:
+    """How the tables are made here."""
+
+    cluster: str | None
+    is_simulated: bool
+    """Recorded data would vanish in the first merge, so there is no TTL."""
+
+
+class SchemaError(UpstreamError):
+    """A table exists, but is not what it must be. IF NOT EXISTS never repairs: an operator decides."""
+
+
+def create_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
+    """Create database and tables where they are missing."""
+    replicated = "ReplicatedReplacingMergeTree('/clickhouse/tables/{cluster}/{shard}/{table}', '{replica}', ingest_ts)"
+    script = files("torghut_core.ta").joinpath("schema.sql").read_text()
+    script = "\n".join(line for line in script.splitlines() if not line.startswith("--"))
+    for marker, text in (
+        ("{engine}", replicated if options.cluster else "ReplacingMergeTree(ingest_ts)"),
+        ("{on_cluster}", f" ON CLUSTER '{options.cluster}'" if options.cluster else ""),
+        ("{ttl_microbars}", _ttl(MICROBARS, options)),
+        ("{ttl_signals}", _ttl(SIGNALS, options)),
+    ):
+        script = script.replace(marker, text)
+    for statement in filter(str.strip, script.split(";")):
+        clickhouse.command(statement)
+
+
+def _ttl(table: str, options: SchemaOptions) -> str:
+    return "" if options.is_simulated else f"\nTTL toDateTime(event_ts) + INTERVAL {_TTL_DAYS[table]} DAY"
+
+
+def verify_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
+    """Check engine, keys, columns and TTL of both tables, on every replica of a cluster.
+
+    Raises SchemaError that names table and difference.
+    """
+    source = f"clusterAllReplicas('{options.cluster}', system.{{}})" if options.cluster else "system.{}"
+    engine = "ReplicatedReplacingMergeTree" if options.cluster else "ReplacingMergeTree"
+    tables = clickhouse.query(
+        "SELECT hostName() AS host, name, engine, engine_full, sorting_key, partition_key"  # noqa: S608  fixed text
+        f" FROM {source.format('tables')} WHERE database = 'torghut' AND name IN ('ta_microbars', 'ta_signals')"
+    )
+    columns = clickhouse.query(
+        "SELECT hostName() AS host, table, groupArray((name, type)) AS found FROM"  # noqa: S608  fixed text
+        f" (SELECT * FROM {source.format('columns')} WHERE database = 'torghut' ORDER BY position) GROUP BY host, table"
+    )
+    types = {(row["host"], row["table"]): dict(row["found"]) for row in columns}
+    hosts = {row["host"] for row in tables} | {row["host"] for row in columns}
+    for host in hosts or {"this server"}:
+        for table in (MICROBARS, SIGNALS):
+            name = table.partition(".")[2]
+            row = next((each for each in tables if each["host"] == host and each["name"] == name), None)
+            _verify_table(table, row, types.get((host, name), {}), engine, options)
+
+
+def _verify_table(
+    table: str, row: dict[str, Any] | None, types: dict[str, str], engine: str, options: SchemaOptions
+) -> None:
+    if row is None:
+        raise SchemaError(f"ClickHouse table {table} is missing")
+    facts = {
+        "engine": (row["engine"], engine),
+        "sorting key": (row["sorting_key"], "symbol, window_size, event_ts"),
+        "partition key": (row["partition_key"], "toDate(event_ts)"),
+        "version column": (bool(re.search(r"ReplacingMergeTree\([^)]*\bingest_ts\)", row["engine_full"])), True),
+        "columns": ([name for name in _COLUMNS[table] if name not in types], []),
+    }
+    if not options.is_simulated:
+        days = re.search(r"TTL .*?(?:toIntervalDay\(|INTERVAL )(\d+)", row["engine_full"])
+        facts["TTL in days"] = (int(days[1]) if days else None, _TTL_DAYS[table])
+    for what, (found, expected) in facts.items():
+        if found != expected:
+            raise SchemaError(
+                f"ClickHouse table {table}: {what} is {found!r}, must be {expected!r}",
+                hint="migrate the table; creating it again never repairs it",
+            )
+
+
+class TableWriter:
+    """The one writer of one table."""
+
+    def __init__(
+        self,
+        table: str,
+        clickhouse: Callable[[], ClickHouse | None],
+        *,
+        batch_rows: int,
+        flush_seconds: float,
+        buffer_rows: int,
+        backoff: Backoff,
+    ) -> None:
+        self.table = table
+        self.trouble: str | None = None
+        """Why the last attempt failed, None when it did not."""
+        self.retries = 0
+        self.written = 0
+        self.accepted = 0
+        self._clickhouse = clickhouse
+        self._batch_rows = batch_rows
+        self._flush_seconds = flush_seconds
+        self._buffer_rows = buffer_rows
+        self._backoff = backoff
+        self._waiting: deque[tuple[float, TableRows]] = deque()
+        self._changed = asyncio.Event()
+
+    @property
+    def waiting_rows(self) -> int:
+        return self.accepted - self.written
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the input should pause."""
+        return self.waiting_rows >= self._buffer_rows
+
+    def put(self, rows: TableRows) -> None:
+        """Take rows to be written."""
+        self._waiting.append((time.monotonic(), rows))
+        self.accepted += len(rows)
+        self._changed.set()
+
+    async def drained(self, accepted: int) -> None:
+        """Wait until the first `accepted` rows are in ClickHouse."""
+        while self.written < accepted:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write batches until `stop` is set and nothing waits, or ClickHouse refuses after it."""
+        attempt = 0
+        batch: list[TableRows] = []
+        while True:
+            if not batch:
+                batch = await self._next_batch(stop)
+                if not batch:
+                    return
+            try:
+                await asyncio.to_thread(self._insert, batch)
+            except ClickHouseError as error:
+                attempt += 1
+                self.retries += 1
+                if self.trouble != error.trouble.value:
+                    event(
+                        _logger,
+                        "clickhouse_write_failed",
+                        logging.WARNING,
+                        table=self.table,
+                        reason=error.trouble.value,
+                    )
+                self.trouble = error.trouble.value
+                if stop.is_set():
+                    return  # the rows come again: no checkpoint covers them
+                await _wait(stop, self._backoff.delay(attempt))
+            else:
+                attempt = 0
+                self.trouble = None
+                self.written += sum(map(len, batch))
+                batch = []
+                self._changed.set()
+
+    async def _next_batch(self, stop: asyncio.Event) -> list[TableRows]:
+        while not stop.is_set():
+            rows = sum(len(each) for _, each in self._waiting)
+            if rows >= self._batch_rows:
+                break
+            age = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
+            if self._waiting and age >= self._flush_seconds:
+                break
+            await _wait(stop, self._flush_seconds - age if self._waiting else self._flush_seconds)
+        batch: list[TableRows] = []
+        count = 0
+        while self._waiting and count < self._batch_rows:
+            batch.append(self._waiting.popleft()[1])
+            count += len(batch[-1])
+        return batch
+
+    def _insert(self, batch: Sequence[TableRows]) -> None:
+        clickhouse = self._clickhouse()
+        if clickhouse is None:
+            raise RuntimeError("rows are only written after the schema was verified")
+        columns = [rows.clickhouse_columns() for rows in batch]
+        clickhouse.insert(
+            self.table, {name: [value for each in columns for value in each[name]] for name in columns[0]}
+        )
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), max(0.0, seconds))
+    except TimeoutError:
+        return

@@ -1,0 +1,333 @@
+"""The TA engine of one partition number: trades, quotes and minute bars in, rows out. Pure: no I/O, no clock.
+
+What it emits is a function of the input in offset order alone, however it is split into batches. `emit` is told which
+sources are idle (read to their end, and silent): those are not waited for. While trades are idle, windows they have not
+passed are emitted provisionally, from a copy of the state, so a trade that comes later still revises them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torghut_core.ta import indicators
+from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Trades
+from torghut_core.ta.indicators import BarInputs, Cadence, State
+from torghut_core.ta.minutes import MinuteBars
+from torghut_core.ta.quotes import QuoteBuffer, QuoteColumns
+from torghut_core.ta.sessions import session_starts
+from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
+
+SourceName = Literal["trades", "quotes", "bars"]
+SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")
+_FOREVER_NS = 1 << 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What an operator can choose of the arithmetic."""
+
+    max_out_of_order_ms: int = 2000
+    quote_stale_after_ms: int = 15_000
+    vwap_window_seconds: int = 300
+    vol_window_seconds: int = 60
+    revises_late_trades: bool = False
+    is_replay: bool = False
+    """Whether rows that a replay could make worse than those already written are held back."""
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows of one cadence, one per bar, in columns. NaN is null. `has_signal` is false where only the bar is written."""
+
+    window_size: str
+    window_seconds: int
+    symbols: Sequence[str]
+    bars: BarColumns
+    indicators: Floats
+    """Shape (n, 13): `indicators.OUTPUTS` and `warm`."""
+    quotes: Floats
+    """Shape (n, 6): `quotes.FIELDS`."""
+    has_bar: NDArray[np.bool_]
+    has_signal: NDArray[np.bool_]
+
+
+@dataclass
+class EngineCounts:
+    """What passed through, for status and metrics."""
+
+    input_events: int = 0
+    late_trades: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class _Cadence:
+    """State of one cadence over all symbols."""
+
+    def __init__(self, cadence: Cadence) -> None:
+        self.cadence = cadence
+        self.state: State = indicators.new_state(0, cadence)
+        self.newest_end = np.zeros(0, np.int64)
+        self.newest_quotes = np.zeros((0, 6))
+        self.first_anchor = np.zeros(0)
+        self.provisional: dict[tuple[int, int], bytes] = {}
+
+    def grow(self, symbols: int) -> None:
+        missing = symbols - len(self.newest_end)
+        self.state = indicators.grown(self.state, symbols)
+        self.newest_end = np.concatenate([self.newest_end, np.zeros(missing, np.int64)])
+        self.newest_quotes = np.concatenate([self.newest_quotes, np.full((missing, 6), np.nan)])
+        self.first_anchor = np.concatenate([self.first_anchor, np.zeros(missing)])
+
+
+class Engine:
+    """Windows, quotes and indicators of one partition number."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        tolerance_ns = settings.max_out_of_order_ms * 1_000_000
+        self.numbers: dict[str, int] = {}
+        self.names: list[str] = []
+        self.trades = TradeWindows(tolerance_ns, revises=settings.revises_late_trades)
+        self.quotes = QuoteBuffer(settings.quote_stale_after_ms * 1_000_000, tolerance_ns)
+        self.minutes = MinuteBars(tolerance_ns)
+        self.seconds_cadence = _Cadence(
+            Cadence(
+                size="PT1S",
+                seconds=1,
+                vwap_window_seconds=settings.vwap_window_seconds,
+                vol_window_seconds=settings.vol_window_seconds,
+            )
+        )
+        self.minutes_cadence = _Cadence(
+            Cadence(size="PT1M", seconds=60, vwap_window_seconds=settings.vwap_window_seconds, vol_window_seconds=0)
+        )
+        self.counts = EngineCounts()
+        self.first_end = 0
+        """End of the second of the first trade ever seen; 0 before it."""
+        self._corrections: list[BarColumns] = []
+
+    # Input
+
+    def add(self, decoded: Decoded) -> None:
+        """Take one decoded batch; call once per batch of one source, in offset order."""
+        self.counts.rejected.update(decoded.rejected)
+        if decoded.trades is not None:
+            self._add_trades(decoded.trades)
+        if decoded.quotes is not None:
+            self._add_quotes(decoded.quotes)
+        if decoded.bars is not None:
+            self._add_bars(decoded.bars)
+
+    def _numbers(self, symbols: Sequence[str]) -> Ints:
+        numbers = self.numbers
+        try:
+            return np.fromiter(map(numbers.__getitem__, symbols), np.int64, len(symbols))
+        except KeyError:
+            for symbol in symbols:
+                if symbol not in numbers:
+                    numbers[symbol] = len(self.names)
+                    self.names.append(symbol)
+            self._grow()
+            return np.fromiter(map(numbers.__getitem__, symbols), np.int64, len(symbols))
+
+    def _grow(self) -> None:
+        have, need = len(self.seconds_cadence.newest_end), len(self.names)
+        if need > have:
+            capacity = max(need, have + have // 4, 16)
+            self.quotes.grow(capacity)
+            self.minutes.grow(capacity)
+            self.seconds_cadence.grow(capacity)
+            self.minutes_cadence.grow(capacity)
+
+    def _add_trades(self, trades: Trades) -> None:
+        self.counts.input_events += len(trades.at_ns)
+        if not self.first_end:
+            self.first_end = int(trades.at_ns[0] // NANOS) + 1
+        late = self.trades.add(Ticks(self._numbers(trades.symbol), trades.at_ns, trades.price, trades.size))
+        if not len(late.symbol):
+            return
+        if self.settings.revises_late_trades:
+            corrected, lost = self.trades.revise(late)
+            self.counts.late_trades += lost
+            if corrected is not None:
+                self._corrections.append(corrected)
+        else:
+            self.counts.late_trades += len(late.symbol)
+
+    def _add_quotes(self, quotes: Quotes) -> None:
+        self.counts.input_events += len(quotes.at_ns)
+        values = np.stack([quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size], axis=1)
+        self.quotes.add(QuoteColumns(self._numbers(quotes.symbol), quotes.at_ns, values))
+
+    def _add_bars(self, bars: Bars) -> None:
+        self.counts.input_events += len(bars.end_ns)
+        self.minutes.add(self._numbers(bars.symbol), bars)
+
+    # Output
+
+    def watermark_ns(self, source: SourceName) -> int:
+        """Return a source's watermark, hugely negative before its first event."""
+        if source == "trades":
+            return self.trades.watermark_ns
+        return self.quotes.watermark_ns if source == "quotes" else self.minutes.watermark_ns
+
+    def emit(self, idle: frozenset[SourceName] = frozenset()) -> list[RowBlock]:
+        """Return what can be emitted now; `idle` sources are read to their end and silent, and not waited for."""
+        passed = {source: _FOREVER_NS if source in idle else self.watermark_ns(source) for source in SOURCES}
+        others = min(passed["quotes"], passed["bars"])
+        final = min(self.trades.watermark_ns, others)
+        blocks = [self._fold_minutes(passed["quotes"])]
+        blocks += [self._correct(bars) for bars in self._corrections]
+        self._corrections = []
+        taken = self.trades.take(final // NANOS)
+        if taken is not None:
+            blocks.append(self._fold_seconds(taken))
+        if "trades" in idle and len(self.trades.pending.symbol):
+            blocks.append(self._provisional(min(others, _FOREVER_NS) // NANOS))
+        self.quotes.forget(min(self.quotes.watermark_ns, _FOREVER_NS if "trades" in idle else self.trades.watermark_ns))
+        return [block for block in blocks if block is not None]
+
+    def finish(self) -> list[RowBlock]:
+        """Close every window: the input has ended, as a file does."""
+        blocks = [self._fold_minutes(_FOREVER_NS)]
+        blocks += [self._correct(bars) for bars in self._corrections]
+        self._corrections = []
+        taken = self.trades.take(_FOREVER_NS // NANOS)
+        if taken is not None:
+            blocks.append(self._fold_seconds(taken))
+        return [block for block in blocks if block is not None]
+
+    def _fold_seconds(self, bars: BarColumns) -> RowBlock | None:
+        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        return self._fold(self.seconds_cadence, bars, quotes, np.zeros(len(bars.end), np.bool_))
+
+    def _fold_minutes(self, quotes_passed_ns: int) -> RowBlock | None:
+        due = self.minutes.take(quotes_passed_ns)
+        if due is None:
+            return None
+        bars, kind = due
+        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        is_revision = kind == MinuteBars.REVISION
+        kept = is_revision & (self.minutes_cadence.newest_end[bars.symbol] == bars.end)
+        quotes[kept] = self.minutes_cadence.newest_quotes[bars.symbol[kept]]
+        return self._fold(self.minutes_cadence, bars, quotes, is_revision, kind == MinuteBars.REWRITE)
+
+    def _correct(self, bars: BarColumns) -> RowBlock | None:
+        """Write corrected bars again, and the signal of each that is its symbol's newest."""
+        is_newest = self.seconds_cadence.newest_end[bars.symbol] == bars.end
+        quotes = self.seconds_cadence.newest_quotes[bars.symbol].copy()
+        return self._fold(self.seconds_cadence, bars, quotes, is_newest, ~is_newest)
+
+    def _provisional(self, until: int) -> RowBlock | None:
+        bars = self.trades.peek(until)
+        if bars is None:
+            return None
+        cadence = self.seconds_cadence
+        touched = np.unique(bars.symbol)
+        state = indicators.taken(cadence.state, touched)
+        newest, newest_quotes = cadence.newest_end[touched], cadence.newest_quotes[touched]
+        first_anchor = cadence.first_anchor[touched]
+        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        block = self._fold(cadence, bars, quotes, np.zeros(len(bars.end), np.bool_), remembers=True)
+        indicators.put_back(cadence.state, touched, state)
+        cadence.newest_end[touched], cadence.newest_quotes[touched] = newest, newest_quotes
+        cadence.first_anchor[touched] = first_anchor
+        return block
+
+    def _fold(
+        self,
+        cadence: _Cadence,
+        bars: BarColumns,
+        quotes: Floats,
+        is_revision: NDArray[np.bool_],
+        is_rewrite: NDArray[np.bool_] | None = None,
+        *,
+        remembers: bool = False,
+    ) -> RowBlock | None:
+        has_signal = np.ones(len(bars.end), np.bool_) if is_rewrite is None else ~is_rewrite
+        values = np.full((len(bars.end), len(indicators.OUTPUTS) + 1), np.nan)
+        folded = np.flatnonzero(has_signal)
+        if len(folded):
+            values[folded] = self._run_kernel(cadence, bars.where(folded), is_revision[folded])
+            cadence.newest_end[bars.symbol[folded]] = bars.end[folded]
+            cadence.newest_quotes[bars.symbol[folded]] = quotes[folded]
+        has_bar = np.ones(len(bars.end), np.bool_)
+        if self.settings.is_replay:
+            has_bar, has_signal = self._held_back(cadence, bars, values, has_signal)
+        has_bar, has_signal = _last_per_key(bars, has_bar, has_signal)
+        block = RowBlock(
+            cadence.cadence.size,
+            cadence.cadence.seconds,
+            [self.names[number] for number in bars.symbol.tolist()],
+            bars,
+            values,
+            quotes,
+            has_bar,
+            has_signal,
+        )
+        return self._without_repeats(cadence, block, remembers=remembers)
+
+    def _run_kernel(self, cadence: _Cadence, bars: BarColumns, is_revision: NDArray[np.bool_]) -> Floats:
+        anchor = session_starts(bars.end - cadence.cadence.seconds)
+        fresh = cadence.state.bars[bars.symbol] == 0
+        first = bars.symbol[fresh][::-1]
+        cadence.first_anchor[first] = anchor[fresh][::-1]
+        found: Floats = indicators.fold(
+            cadence.state,
+            BarInputs(bars.symbol, bars.end, bars.close, bars.price_size, bars.volume, anchor, is_revision),
+            cadence.cadence.vwap_window_seconds,
+            cadence.cadence.vol_window_seconds,
+        )
+        return found
+
+    def _held_back(
+        self, cadence: _Cadence, bars: BarColumns, values: Floats, has_signal: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Drop what a replay may not write: its first second, and signals before warm-up and a session reset."""
+        anchor = session_starts(bars.end - cadence.cadence.seconds)
+        has_bar = bars.end > self.first_end if cadence is self.seconds_cadence else np.ones(len(bars.end), np.bool_)
+        is_past_reset = anchor > cadence.first_anchor[bars.symbol]
+        return has_bar, has_signal & (values[:, -1] == 1.0) & is_past_reset & has_bar
+
+    def _without_repeats(self, cadence: _Cadence, block: RowBlock, *, remembers: bool) -> RowBlock | None:
+        """Drop rows that say what a provisional row of the same key said already."""
+        has_bar, has_signal = block.has_bar, block.has_signal
+        if remembers or cadence.provisional:
+            for index in np.flatnonzero(has_bar | has_signal).tolist():
+                key = (int(block.bars.symbol[index]), int(block.bars.end[index]))
+                told = cadence.provisional.get(key)
+                if told is None and not remembers:
+                    continue
+                row = b"".join(part[index].tobytes() for part in (*block.bars[2:], block.indicators, block.quotes))
+                if told == row:
+                    has_bar[index] = has_signal[index] = False
+                if remembers:
+                    cadence.provisional[key] = row
+                else:
+                    del cadence.provisional[key]
+        if not (has_bar | has_signal).any():
+            return None
+        return block
+
+
+def _last_per_key(
+    bars: BarColumns, has_bar: NDArray[np.bool_], has_signal: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Keep one bar and one signal per key, the last: no key leaves twice with one ingest time."""
+    if len(bars.end) > 1:
+        order = np.lexsort((np.arange(len(bars.end)), bars.end, bars.symbol))
+        same = (bars.symbol[order][1:] == bars.symbol[order][:-1]) & (bars.end[order][1:] == bars.end[order][:-1])
+        if same.any():
+            for mask in (has_bar, has_signal):
+                seen: set[tuple[int, int]] = set()
+                for index in np.flatnonzero(mask)[::-1].tolist():
+                    key = (int(bars.symbol[index]), int(bars.end[index]))
+                    mask[index] = key not in seen
+                    seen.add(key)
+    return has_bar, has_signal

@@ -1,0 +1,198 @@
+"""One partition number's work: engine, input positions, checkpoints, and what to do after a restart.
+
+A checkpoint holds the state at offsets C. The group's committed offsets T (T ≥ C) name it in their metadata. A restart
+restores the state, reads from C again, and up to T sends nothing to Kafka, for those rows were committed with T. What
+ClickHouse may have missed between C and T it gets again, under the same keys.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torghut_core.engines.kafka import Batch, Committed, Consumer, OffsetReset, TopicPartition
+from torghut_core.errors import ConfigurationError
+from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack, unpack
+from torghut_core.ta.decode import Decoder
+from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.rows import TableRows, to_tables
+
+
+@dataclass
+class _Input:
+    """One topic's partition."""
+
+    at: TopicPartition
+    position: int
+    heard_at: float
+    """Monotonic time of its last record."""
+    catch_up_to: int
+
+
+@dataclass
+class PartitionJob:
+    """State of one partition number while this process owns it."""
+
+    number: int
+    group: str
+    engine: Engine
+    inputs: dict[SourceName, _Input]
+    checkpoint_name: str
+    """The checkpoint the committed offsets name, or will name with the next commit; empty before the first."""
+    ingest_ms: int
+    decoder: Decoder = field(default_factory=Decoder)
+    output_rows: int = 0
+    checkpointed_positions: tuple[int, ...] = ()
+    checkpointed_at: float = 0.0
+    previous_name: str = ""
+    is_silent: bool = False
+    """Whether rows stay out of Kafka because the offsets they belong to are committed already."""
+
+    @property
+    def is_catching_up(self) -> bool:
+        return any(each.position < each.catch_up_to for each in self.inputs.values())
+
+    @property
+    def positions(self) -> dict[TopicPartition, int]:
+        return {each.at: each.position for each in self.inputs.values()}
+
+    def take(self, source: SourceName, batch: Batch) -> None:
+        """Feed a batch of one source. While catching up it must not reach beyond the source's target."""
+        read = {"trades": self.decoder.trades, "quotes": self.decoder.quotes, "bars": self.decoder.bars}[source]
+        self.engine.add(read(batch.values))
+        its = self.inputs[source]
+        its.position = batch.next_offset
+        its.heard_at = time.monotonic()
+
+    async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
+        """Return the sources that are read to their end and silent; none while catching up."""
+        if self.is_catching_up:
+            return frozenset()
+        now = time.monotonic()
+        idle: set[SourceName] = set()
+        for source in SOURCES:
+            its = self.inputs.get(source)
+            if its is None or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at)):
+                idle.add(source)
+        return frozenset(idle)
+
+    def blocked(self) -> set[TopicPartition]:
+        """Return the inputs that must wait: those that caught up while others of this number have not."""
+        if not self.is_catching_up:
+            return set()
+        return {each.at for each in self.inputs.values() if each.position >= each.catch_up_to}
+
+    def tables(self, blocks: Sequence[RowBlock], now_ms: int) -> list[TableRows]:
+        """Return rows under an ingest time that no earlier rows of this partition number have."""
+        found: list[TableRows] = []
+        for block in blocks:
+            self.ingest_ms = max(now_ms, self.ingest_ms + 1)
+            found += to_tables(block, self.ingest_ms)
+        self.output_rows += sum(map(len, found))
+        return found
+
+    def commits(self) -> dict[TopicPartition, Committed]:
+        """Return what to commit: positions, and the checkpoint they continue."""
+        return {at: Committed(position, self.checkpoint_name) for at, position in self.positions.items()}
+
+    def snapshot(self) -> tuple[str, bytes, dict[TopicPartition, Committed]]:
+        """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets."""
+        name = f"{self.number}-{uuid.uuid4().hex[:12]}"
+        offsets: dict[str, int] = {source: its.position for source, its in self.inputs.items()}
+        data = pack(
+            Checkpoint(
+                group=self.group,
+                partition=self.number,
+                offsets=offsets,
+                ingest_ms=self.ingest_ms,
+                engine=self.engine,
+            )
+        )
+        return name, data, {its.at: Committed(its.position, name) for its in self.inputs.values()}
+
+
+async def open_job(
+    number: int,
+    topics: Mapping[SourceName, str],
+    consumer: Consumer,
+    *,
+    store: CheckpointStore,
+    settings: EngineSettings,
+    group: str,
+    reset: OffsetReset,
+) -> PartitionJob:
+    """Restore a partition number's job, or begin it, and seek its inputs.
+
+    Raises CheckpointError when the checkpoint the offsets name cannot be trusted, ConfigurationError when a replay
+    group has offsets but no checkpoint of this replay.
+    """
+    committed = {source: await consumer.committed(TopicPartition(topic, number)) for source, topic in topics.items()}
+    names = {said.metadata for said in committed.values() if said is not None and said.metadata}
+    if len(names) > 1:
+        raise CheckpointError(f"group {group!r}, partition {number}: its offsets name different checkpoints")
+    checkpoint: Checkpoint | None = None
+    name = names.pop() if names else ""
+    if name:
+        data = store.read(f"{group}/{name}")
+        if data is None:
+            raise CheckpointError(
+                f"checkpoint {group}/{name}: is named by the group's offsets, but is not in TA_CHECKPOINT_DIR",
+                hint="restore the folder or bucket, or start with a new TA_GROUP_ID",
+            )
+        checkpoint = unpack(data, settings, f"{group}/{name}")
+        if (checkpoint.group, checkpoint.partition) != (group, number):
+            raise CheckpointError(f"checkpoint {group}/{name}: belongs to {checkpoint.group}/{checkpoint.partition}")
+    elif settings.is_replay and any(committed.values()):
+        raise ConfigurationError(
+            f"TA_GROUP_ID={group!r}: has offsets but no checkpoint of this replay",
+            hint="a replay needs a group id that was never used",
+        )
+    bounds = await consumer.bounds([TopicPartition(topic, number) for topic in topics.values()])
+    inputs: dict[SourceName, _Input] = {}
+    for source, topic in topics.items():
+        at = TopicPartition(topic, number)
+        said = committed[source]
+        start = checkpoint.offsets.get(source) if checkpoint is not None else None
+        if start is None:
+            start = said.offset if said is not None else _first_position(at, bounds[at], group, reset)
+        inputs[source] = _Input(at, start, time.monotonic(), said.offset if checkpoint is not None and said else start)
+        await consumer.seek(at, start)
+    job = PartitionJob(
+        number=number,
+        group=group,
+        engine=checkpoint.engine if checkpoint is not None else Engine(settings),
+        inputs=inputs,
+        checkpoint_name=name,
+        ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,
+        checkpointed_at=time.monotonic(),
+    )
+    job.is_silent = job.is_catching_up
+    return job
+
+
+def _first_position(at: TopicPartition, bounds: tuple[int, int], group: str, reset: OffsetReset) -> int:
+    earliest, end = bounds
+    if reset == "none":
+        raise ConfigurationError(
+            f"TA_GROUP_ID={group!r}: has no offset for {at.topic}-{at.partition}, and TA_AUTO_OFFSET_RESET is none"
+        )
+    return earliest if reset == "earliest" else end
+
+
+def cut(batch: Batch, target: int) -> Batch | None:
+    """Return the part of a batch below offset `target`, None when there is none."""
+    count = sum(1 for offset in batch.offsets if offset < target)
+    if count == len(batch.offsets):
+        return batch
+    if count == 0:
+        return None
+    return Batch(
+        batch.topic,
+        batch.partition,
+        batch.offsets[:count],
+        batch.timestamps_ms[:count],
+        batch.keys[:count],
+        batch.values[:count],
+    )

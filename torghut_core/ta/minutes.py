@@ -1,0 +1,72 @@
+"""Upstream minute bars, in the order they came: appended, revising the newest, or only rewriting an older row.
+
+What a bar does is decided when it comes, so that neither batches nor waiting for quotes can change it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torghut_core.ta.columns import NANOS, Bars, Ints
+from torghut_core.ta.windows import BarColumns
+
+_NEVER = -(1 << 62)
+
+
+class MinuteBars:
+    """Minute bars of one partition that wait for quotes to pass their end."""
+
+    APPEND, REVISION, REWRITE = 0, 1, 2
+
+    def __init__(self, tolerance_ns: int) -> None:
+        self._tolerance_ns = tolerance_ns
+        self.highest_ns = _NEVER
+        self.newest_end = np.zeros(0, np.int64)
+        """Per symbol number, the end (epoch seconds) of the newest bar that came; 0 before the first."""
+        self.pending: list[tuple[BarColumns, NDArray[np.int8]]] = []
+
+    @property
+    def watermark_ns(self) -> int:
+        return self.highest_ns - self._tolerance_ns
+
+    def grow(self, symbols: int) -> None:
+        """Make room for symbol numbers below `symbols`."""
+        missing = symbols - len(self.newest_end)
+        self.newest_end = np.concatenate([self.newest_end, np.zeros(missing, np.int64)])
+
+    def add(self, symbol: Ints, bars: Bars) -> None:
+        """Take bars in offset order."""
+        self.highest_ns = max(self.highest_ns, int(bars.end_ns.max()))
+        end = bars.end_ns // NANOS
+        kind = np.empty(len(end), np.int8)
+        for index, (number, its_end) in enumerate(zip(symbol.tolist(), end.tolist(), strict=True)):
+            newest = self.newest_end[number]
+            kind[index] = self.APPEND if its_end > newest else self.REVISION if its_end == newest else self.REWRITE
+            self.newest_end[number] = max(newest, its_end)
+        columns = BarColumns(
+            symbol=symbol,
+            end=end,
+            open=bars.open,
+            high=bars.high,
+            low=bars.low,
+            close=bars.close,
+            volume=bars.volume,
+            price_size=np.where(np.isnan(bars.vwap), bars.close, bars.vwap) * bars.volume,
+            trades=bars.count,
+            vwap=bars.vwap,
+        )
+        self.pending.append((columns, kind))
+
+    def take(self, passed_ns: int) -> tuple[BarColumns, NDArray[np.int8]] | None:
+        """Return, in arrival order, the bars whose end is at or before `passed_ns`, and what each does."""
+        if not self.pending:
+            return None
+        columns = BarColumns(
+            *(np.concatenate(parts) for parts in zip(*(each for each, _ in self.pending), strict=True))
+        )
+        kind = np.concatenate([each for _, each in self.pending])
+        due = columns.end * NANOS <= passed_ns
+        rest = ~due
+        self.pending = [(columns.where(rest), kind[rest])] if rest.any() else []
+        return (columns.where(due), kind[due]) if due.any() else None

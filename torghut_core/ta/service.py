@@ -1,0 +1,476 @@
+"""`run ta`: Kafka in, engine, Kafka and ClickHouse out, checkpoints between, health beside.
+
+A session holds one consumer and a producer per partition number. When Kafka fails, the session ends, and another begins
+after a back-off from the last committed offsets: no attempt is the last one. A fenced process stops for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from torghut_core import topics
+from torghut_core.backoff import Backoff
+from torghut_core.clock import open_clock
+from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, open_clickhouse
+from torghut_core.engines.kafka import (
+    Batch,
+    Committed,
+    Consumer,
+    Kafka,
+    KafkaAddress,
+    KafkaUnavailableError,
+    Producer,
+    Security,
+    TopicPartition,
+    Tuning,
+    open_kafka,
+)
+from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.http_server import Binding, health_app, serving
+from torghut_core.logs import event
+from torghut_core.settings import load, reveal
+from torghut_core.ta.checkpoint import CheckpointStore
+from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
+from torghut_core.ta.engine import EngineSettings, SourceName
+from torghut_core.ta.job import PartitionJob, cut, open_job
+from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_records
+from torghut_core.ta.settings import TaSettings
+from torghut_core.ta.status import Metrics, status_record
+
+_logger = logging.getLogger("torghut.ta")
+Commits = Mapping[TopicPartition, Committed]
+_POLL_RECORDS = 30_000
+_POLL_SECONDS = 0.05
+_RETRY = Backoff(base=0.5, cap=30.0)
+
+
+class TaService:
+    """The runtime. `clickhouse` and `kafka` are given by a process that shares them, else opened from the settings."""
+
+    def __init__(
+        self, settings: TaSettings, *, kafka: Kafka | None = None, clickhouse: ClickHouse | None = None
+    ) -> None:
+        self.settings = settings
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.reason: str | None = "starting"
+        """Why the service is not ready, None when it is."""
+        self.jobs: dict[int, PartitionJob] = {}
+        self._clock = open_clock(settings.clock)
+        self._kafka = kafka
+        self._clickhouse = clickhouse
+        self._owns_clickhouse = clickhouse is None
+        self._is_schema_verified = False
+        self._store = CheckpointStore(settings.checkpoint_dir, _s3_options(settings))
+        self._engine_settings = EngineSettings(
+            max_out_of_order_ms=settings.max_out_of_order_ms,
+            quote_stale_after_ms=settings.quote_stale_after_ms,
+            vwap_window_seconds=settings.vwap_window_seconds,
+            vol_window_seconds=settings.vol_window_seconds,
+            revises_late_trades=settings.late_trades == "revise",
+            is_replay=settings.is_replay,
+        )
+        self._inputs: dict[SourceName, str] = {
+            "trades": settings.trades_topic,
+            "quotes": settings.quotes_topic,
+            "bars": settings.bars_topic,
+        }
+        self._sources: dict[str, SourceName] = {topic: source for source, topic in self._inputs.items()}
+        self._producers: dict[int, Producer] = {}
+        self._lock = asyncio.Lock()
+        self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
+        self._writers = {
+            table: TableWriter(
+                table,
+                lambda: self._clickhouse if self._is_schema_verified else None,
+                batch_rows=settings.clickhouse_batch_size,
+                flush_seconds=settings.clickhouse_flush_ms / 1000,
+                buffer_rows=settings.clickhouse_buffer_rows,
+                backoff=_RETRY,
+            )
+            for table in (MICROBARS, SIGNALS)
+        }
+        self._status_sent_at = 0.0
+        self._observed_at = 0.0
+
+    # Health
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether rows flow, and `/readyz`'s body."""
+        reason = self.reason
+        if reason is None:
+            reason = next((writer.trouble for writer in self._writers.values() if writer.trouble), None)
+        body = {
+            "status": "ready" if reason is None else "not_ready",
+            "ready": reason is None,
+            "reason": reason,
+            "group": self.settings.group_id,
+            "delivery": self.settings.delivery_guarantee,
+            "partitions": sorted(self.jobs),
+            "catching_up": sorted(number for number, job in self.jobs.items() if job.is_catching_up),
+            "waiting_rows": {writer.table: writer.waiting_rows for writer in self._writers.values()},
+        }
+        return reason is None, body
+
+    # Running
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises FencedError when another process took over, ConfigurationError on refusal."""
+        address = KafkaAddress(
+            bootstrap=self.settings.kafka_bootstrap,
+            client_id=self.settings.client_id,
+            variable="TA_KAFKA_BOOTSTRAP",
+            security=Security(
+                protocol=self.settings.kafka_security,
+                mechanism=self.settings.kafka_mechanism,
+                username=self.settings.kafka_username,
+                password=self.settings.kafka_password,
+            ),
+            tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
+        )
+        kafka = self._kafka or open_kafka(address)
+        ended = asyncio.Event()
+        writers = [asyncio.create_task(self._write(writer, ended)) for writer in self._writers.values()]
+        work = asyncio.create_task(self._work(kafka, stop))
+        try:
+            await asyncio.wait([work, *writers], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            await asyncio.gather(work, return_exceptions=True)
+            ended.set()
+            results = await asyncio.gather(work, *writers, return_exceptions=True)
+            if self._kafka is None:
+                await kafka.close()
+            if self._owns_clickhouse and self._clickhouse is not None:
+                self._clickhouse.close()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _write(self, writer: TableWriter, stop: asyncio.Event) -> None:
+        if not self._writes_clickhouse:
+            await stop.wait()
+            return
+        attempt = 0
+        while not self._is_schema_verified and not stop.is_set():
+            if writer.table != MICROBARS:  # one writer prepares the schema for both
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                await asyncio.to_thread(self._prepare_schema)
+            except (ClickHouseError, SchemaError) as error:
+                attempt += 1
+                writer.trouble = error.trouble.value if isinstance(error, ClickHouseError) else "clickhouse_schema"
+                event(_logger, "schema_not_ready", logging.WARNING, reason=writer.trouble, error=str(error))
+                try:
+                    await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
+                except TimeoutError:
+                    continue
+        writer.trouble = None
+        if self._is_schema_verified:
+            await writer.run(stop)
+
+    def _prepare_schema(self) -> None:
+        if self._clickhouse is None:
+            self._clickhouse = open_clickhouse(
+                Address(
+                    url=self.settings.clickhouse_url or "",
+                    username=self.settings.clickhouse_username,
+                    password=reveal(self.settings.clickhouse_password),
+                    connect_timeout=self.settings.clickhouse_timeout_seconds,
+                )
+            )
+        options = SchemaOptions(cluster=self.settings.clickhouse_cluster, is_simulated=self._clock.is_simulated)
+        create_schema(self._clickhouse, options)
+        verify_schema(self._clickhouse, options)
+        self._is_schema_verified = True
+
+    async def _work(self, kafka: Kafka, stop: asyncio.Event) -> None:
+        attempt = 0
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                await self._session(kafka, stop)
+            except KafkaUnavailableError as error:
+                attempt = 1 if time.monotonic() - started > 60 else attempt + 1
+                self.reason = error.reason
+                event(_logger, "kafka_lost", logging.WARNING, reason=error.reason, error=str(error), attempt=attempt)
+                try:
+                    await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
+                except TimeoutError:
+                    continue
+
+    async def _session(self, kafka: Kafka, stop: asyncio.Event) -> None:
+        async with AsyncExitStack() as stack:
+            await kafka.ensure_topics(self._topics())
+            status = await kafka.producer()
+            stack.push_async_callback(status.close)
+            stack.push_async_callback(self._close_producers)
+            failures: list[BaseException] = []
+
+            async def assigned(partitions: frozenset[TopicPartition]) -> None:
+                try:
+                    async with self._lock:
+                        await self._open_jobs(kafka, consumer, partitions)
+                except Exception as error:  # noqa: BLE001  raised again by the session's own loop, not inside the client
+                    failures.append(error)
+
+            async def revoked(partitions: frozenset[TopicPartition]) -> None:
+                async with self._lock:
+                    await self._drop_jobs({at.partition for at in partitions})
+
+            consumer = kafka.consumer(
+                list(self._inputs.values()),
+                group=self.settings.group_id,
+                reset=self.settings.auto_offset_reset,
+                on_assigned=assigned,
+                on_revoked=revoked,
+            )
+            await consumer.start()
+            stack.push_async_callback(consumer.close)
+            event(_logger, "session_started", group=self.settings.group_id, delivery=self.settings.delivery_guarantee)
+            while not stop.is_set():
+                if failures:
+                    raise failures[0]
+                await self._step(consumer, status)
+            async with self._lock:
+                await self._last_checkpoints(consumer)
+
+    def _topics(self) -> list[topics.Topic]:
+        settings = self.settings
+        return [
+            topics.TRADES.renamed(settings.trades_topic),
+            topics.QUOTES.renamed(settings.quotes_topic),
+            topics.BARS_1M.renamed(settings.bars_topic),
+            topics.TA_BARS_1S.renamed(settings.microbars_topic),
+            topics.TA_SIGNALS.renamed(settings.signals_topic),
+            topics.TA_STATUS.renamed(settings.status_topic),
+        ]
+
+    async def _open_jobs(self, kafka: Kafka, consumer: Consumer, partitions: frozenset[TopicPartition]) -> None:
+        numbers = {at.partition for at in partitions if at.topic == self.settings.trades_topic}
+        for number in sorted(numbers):
+            its = {s: t for s, t in self._inputs.items() if TopicPartition(t, number) in partitions}
+            if self.settings.delivery_guarantee == "EXACTLY_ONCE":
+                # Opening the producer fences whoever wrote for this partition number before, so the offsets read next
+                # are the last ones.
+                self._producers[number] = await kafka.producer(f"{self.settings.group_id}-{number}")
+            else:
+                self._producers[number] = await kafka.producer()
+            job = await open_job(
+                number,
+                its,
+                consumer,
+                store=self._store,
+                settings=self._engine_settings,
+                group=self.settings.group_id,
+                reset=self.settings.auto_offset_reset,
+            )
+            self.jobs[number] = job
+            event(
+                _logger,
+                "partition_opened",
+                partition=number,
+                checkpoint=job.checkpoint_name or None,
+                symbols=len(job.engine.names),
+                catching_up=job.is_catching_up,
+            )
+
+    async def _drop_jobs(self, numbers: set[int]) -> None:
+        for number in numbers:
+            task = self._checkpointing.pop(number, None)
+            if task is not None:
+                task.cancel()
+            self.jobs.pop(number, None)
+            producer = self._producers.pop(number, None)
+            if producer is not None:
+                await producer.close()
+
+    async def _close_producers(self) -> None:
+        await self._drop_jobs(set(self._producers) | set(self.jobs))
+
+    async def _step(self, consumer: Consumer, status: Producer) -> None:
+        is_full = any(writer.is_full for writer in self._writers.values()) and self._writes_clickhouse
+        held = consumer.assignment()
+        blocked = held if is_full else frozenset().union(*(job.blocked() for job in self.jobs.values()))
+        consumer.pause(blocked)
+        consumer.resume(held - blocked)
+        batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
+        async with self._lock:
+            await self._feed(consumer, batches)
+            for number in list(self.jobs):
+                await self._emit(consumer, number)
+                await self._checkpoint(consumer, number)
+            if self.jobs:
+                self.reason = "clickhouse_backlog" if is_full else None
+        if time.monotonic() - self._observed_at >= 1:
+            self._observed_at = time.monotonic()
+            self.metrics.observe(self.jobs, self._writers)
+        await self._heartbeat(status)
+
+    @property
+    def _writes_clickhouse(self) -> bool:
+        return self.settings.clickhouse_url is not None or self._clickhouse is not None
+
+    async def _feed(self, consumer: Consumer, batches: list[Batch]) -> None:
+        for batch in batches:
+            job = self.jobs.get(batch.partition)
+            if job is None:
+                continue
+            source = self._sources[batch.topic]
+            its = job.inputs[source]
+            if batch.offsets[0] < its.position:
+                continue  # read ahead before a seek
+            if job.is_catching_up:
+                part = cut(batch, its.catch_up_to)
+                if part is not batch:
+                    # Nothing beyond the target before every source has reached its own.
+                    await consumer.seek(batch.at, max(its.position, its.catch_up_to))
+                if part is None:
+                    continue
+                batch = part  # noqa: PLW2901
+            job.take(source, batch)
+
+    async def _emit(self, consumer: Consumer, number: int) -> None:
+        job = self.jobs[number]
+        idle = await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
+        tables = job.tables(job.engine.emit(idle), self._clock.now_ns() // 1_000_000)
+        if tables and not job.is_silent:
+            await self._publish(job, tables)
+        if job.is_silent and not job.is_catching_up:
+            job.is_silent = False
+            event(_logger, "caught_up", partition=number)
+        if self._writes_clickhouse:
+            for rows in tables:
+                self._writers[rows.table].put(rows)
+
+    async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
+        names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
+        records: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        for rows in tables:
+            keys, values = to_records(rows, self.settings.feed)
+            columns = records.setdefault(names[rows.table], ([], []))
+            columns[0].extend(keys)
+            columns[1].extend(values)
+        producer = self._producers[job.number]
+        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
+            await producer.transact(records, job.group, job.commits())
+        else:
+            for topic, (keys, values) in records.items():
+                await producer.send(topic, keys, values)
+
+    # Checkpoints
+
+    async def _checkpoint(self, consumer: Consumer, number: int) -> None:
+        job = self.jobs[number]
+        running = self._checkpointing.get(number)
+        if running is not None:
+            if running.done():
+                del self._checkpointing[number]
+                await self._commit_checkpoint(consumer, job, running.result())
+            return
+        positions = tuple(job.positions.values())
+        due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
+        if due and not job.is_catching_up and positions != job.checkpointed_positions:
+            name, data, commits = job.snapshot()
+            job.checkpointed_at = time.monotonic()
+            job.checkpointed_positions = positions
+            self._checkpointing[number] = asyncio.create_task(self._store_checkpoint(job, name, data, commits))
+
+    async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
+        """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
+        started = time.monotonic()
+        if self._writes_clickhouse:
+            for writer in self._writers.values():
+                await writer.drained(writer.accepted)
+        attempt = 0
+        while True:
+            try:
+                await asyncio.to_thread(self._store.write, f"{job.group}/{name}", data)
+                break
+            except UpstreamError as error:
+                attempt += 1
+                event(_logger, "checkpoint_failed", logging.WARNING, partition=job.number, error=str(error))
+                await asyncio.sleep(_RETRY.delay(attempt))
+        job.previous_name, job.checkpoint_name = job.checkpoint_name, name
+        self.metrics.checkpointed(job.number, len(data), time.monotonic() - started)
+        return commits
+
+    async def _commit_checkpoint(self, consumer: Consumer, job: PartitionJob, commits: Commits) -> None:
+        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
+            await self._producers[job.number].transact({}, job.group, job.commits())
+        else:
+            await consumer.commit(commits)
+        if job.previous_name:
+            try:
+                await asyncio.to_thread(self._store.delete, f"{job.group}/{job.previous_name}")
+            except UpstreamError as error:
+                event(_logger, "checkpoint_not_deleted", logging.WARNING, error=str(error))
+
+    async def _last_checkpoints(self, consumer: Consumer) -> None:
+        """Before a clean end: checkpoint every partition number, unless ClickHouse does not take its rows in time."""
+        for number, job in self.jobs.items():
+            running = self._checkpointing.pop(number, None)
+            if running is not None:
+                running.cancel()
+            if job.is_catching_up or tuple(job.positions.values()) == job.checkpointed_positions:
+                continue
+            name, data, commits = job.snapshot()
+            try:
+                await asyncio.wait_for(self._store_checkpoint(job, name, data, commits), 5)
+            except TimeoutError:
+                event(_logger, "last_checkpoint_skipped", logging.WARNING, partition=number)
+                continue
+            await self._commit_checkpoint(consumer, job, commits)
+
+    # Status
+
+    async def _heartbeat(self, status: Producer) -> None:
+        interval = self.settings.checkpoint_interval_ms / 1000
+        if time.monotonic() - self._status_sent_at < interval:
+            return
+        self._status_sent_at = time.monotonic()
+        ready, body = self.readiness()
+        record = status_record(
+            self.jobs, self._clock.now_ns(), status="ok" if ready else "degraded", reason=body["reason"]
+        )
+        await status.send(self.settings.status_topic, [b"ta"], [record])
+
+
+def _s3_options(settings: TaSettings) -> Mapping[str, Any]:
+    options: dict[str, Any] = {}
+    if settings.s3_endpoint:
+        options["client_kwargs"] = {"endpoint_url": settings.s3_endpoint}
+    if settings.s3_access_key:
+        options |= {"key": reveal(settings.s3_access_key), "secret": reveal(settings.s3_secret_key)}
+    return options
+
+
+async def run(
+    environment: Mapping[str, str],
+    *,
+    kafka: Kafka | None = None,
+    clickhouse: ClickHouse | None = None,
+    on_ready: Callable[[int, int], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the TA runtime from its environment until `stop` is set; `on_ready` gets the health and metrics ports."""
+    settings = load(TaSettings, environment)
+    if settings.health_port and settings.health_port == settings.metrics_port:
+        raise ConfigurationError(f"TA_METRICS_PORT={settings.metrics_port}: must differ from TA_HEALTH_PORT")
+    service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
+    app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)
+    metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=service.registry)
+    health_binding = Binding(port=settings.health_port, variable="TA_HEALTH_PORT", host=settings.http_host)
+    metrics_binding = Binding(port=settings.metrics_port, variable="TA_METRICS_PORT", host=settings.http_host)
+    async with serving(app, health_binding) as health_port, serving(metrics, metrics_binding) as metrics_port:
+        if on_ready is not None:
+            on_ready(health_port, metrics_port)
+        await service.run(stop or asyncio.Event())

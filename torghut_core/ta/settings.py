@@ -1,0 +1,88 @@
+"""Settings of the TA runtime, by the names of its environment variables."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from torghut_core import topics
+from torghut_core.market_calendar import CalendarName
+from torghut_core.settings import Settings
+
+REPLAY_GROUP_PREFIX = "torghut-ta-replay-"
+
+
+class TaSettings(Settings):
+    """What `run ta` reads once at start."""
+
+    kafka_bootstrap: str = Field(default="kafka-kafka-bootstrap.kafka:9092", alias="TA_KAFKA_BOOTSTRAP")
+    """Brokers, or `embedded:DIR`."""
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="SASL_PLAINTEXT", alias="TA_KAFKA_SECURITY"
+    )
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", alias="TA_KAFKA_SASL_MECH"
+    )
+    kafka_username: str = Field(default="torghut-ws", alias="TA_KAFKA_USERNAME")
+    kafka_password: SecretStr | None = Field(default=None, alias="TA_KAFKA_PASSWORD")
+    client_id: str = Field(default="torghut-ta", alias="TA_CLIENT_ID")
+    group_id: str = Field(default="torghut-ta", alias="TA_GROUP_ID", min_length=1, max_length=200)
+    """Steady group, or `torghut-ta-replay-*` for a replay, which holds back rows that could be worse."""
+    auto_offset_reset: Literal["earliest", "latest", "none"] = Field(default="latest", alias="TA_AUTO_OFFSET_RESET")
+    """Where a group without offsets starts."""
+    trades_topic: str = Field(default=topics.TRADES.name, alias="TA_TRADES_TOPIC")
+    quotes_topic: str = Field(default=topics.QUOTES.name, alias="TA_QUOTES_TOPIC")
+    bars_topic: str = Field(default=topics.BARS_1M.name, alias="TA_BARS1M_TOPIC")
+    microbars_topic: str = Field(default=topics.TA_BARS_1S.name, alias="TA_MICROBARS_TOPIC")
+    signals_topic: str = Field(default=topics.TA_SIGNALS.name, alias="TA_SIGNALS_TOPIC")
+    status_topic: str = Field(default=topics.TA_STATUS.name, alias="TA_STATUS_TOPIC")
+    feed: str = Field(default="iex", alias="ALPACA_FEED")
+    """Written into the records' envelopes."""
+    delivery_guarantee: Literal["EXACTLY_ONCE", "AT_LEAST_ONCE"] = Field(
+        default="EXACTLY_ONCE", alias="TA_KAFKA_DELIVERY_GUARANTEE"
+    )
+    transaction_timeout_ms: int = Field(default=120_000, alias="TA_KAFKA_TRANSACTION_TIMEOUT_MS", ge=1000, le=900_000)
+    checkpoint_dir: str = Field(default="file:/var/lib/torghut/checkpoints", alias="TA_CHECKPOINT_DIR")
+    """`file:DIR` or `s3://BUCKET/PREFIX`."""
+    checkpoint_interval_ms: int = Field(default=10_000, alias="TA_CHECKPOINT_INTERVAL_MS", ge=100)
+    s3_endpoint: str | None = Field(default=None, alias="TA_S3_ENDPOINT")
+    s3_access_key: SecretStr | None = Field(default=None, alias="TA_S3_ACCESS_KEY")
+    s3_secret_key: SecretStr | None = Field(default=None, alias="TA_S3_SECRET_KEY")
+    max_out_of_order_ms: int = Field(default=2000, alias="TA_MAX_OUT_OF_ORDER_MS", ge=0, le=600_000)
+    """How far behind the highest event time a trade may come and still count."""
+    late_trades: Literal["drop", "revise"] = Field(default="drop", alias="TA_LATE_TRADES")
+    quote_stale_after_ms: int = Field(default=15_000, alias="TA_QUOTE_STALE_AFTER_MS", ge=0)
+    vwap_window_seconds: int = Field(default=300, alias="TA_VWAP_WINDOW_SECONDS", ge=60, le=3600)
+    vol_window_seconds: int = Field(default=60, alias="TA_REALIZED_VOL_WINDOW", ge=2, le=3600)
+    clickhouse_url: str | None = Field(default=None, alias="TA_CLICKHOUSE_URL")
+    """Server, or `embedded:DIR`; without it rows go to Kafka alone."""
+    clickhouse_username: str = Field(default="torghut", alias="TA_CLICKHOUSE_USERNAME")
+    clickhouse_password: SecretStr | None = Field(default=None, alias="TA_CLICKHOUSE_PASSWORD")
+    clickhouse_cluster: str | None = Field(default=None, alias="TA_CLICKHOUSE_CLUSTER", pattern=r"^[A-Za-z0-9_.-]+$")
+    """Create replicated tables on this cluster, and verify them on every replica."""
+    clickhouse_batch_size: int = Field(default=5000, alias="TA_CLICKHOUSE_BATCH_SIZE", ge=1, le=1_000_000)
+    """Rows a batch holds at most: few large parts, never a storm of small ones."""
+    clickhouse_flush_ms: int = Field(default=1000, alias="TA_CLICKHOUSE_FLUSH_MS", ge=10, le=60_000)
+    """Age at which a smaller batch is written."""
+    clickhouse_buffer_rows: int = Field(default=500_000, alias="TA_CLICKHOUSE_BUFFER_ROWS", ge=1000)
+    """Rows that wait for ClickHouse before the input pauses."""
+    clickhouse_timeout_seconds: float = Field(default=30, alias="TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", gt=0)
+    health_port: int = Field(default=8080, alias="TA_HEALTH_PORT", ge=0, le=65_535)
+    metrics_port: int = Field(default=9090, alias="TA_METRICS_PORT", ge=0, le=65_535)
+    http_host: str = Field(default="0.0.0.0", alias="TORGHUT_HTTP_HOST")  # noqa: S104  a pod serves its own network
+    clock: str = Field(default="system", alias="TORGHUT_CLOCK")
+    market_calendar: CalendarName = Field(default="XNYS", alias="TORGHUT_MARKET_CALENDAR")
+
+    @property
+    def is_replay(self) -> bool:
+        return self.group_id.startswith(REPLAY_GROUP_PREFIX)
+
+    @model_validator(mode="after")
+    def _replay_is_told_where_to_start(self) -> TaSettings:
+        if self.is_replay and self.auto_offset_reset == "latest":
+            raise ValueError(
+                f"TA_GROUP_ID={self.group_id!r} is a replay, TA_AUTO_OFFSET_RESET='latest' would replay nothing:"
+                " must be earliest"
+            )
+        return self

@@ -1,0 +1,102 @@
+"""What the TA tells of itself: the status record on Kafka, and Prometheus metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from torghut_core.envelope import Envelope, encode
+from torghut_core.rfc3339 import format_ns
+from torghut_core.ta.clickhouse_sink import TableWriter
+from torghut_core.ta.job import PartitionJob
+
+
+def _highest_ns(jobs: Mapping[int, PartitionJob]) -> int | None:
+    highest = max((job.engine.trades.highest_ns for job in jobs.values()), default=0)
+    return highest if highest > 0 else None
+
+
+def status_record(jobs: Mapping[int, PartitionJob], now_ns: int, *, status: str, reason: str | None) -> bytes:
+    """Return the heartbeat envelope; lag and last event are null before the first trade."""
+    highest = _highest_ns(jobs)
+    now = format_ns(now_ns // 1_000_000 * 1_000_000)
+    watermark = max((job.engine.trades.watermark_ns for job in jobs.values()), default=0)
+    payload = {
+        "watermark_lag_ms": max(0, (now_ns - watermark) // 1_000_000) if highest is not None else None,
+        "last_event_ts": format_ns(highest) if highest is not None else None,
+        "status": status,
+        "status_reason": reason,
+        "heartbeat": True,
+        "input_events": sum(job.engine.counts.input_events for job in jobs.values()),
+        "output_events": sum(job.output_rows for job in jobs.values()),
+        "late_trades": sum(job.engine.counts.late_trades for job in jobs.values()),
+    }
+    return encode(
+        Envelope(
+            ingest_ts=now,
+            event_ts=now,
+            feed="ta",
+            channel="status",
+            symbol="ta",
+            seq=now_ns // 1000,
+            is_final=True,
+            source="ta",
+            window=None,
+            payload=payload,
+        )
+    )
+
+
+class Metrics:
+    """Prometheus metrics, prefix `torghut_ta_`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._input = Gauge("torghut_ta_input_events", "Events taken in since this state began.", registry=registry)
+        self._output = Gauge("torghut_ta_output_rows", "Rows sent since the start.", registry=registry)
+        self._late = Gauge("torghut_ta_late_trades", "Trades dropped as late.", registry=registry)
+        self._rejected = Gauge(
+            "torghut_ta_rejected_events", "Events that could not be used.", ["reason"], registry=registry
+        )
+        self._watermark = Gauge(
+            "torghut_ta_watermark_seconds", "Watermark of trades, epoch seconds.", ["partition"], registry=registry
+        )
+        self._symbols = Gauge("torghut_ta_symbols", "Symbols with state.", registry=registry)
+        self._waiting = Gauge("torghut_ta_clickhouse_waiting_rows", "Rows that wait.", ["table"], registry=registry)
+        self._written = Gauge("torghut_ta_clickhouse_written_rows", "Rows written.", ["table"], registry=registry)
+        self._retries = Gauge("torghut_ta_clickhouse_retries", "Failed attempts.", ["table"], registry=registry)
+        self._checkpoint_at = Gauge(
+            "torghut_ta_checkpoint_completed_seconds", "When the last one ended.", ["partition"], registry=registry
+        )
+        self._checkpoint_size = Gauge("torghut_ta_checkpoint_bytes", "Size of it.", ["partition"], registry=registry)
+        self._checkpoint_took = Gauge(
+            "torghut_ta_checkpoint_duration_seconds", "How long it took.", ["partition"], registry=registry
+        )
+        self._checkpoints = Counter("torghut_ta_checkpoints", "Checkpoints written.", registry=registry)
+
+    def observe(self, jobs: Mapping[int, PartitionJob], writers: Mapping[str, TableWriter]) -> None:
+        """Take the figures of now."""
+        rejected: dict[str, int] = {}
+        for number, job in jobs.items():
+            for reason, count in job.engine.counts.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + count
+            if job.engine.trades.highest_ns > 0:
+                self._watermark.labels(str(number)).set(job.engine.trades.watermark_ns / 1e9)
+        for reason, count in rejected.items():
+            self._rejected.labels(reason).set(count)
+        self._input.set(sum(job.engine.counts.input_events for job in jobs.values()))
+        self._output.set(sum(job.output_rows for job in jobs.values()))
+        self._late.set(sum(job.engine.counts.late_trades for job in jobs.values()))
+        self._symbols.set(sum(len(job.engine.names) for job in jobs.values()))
+        for writer in writers.values():
+            self._waiting.labels(writer.table).set(writer.waiting_rows)
+            self._written.labels(writer.table).set(writer.written)
+            self._retries.labels(writer.table).set(writer.retries)
+
+    def checkpointed(self, partition: int, size: int, seconds: float) -> None:
+        """Note a checkpoint of `size` bytes."""
+        self._checkpoints.inc()
+        self._checkpoint_at.labels(str(partition)).set(time.time())
+        self._checkpoint_size.labels(str(partition)).set(size)
+        self._checkpoint_took.labels(str(partition)).set(seconds)

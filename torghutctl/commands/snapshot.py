@@ -1,0 +1,71 @@
+"""`torghutctl snapshot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torghutctl.commands import target_options as options
+from torghutctl.errors import UpstreamError
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="a new folder, or a file that ends in .tar.gz")],
+    *,
+    environment: options.EnvironmentOption = None,
+    config: options.ConfigOption = None,
+    kubeconfig: options.KubeconfigOption = None,
+    context: options.ContextOption = None,
+    local: options.LocalOption = None,
+    at: options.AtOption = None,
+    repo: options.RepoOption = None,
+    base: options.BaseOption = None,
+    gitops_path: options.GitopsPathOption = None,
+    namespace: options.NamespaceOption = None,
+    service: options.ServiceOption = None,
+    ws_deployment: options.WsOption = None,
+    flink_deployment: options.FlinkOption = None,
+    clickhouse_service: options.ClickhouseOption = None,
+    cnpg_cluster: options.CnpgOption = None,
+) -> None:
+    """Write what health-report would read to a folder or a .tar.gz, redacted.
+
+    The bundle holds no log line, no message, no value of a variable but those of the switches: free text is kept only
+    as the name of the known fault it speaks of. A source that cannot be read is recorded as such.
+
+    Exit code: 0 written, 9 when nothing at all could be read (the bundle is written all the same).
+
+    \b
+    torghutctl snapshot incident.tar.gz -e staging
+    torghutctl health-report --from-snapshot incident.tar.gz
+    """
+    choice = options.choose(
+        environment=environment,
+        config=config,
+        kubeconfig=kubeconfig,
+        context=context,
+        local=local,
+        from_snapshot=None,
+        at=at,
+        repo=repo,
+        base=base,
+        gitops_path=gitops_path,
+        namespace=namespace,
+        service=service,
+        ws_deployment=ws_deployment,
+        flink_deployment=flink_deployment,
+        clickhouse_service=clickhouse_service,
+        cnpg_cluster=cnpg_cluster,
+    )
+    from torghutctl.snapshot import bundle, reader
+
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    bundle.write(snapshot, path)
+    told = ("local/endpoints", "operator")
+    asked = [reading for source, reading in snapshot.readings.items() if source not in told]
+    read = sum(reading.is_ok for reading in asked)
+    typer.echo(f"wrote {path}: {read} of {len(asked)} sources read", err=True)
+    if read == 0:
+        raise UpstreamError("nothing could be read", hint="health-report --from-snapshot tells why, source by source")

@@ -1,0 +1,120 @@
+"""The effective state of trading: what git wants, what the cluster has, what the newest revision runs, what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torghut_core.errors import ExitCode
+from torghut_core.rfc3339 import format_ns
+from torghutctl.health.reading import describe
+from torghutctl.snapshot import sources
+from torghutctl.snapshot.facts import Facts
+from torghutctl.snapshot.model import Failure, Snapshot
+
+SCHEMA = "torghut.status/v1"
+_SETTINGS = {
+    "TRADING_ENABLED": "enabled",
+    "TRADING_MODE": "mode",
+    "TRADING_LIVE_ENABLED": "liveEnabled",
+    "TRADING_KILL_SWITCH_ENABLED": "killSwitch",
+    "LLM_ENABLED": "llm.enabled",
+    "LLM_SHADOW_MODE": "llm.shadowMode",
+}
+_SOURCES = (sources.DESIRED, sources.ARGOCD_APPLICATION, sources.TRADING_SERVICE, sources.TRADING_REVISIONS)
+EXIT_CODES = {"same": ExitCode.OK, "different": ExitCode.DEGRADED, "unknown": ExitCode.UNKNOWN}
+
+
+def show(snapshot: Snapshot) -> dict[str, Any]:
+    """Return each switch side by side, the image, the commits, and whether everything that was read agrees."""
+    facts = Facts(snapshot)
+    service = facts.value(sources.TRADING_SERVICE)
+    revisions = {item["name"]: item for item in facts.value(sources.TRADING_REVISIONS) or []}
+    newest = revisions.get((service or {}).get("newestCreated"))
+    desired = (facts.desired() or {}).get("trading")
+    statuses = facts.trading_status()
+    effective = statuses[min(statuses)] if statuses else None
+    rows = [
+        _row(
+            name,
+            git=_variable(desired, name),
+            live=_variable(service, name),
+            revision=_variable(newest, name),
+            effective=_reported(effective, key),
+        )
+        for name, key in _SETTINGS.items()
+    ]
+    image = _row(
+        "image",
+        git=(desired or {}).get("image"),
+        live=(service or {}).get("image"),
+        revision=(newest or {}).get("image"),
+        effective=None,
+    )
+    application = facts.value(sources.ARGOCD_APPLICATION)
+    unread = [
+        facts.reading(source)
+        for source in _SOURCES
+        if not facts.reading(source).is_ok and facts.failure(source) is not Failure.NOT_PRESENT
+    ]
+    unread = [item for item in unread if item.source != sources.DESIRED or sources.DESIRED in snapshot.readings]
+    unread += [item for _, item in facts.family(sources.TRADING_STATUS) if not item.is_ok]
+    is_different = any(not row["agrees"] for row in (*rows, image))
+    return {
+        "schemaVersion": SCHEMA,
+        "observedAt": format_ns(snapshot.observed_at_ns),
+        "agreement": "unknown" if effective is None else "different" if is_different else "same",
+        "trades": _trades(effective),
+        "git": {"commit": (facts.desired() or {}).get("commit")},
+        "argocd": None
+        if application is None
+        else {key: application[key] for key in ("revision", "sync", "health", "operation", "isAutoSynced")},
+        "revision": {"created": (service or {}).get("newestCreated"), "ready": (service or {}).get("newestReady")},
+        "settings": [*rows, image],
+        "pods": [
+            {
+                "pod": name,
+                **{key: status[key] for key in ("running", "isLeader", "lastRun", "lastReconcile", "hasError")},
+            }
+            for name, status in sorted(statuses.items())
+        ],
+        "unread": [describe(item) for item in unread],
+    }
+
+
+def _variable(item: Mapping[str, Any] | None, name: str) -> str | None:
+    found = next((entry for entry in (item or {}).get("variables", []) if entry["name"] == name), None)
+    return None if found is None else found.get("value")
+
+
+def _reported(status: Mapping[str, Any] | None, key: str) -> str | None:
+    value: Any = status
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return None if value is None else str(value).lower()
+
+
+def _row(
+    name: str, *, git: str | None, live: str | None, revision: str | None, effective: str | None
+) -> dict[str, Any]:
+    known = {value.lower() for value in (git, live, revision, effective) if value is not None}
+    return {
+        "name": name,
+        "git": git,
+        "live": live,
+        "revision": revision,
+        "effective": effective,
+        "agrees": len(known) <= 1,
+    }
+
+
+def _trades(status: Mapping[str, Any] | None) -> str:
+    if status is None:
+        return "unknown"
+    if status["killSwitch"]:
+        return "no: the kill switch is on"
+    if not status["enabled"]:
+        return "no: paused"
+    if not status["running"]:
+        return "no: the loop does not run"
+    return "yes, with real money" if status["mode"] == "live" or status["liveEnabled"] else "yes, on paper"

@@ -1,0 +1,67 @@
+"""`status` as text and markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torghutctl.render.output import columns
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Return the effective state as plain text."""
+    lines = [f"trades: {report['trades']}", f"git, cluster and service: {report['agreement']}", ""]
+    rows = [("SETTING", "GIT", "LIVE SPEC", "NEWEST REVISION", "EFFECTIVE", "")]
+    rows += [
+        (
+            row["name"],
+            *(_short(row[key]) for key in ("git", "live", "revision", "effective")),
+            "" if row["agrees"] else "DIFFERENT",
+        )
+        for row in report["settings"]
+    ]
+    lines += [columns(rows), ""]
+    argocd = report["argocd"]
+    facts = [
+        ("git commit:", _short(report["git"]["commit"])),
+        (
+            "argocd:",
+            "not read"
+            if argocd is None
+            else f"{argocd['sync']}, {argocd['health']}, revision {_short(argocd['revision'])}",
+        ),
+        ("revision:", f"created {report['revision']['created'] or '-'}, ready {report['revision']['ready'] or '-'}"),
+    ]
+    for pod in report["pods"]:
+        state = "running" if pod["running"] else "not running"
+        leader = {True: ", leader", False: ", not leader", None: ""}[pod["isLeader"]]
+        error = ", last_error is set" if pod["hasError"] else ""
+        facts.append((f"{pod['pod']}:", f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"))
+    lines.append(columns(facts))
+    if report["unread"]:
+        lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
+    return "\n".join(lines)
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """Return the effective state as markdown."""
+    lines = [
+        f"## Torghut trading: {report['trades']}",
+        "",
+        f"Git, cluster and service: {report['agreement']}. Observed {report['observedAt']}.",
+        "",
+        "| Setting | Git | Live spec | Newest revision | Effective | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["settings"]:
+        cells = [f"`{row['name']}`", *(_short(row[key]) for key in ("git", "live", "revision", "effective"))]
+        lines.append(f"| {' | '.join(cells)} | {'' if row['agrees'] else 'different'} |")
+    lines += [f"- {line}" for line in report["unread"]]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = str(value)
+    return text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"
