@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import typer
 
 from torghut_core.clock import SystemClock
 from torghut_core.rfc3339 import parse_ns
-from torghutctl.actuation.request import Effect, ForgeOpener, Planner, Request, SnapshotReader
+from torghutctl.actuation.request import Effect, ForgeOpener, Outcome, Planner, Request, SnapshotReader
 from torghutctl.adapters.git_client import Credential, local_path, locate, remote_host, remote_slug
 from torghutctl.commands.procedure_options import ProcedureOptions
+from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import ConfigurationError, RefusedError
@@ -30,10 +31,24 @@ from torghutctl.procedures.verification import Verifier
 from torghutctl.snapshot.repository import Repository
 
 
+@dataclass(frozen=True, kw_only=True)
+class Acting:
+    """What a procedure with steps outside git takes besides."""
+
+    act: bool
+    second_phrase: str = ""
+
+
 def run_procedure(
-    options: ProcedureOptions, spec: Spec, planner: Planner, verifier: Verifier, arguments: Mapping[str, str]
-) -> None:
-    """Plan, and do what the options ask for; write the plan to standard output.
+    options: ProcedureOptions,
+    spec: Spec,
+    planner: Planner,
+    verifier: Verifier,
+    arguments: Mapping[str, str],
+    *,
+    acting: Acting | None = None,
+) -> Outcome | None:
+    """Plan, and do what the options ask for; write the plan to standard output and return what came of it.
 
     Raises the errors that the contract's exit codes stand for, after the plan has been written where there is one.
     """
@@ -41,10 +56,10 @@ def run_procedure(
     from torghutctl.render.output import write
     from torghutctl.render.plan_view import plan_markdown, plan_table
 
-    request = build_request(options, spec, planner, arguments)
+    request = build_request(options, spec, planner, arguments, acting=acting)
     if options.pull_request is not None:
         follow_pull_request(options, request, options.pull_request, verifier)
-        return
+        return None
     outcome = run(request)
     plan = outcome.plan
     for note in outcome.notes:
@@ -60,9 +75,11 @@ def run_procedure(
         if plan.refusals:
             closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
             raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
-        tell("plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and --branch or --pr to act")
+        how = "--act" if plan.draft.actions else "--branch or --pr"
+        tell(f"plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and {how} to act")
     if options.wait and plan.result is not None and plan.result.pull_request is not None:
         follow_pull_request(options, request, plan.result.pull_request.number, verifier)
+    return outcome
 
 
 def follow_pull_request(options: ProcedureOptions, request: Request, number: int, verifier: Verifier) -> None:
@@ -138,16 +155,24 @@ def list_releases(options: ProcedureOptions) -> None:
     write({"schemaVersion": "torghut.releases/v1", "releases": rows}, options.output, table=table)
 
 
-def build_request(options: ProcedureOptions, spec: Spec, planner: Planner, arguments: Mapping[str, str]) -> Request:
+def build_request(
+    options: ProcedureOptions,
+    spec: Spec,
+    planner: Planner,
+    arguments: Mapping[str, str],
+    *,
+    acting: Acting | None = None,
+) -> Request:
     """Return the engine's request for these options. Raises ConfigurationError when they contradict each other."""
 
     if (options.wait or options.sync or options.pull_request is not None) and not options.pr:
         raise ConfigurationError("--wait, --sync and --pull-request: go with --pr")
     if (options.sync or options.pull_request is not None) and not options.wait:
         raise ConfigurationError("--sync and --pull-request: go with --wait")
-    if options.branch and options.pr:
-        raise ConfigurationError("--branch and --pr: choose one")
-    if options.from_snapshot is not None and (options.branch or options.pr):
+    act = acting is not None and acting.act
+    if options.branch + options.pr + act > 1:
+        raise ConfigurationError("--branch, --pr and --act: choose one")
+    if options.from_snapshot is not None and (options.branch or options.pr or act):
         raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
     environment = load_environment(options.environment, options.config, os.environ)
     repo = options.repo or environment.repo
@@ -156,7 +181,9 @@ def build_request(options: ProcedureOptions, spec: Spec, planner: Planner, argum
             "--repo: must be given",
             hint="the path or URL of the GitOps repository, or an entry in the environments file",
         )
-    effect = Effect.BRANCH if options.branch else Effect.PULL_REQUEST if options.pr else Effect.SHOW
+    effect = (
+        Effect.BRANCH if options.branch else Effect.PULL_REQUEST if options.pr else Effect.ACT if act else Effect.SHOW
+    )
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     credential = forge_credential(repo, environment.token_file)
     return Request(
@@ -175,6 +202,7 @@ def build_request(options: ProcedureOptions, spec: Spec, planner: Planner, argum
             is_production=environment.production,
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_terminal,
+            typed=_typed(acting) if act and is_terminal else "",
         ),
         at_ns=moment(options.at),
         plan_digest=options.plan,
@@ -186,6 +214,8 @@ def build_request(options: ProcedureOptions, spec: Spec, planner: Planner, argum
         credential=credential,
         read_snapshot=snapshot_reader(options, environment, is_needed=spec.needs_cluster),
         open_forge=_forge_opener(environment, credential),
+        second_phrase=acting.second_phrase if acting is not None else "",
+        open_hands=lambda: _hands(options, environment),
     )
 
 
@@ -296,6 +326,29 @@ def _forge_opener(environment: Environment, credential: Credential | None) -> Fo
         return GitHubForge(GitHubClient(api=api, slug=remote_slug(remote), token=credential.token))
 
     return open_forge
+
+
+def _typed(acting: Acting | None) -> str:
+    if acting is None or not acting.second_phrase:
+        return ""
+    return str(typer.prompt("this deletes; type the topics' names to go on", default="", show_default=False, err=True))
+
+
+def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
+    """Return what carries out actions: commands in pods, and annotations of KafkaTopics."""
+    from torghutctl.adapters.kubernetes_client import connect
+    from torghutctl.adapters.kubernetes_writer import KubernetesWriter
+    from torghutctl.adapters.pod_commands import PodCommands
+
+    kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
+    reader = connect(kubeconfig=kubeconfig, context=options.context or environment.context, environment=os.environ)
+    writer = KubernetesWriter(reader)
+
+    def annotate(namespace: str, topic: str, key: str, value: str | None) -> None:
+        path = f"/apis/kafka.strimzi.io/v1beta2/namespaces/{namespace}/kafkatopics/{topic}"
+        writer.merge_patch(path, {"metadata": {"annotations": {key: value}}}, what=f"KafkaTopic {namespace}/{topic}")
+
+    return Hands(run=PodCommands(reader).run, annotate=annotate)
 
 
 def _confirmation(options: ProcedureOptions, may_ask: bool) -> str:
