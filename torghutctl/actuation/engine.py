@@ -19,7 +19,7 @@ from torghutctl.errors import ConfigurationError, InputError, RefusedError, Stal
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
 from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
 from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
-from torghutctl.procedures.specification import PlanningInput
+from torghutctl.procedures.specification import Danger, PlanningInput, Spec
 from torghutctl.render.redaction import redact_text
 from torghutctl.snapshot.model import Snapshot
 from torghutctl.snapshot.repository import Repository, open_repository
@@ -48,7 +48,7 @@ def run(request: Request) -> Outcome:
         _require_digest(request, plan)
         if request.effect is Effect.SHOW:
             return Outcome(plan=plan)
-        if plan.is_empty and not plan.draft.skipped:
+        if is_nothing_to_do(request.spec, plan):
             return Outcome(plan=plan)
         is_act = request.effect is Effect.ACT
         answers = ask_gates(
@@ -62,6 +62,12 @@ def run(request: Request) -> Outcome:
         if request.effect is Effect.PULL_REQUEST:
             return _to_pull_request(request, repository, plan, answers, seen)
         return _act(request, plan, answers)
+
+
+def is_nothing_to_do(spec: Spec, plan: Plan) -> bool:
+    """Tell whether all is as wanted. An emergency step that could not look is no such thing."""
+    has_not_looked = spec.danger is not Danger.GITOPS and bool(plan.refusals)
+    return plan.is_empty and not plan.draft.skipped and not has_not_looked
 
 
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:

@@ -52,7 +52,7 @@ def run_procedure(
 
     Raises the errors that the contract's exit codes stand for, after the plan has been written where there is one.
     """
-    from torghutctl.actuation.engine import run
+    from torghutctl.actuation.engine import is_nothing_to_do, run
     from torghutctl.render.output import write
     from torghutctl.render.plan_view import plan_markdown, plan_table
 
@@ -64,14 +64,15 @@ def run_procedure(
     plan = outcome.plan
     for note in outcome.notes:
         tell(note)
-    if plan.is_empty and not outcome.notes and not plan.draft.skipped:
+    is_nothing = is_nothing_to_do(spec, plan)
+    if is_nothing and not outcome.notes:
         tell("nothing to change")
     write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
     if plan.draft.skipped:
         raise RefusedError(
             "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
         )
-    if request.effect is Effect.SHOW and not plan.is_empty:
+    if request.effect is Effect.SHOW and not is_nothing:
         if plan.refusals:
             closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
             raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
