@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay-ta": ("replay_ta", "compute bars and signals again from what Kafka still holds, and come back"),
     "restore-replica": ("restore_replica", "bring read-only ClickHouse replicas back"),
     "audit": ("audit", "show or verify the audit log"),
+    "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
+    "ta": ("ta", "technical analysis from a file, without services"),
+    "up": ("up", "the whole system on this machine, embedded engines, paper account"),
+    "demo": ("demo", "the whole system on a simulated market, with faults and checks"),
 }
 
 
