@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,9 @@ from torghut_core.clock import utc_datetime
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import EngineUnavailableError, UpstreamError
 from torghut_core.trading.encoding import dumps
+
+# The pool logs every failed attempt in the server's words; the loops report an outage once, in ours.
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 Connection = psycopg.Connection[DictRow]
 STATEMENT_TIMEOUT_MS = 10_000
