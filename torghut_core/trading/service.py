@@ -31,7 +31,7 @@ from torghut_core.trading.review_policy import resolve_policy
 from torghut_core.trading.settings import TradingSettings, load_settings
 from torghut_core.trading.signals import PriceReader, Queries, SignalReader
 from torghut_core.trading.status import RunState
-from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.database import Database, with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing
 from torghut_core.trading.store.orders import OrderStore
@@ -62,7 +62,7 @@ async def run(
     settings = load_settings(environment)
     stopping = stop if stop is not None else asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        database_server = postgres if postgres is not None else await _open_postgres(settings, stack)
+        database_server = with_deadlines(postgres if postgres is not None else await _open_postgres(settings, stack))
         queries = clickhouse if clickhouse is not None else await _open_clickhouse(settings, stack)
         runtime = await stack.enter_async_context(_runtime(settings, database_server, queries))
         binding = Binding(port=settings.http_port, variable="TRADING_HTTP_PORT", host=settings.http_host)

@@ -47,7 +47,7 @@ def promote_check(
     from torghut_core.trading.on_demand import clickhouse_of
     from torghut_core.trading.promotion import gather, refusals
     from torghut_core.trading.settings import load_settings
-    from torghut_core.trading.store.database import Database
+    from torghut_core.trading.store.database import Database, with_deadlines
     from torghut_core.trading.store.listing import Listing
     from torghutctl.errors import ConfigurationError, InputError
     from torghutctl.render.output import columns, write
@@ -61,7 +61,7 @@ def promote_check(
     if dsn is None:
         raise ConfigurationError("DB_DSN: must be set", hint="the trading runtime's own variable")
     postgres = open_postgres(dsn)
-    database = Database(postgres)
+    database = Database(with_deadlines(postgres))
     database.open()
     clickhouse = clickhouse_of(settings)
     try:

@@ -222,6 +222,29 @@ async def test_run_when_tables_are_missing_then_no_signals_yet(postgres: Postgre
     assert body["last_error"] is None
 
 
+async def test_run_when_cursor_is_ahead_of_the_clock_then_it_starts_over(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """A stream made anew must not wait until it is as old as the one before."""
+    tables = SignalTables()
+    environment = _environment(broker_server.url)
+    tables.add("AAPL", time.time_ns() // 1_000_000, macd=1.0, rsi14=50.0, ingest_ms=time.time_ns() // 1_000_000 + 10**9)
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/status", lambda body: body["metrics"]["signals_total"] > 0)
+    tables.signals.clear()
+    _cross_up(tables)
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/executions", bool)
+
+
+async def test_run_when_address_is_nonsense_then_variable_is_named(broker_server: Any) -> None:
+    """A database address libpq cannot read is a configuration error, not an outage to wait for."""
+    environment = _environment(broker_server.url, DB_DSN="not an address hunter22")
+    with pytest.raises(ConfigurationError, match=r"^DB_DSN: must be") as caught:
+        await run(environment, clickhouse=SignalTables())  # type: ignore[arg-type]
+    assert "hunter22" not in str(caught.value)
+
+
 async def test_run_when_account_contradicts_mode_then_start_is_refused(postgres: Postgres, broker_server: Any) -> None:
     """Paper on the live account stops the process with the configuration's exit code."""
     environment = _environment(broker_server.url, TRADING_LIVE_ACCOUNT=broker_server.state.number)

@@ -150,6 +150,9 @@ for event, ingest, c in ((0, 1, 10.0), (1000, 1001, 11.0), (1000, 1002, 11.5), (
       "is_final": [1], "window_size": ["PT1S"], "c": [c], "vwap": [None]})
 prices = PriceReader(ch, table="torghut.ta_microbars")
 out["price"] = [str(p) for p in prices.prices(["AAPL", "MSFT"], since_ns=ns, until_ns=ns + 5 * 10**9).values()]
+from torghut_core.trading.promotion import _COUNT_SIGNALS
+window = {"database": "torghut", "table": "ta_signals", "since": ns // 10**6, "until": ns // 10**6 + 3000}
+out["counted"] = ch.query(_COUNT_SIGNALS, window)[0]["signals"]
 ch.close()
 print(json.dumps(out))
 """
@@ -176,4 +179,5 @@ def test_statements_when_run_on_clickhouse_then_rows_as_wanted(tmp_path: Path) -
         "full": [True, False],
         "history": [["it's", 3.0], ["AAPL", 7.0]],
         "price": ["11.5"],
+        "counted": 5,
     }
