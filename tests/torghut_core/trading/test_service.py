@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.fakes.broker_server import KEY, SECRET
 from tests.fakes.signal_tables import SignalTables
+from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from torghut_core.engines.clickhouse import Trouble
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import ConfigurationError
@@ -21,68 +17,14 @@ from torghut_core.trading.service import run
 pytestmark = pytest.mark.engine
 
 
-def _environment(broker_url: str, **changes: str) -> dict[str, str]:
-    return {
-        "TRADING_ENABLED": "true",
-        "TRADING_KILL_SWITCH_ENABLED": "false",
-        "TRADING_STATIC_SYMBOLS": "AAPL,MSFT",
-        "TORGHUT_MARKET_CALENDAR": "always-open",
-        "TRADING_HTTP_PORT": "0",
-        "TRADING_HTTP_HOST": "127.0.0.1",
-        "TRADING_POLL_MS": "20",
-        "TRADING_RECONCILE_MS": "20",
-        "APCA_API_BASE_URL": broker_url,
-        "APCA_API_KEY_ID": KEY,
-        "APCA_API_SECRET_KEY": SECRET,
-        **changes,
-    }
-
-
-@asynccontextmanager
-async def running(
-    environment: dict[str, str], tables: SignalTables, postgres: Postgres
-) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the service while the block runs; yields a client of its HTTP."""
-    stop = asyncio.Event()
-    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(
-        run(environment, clickhouse=tables, postgres=postgres, on_ready=ready.set_result, stop=stop)  # type: ignore[arg-type]
-    )
-    await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        task.result()
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ready.result()}", timeout=10) as client:
-            yield client
-    finally:
-        stop.set()
-        await task
-
-
-async def eventually(client: httpx.AsyncClient, path: str, is_true: Callable[[Any], bool]) -> Any:
-    """Return the body of `path` once it is as wanted; the test's own time limit ends the wait."""
-    while True:
-        body = (await client.get(path)).json()
-        if is_true(body):
-            return body
-        await asyncio.sleep(0.02)
-
-
-def _cross_up(tables: SignalTables, symbol: str = "AAPL") -> None:
-    now_ms = time.time_ns() // 1_000_000 // 1000 * 1000
-    tables.prices[symbol] = 100.0
-    tables.add(symbol, now_ms - 2000, macd=-1.0, rsi14=20.0)
-    tables.add(symbol, now_ms - 1000, macd=1.0, rsi14=40.0)
-
-
 async def test_run_when_macd_crosses_up_then_one_order_and_every_route_tells(
     postgres: Postgres, broker_server: Any
 ) -> None:
     """The thin path from a signal to an execution, and what HTTP shows of it."""
     tables = SignalTables()
-    _cross_up(tables)
+    cross_up(tables)
     broker_server.state.order_status = "filled"
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         [execution] = await eventually(client, "/trading/executions?symbol=AAPL", bool)
         [decision] = (await client.get("/trading/decisions")).json()
         status = await eventually(client, "/trading/status", lambda body: bool(body["last_run_at"]))
@@ -131,11 +73,11 @@ async def test_run_when_started_again_then_the_same_signals_make_no_second_order
 ) -> None:
     """A restart re-reads its overlap, and the key keeps it from acting twice."""
     tables = SignalTables()
-    _cross_up(tables)
+    cross_up(tables)
     broker_server.state.order_status = "filled"
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         await eventually(client, "/trading/executions", bool)
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         await eventually(client, "/trading/status", lambda body: body["metrics"]["signals_total"] > 0)
         await eventually(client, "/trading/status", lambda body: bool(body["metrics"]["no_signal_reason_total"]))
     assert len(broker_server.state.posts) == 1
@@ -144,12 +86,12 @@ async def test_run_when_started_again_then_the_same_signals_make_no_second_order
 async def test_run_when_two_run_then_one_leads_and_one_order_is_placed(postgres: Postgres, broker_server: Any) -> None:
     """Two processes on one database: the other stands by and takes over when the first stops."""
     tables = SignalTables()
-    environment = _environment(broker_server.url, TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS="0.05")
+    environment = service_environment(broker_server.url, TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS="0.05")
     async with running(environment, tables, postgres) as second_client_holder:
         await eventually(second_client_holder, "/trading/status", lambda body: body["leader"] is True)
         async with running(environment, tables, postgres) as standby:
             await eventually(standby, "/trading/status", lambda body: bool(body["last_run_at"]))
-            _cross_up(tables)
+            cross_up(tables)
             await eventually(standby, "/trading/executions", bool)
             body = (await standby.get("/trading/status")).json()
             assert (body["leader"], body["metrics"]["decisions_total"]) == (False, 0)
@@ -169,11 +111,11 @@ async def test_run_when_switched_off_then_decisions_say_why_and_nothing_is_sent(
 ) -> None:
     """What would have been traded is recorded with its reasons; an open order of ours is cancelled by the switch."""
     tables = SignalTables()
-    _cross_up(tables)
+    cross_up(tables)
     order = broker_server.state.keep(
         {"client_order_id": "a" * 64, "qty": "1", "symbol": "T", "side": "buy", "time_in_force": "day"}
     )
-    async with running(_environment(broker_server.url, **changes), tables, postgres) as client:
+    async with running(service_environment(broker_server.url, **changes), tables, postgres) as client:
         [decision] = await eventually(
             client, "/trading/decisions", lambda body: bool(body) and body[0]["status"] == "rejected"
         )
@@ -185,9 +127,9 @@ async def test_run_when_switched_off_then_decisions_say_why_and_nothing_is_sent(
 async def test_run_when_broker_is_down_then_it_runs_and_trades_nothing(postgres: Postgres, broker_server: Any) -> None:
     """Out of reach is unknown: no order, no exit, and it asks again."""
     tables = SignalTables()
-    _cross_up(tables)
+    cross_up(tables)
     broker_server.state.fault = "down"
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         [decision] = await eventually(
             client, "/trading/decisions", lambda body: bool(body) and body[0]["status"] == "rejected"
         )
@@ -206,7 +148,7 @@ async def test_run_when_clickhouse_fails_then_error_is_kept_until_it_answers(
     """An outage shows in its own lane, and ends without a restart."""
     tables = SignalTables()
     tables.trouble = Trouble.REFUSED
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         body = await eventually(client, "/trading/status", lambda body: body["last_error"] is not None)
         assert body["last_error"] == "trading: ClickHouse: a query failed: clickhouse_unreachable"
         tables.trouble = None
@@ -217,7 +159,7 @@ async def test_run_when_tables_are_missing_then_no_signals_yet(postgres: Postgre
     """The schema belongs to the TA runtime, which may start later."""
     tables = SignalTables()
     tables.trouble = Trouble.MISSING
-    async with running(_environment(broker_server.url), tables, postgres) as client:
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
         body = await eventually(client, "/trading/status", lambda body: bool(body["last_run_at"]))
     assert body["last_error"] is None
 
@@ -227,19 +169,19 @@ async def test_run_when_cursor_is_ahead_of_the_clock_then_it_starts_over(
 ) -> None:
     """A stream made anew must not wait until it is as old as the one before."""
     tables = SignalTables()
-    environment = _environment(broker_server.url)
+    environment = service_environment(broker_server.url)
     tables.add("AAPL", time.time_ns() // 1_000_000, macd=1.0, rsi14=50.0, ingest_ms=time.time_ns() // 1_000_000 + 10**9)
     async with running(environment, tables, postgres) as client:
         await eventually(client, "/trading/status", lambda body: body["metrics"]["signals_total"] > 0)
     tables.signals.clear()
-    _cross_up(tables)
+    cross_up(tables)
     async with running(environment, tables, postgres) as client:
         await eventually(client, "/trading/executions", bool)
 
 
 async def test_run_when_address_is_nonsense_then_variable_is_named(broker_server: Any) -> None:
     """A database address libpq cannot read is a configuration error, not an outage to wait for."""
-    environment = _environment(broker_server.url, DB_DSN="not an address hunter22")
+    environment = service_environment(broker_server.url, DB_DSN="not an address hunter22")
     with pytest.raises(ConfigurationError, match=r"^DB_DSN: must be") as caught:
         await run(environment, clickhouse=SignalTables())  # type: ignore[arg-type]
     assert "hunter22" not in str(caught.value)
@@ -247,7 +189,7 @@ async def test_run_when_address_is_nonsense_then_variable_is_named(broker_server
 
 async def test_run_when_account_contradicts_mode_then_start_is_refused(postgres: Postgres, broker_server: Any) -> None:
     """Paper on the live account stops the process with the configuration's exit code."""
-    environment = _environment(broker_server.url, TRADING_LIVE_ACCOUNT=broker_server.state.number)
+    environment = service_environment(broker_server.url, TRADING_LIVE_ACCOUNT=broker_server.state.number)
     with pytest.raises(ConfigurationError, match="contradicts the broker"):
         await run(environment, clickhouse=SignalTables(), postgres=postgres)  # type: ignore[arg-type]
 
@@ -257,7 +199,7 @@ async def test_run_when_port_is_taken_then_variable_is_named(postgres: Postgres,
     port = broker_server.url.rsplit(":", 1)[1]
     with pytest.raises(ConfigurationError, match=f"TRADING_HTTP_PORT={port}"):
         await run(
-            _environment(broker_server.url, TRADING_HTTP_PORT=port),
+            service_environment(broker_server.url, TRADING_HTTP_PORT=port),
             clickhouse=SignalTables(),  # type: ignore[arg-type]
             postgres=postgres,
         )
@@ -278,7 +220,7 @@ async def test_lists_when_a_parameter_breaks_its_rule_then_422_names_it(
     postgres: Postgres, broker_server: Any, query: str, field: str
 ) -> None:
     """Errors are JSON, name the field, and do not repeat what was sent."""
-    async with running(_environment(broker_server.url), SignalTables(), postgres) as client:
+    async with running(service_environment(broker_server.url), SignalTables(), postgres) as client:
         for path in ("/trading/decisions", "/trading/executions"):
             answer = await client.get(f"{path}?{query}")
             assert answer.status_code == 422
@@ -289,11 +231,11 @@ async def test_lists_when_a_parameter_breaks_its_rule_then_422_names_it(
 async def test_decisions_when_filtered_then_newest_first_from_since_on(postgres: Postgres, broker_server: Any) -> None:
     """`symbol` is exact, `since` bounds the creation, `limit` keeps the newest."""
     tables = SignalTables()
-    environment = _environment(broker_server.url, TRADING_ENABLED="false")
+    environment = service_environment(broker_server.url, TRADING_ENABLED="false")
     async with running(environment, tables, postgres) as client:
-        _cross_up(tables, "AAPL")
+        cross_up(tables, "AAPL")
         await eventually(client, "/trading/decisions", lambda body: len(body) == 1)
-        _cross_up(tables, "MSFT")
+        cross_up(tables, "MSFT")
         newest, oldest = await eventually(client, "/trading/decisions", lambda body: len(body) == 2)
         one = (await client.get("/trading/decisions?limit=1")).json()
         since = (await client.get("/trading/decisions", params={"since": newest["created_at"]})).json()
