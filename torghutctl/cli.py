@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume-ta": ("resume_ta", "let the suspended technical-analysis job run"),
     "restart-ta": ("restart_ta", "restart the technical-analysis job"),
     "rollback-image": ("rollback_image", "go back to an earlier image of the trading service"),
+    "replay-ta": ("replay_ta", "compute bars and signals again from what Kafka still holds, and come back"),
+    "restore-replica": ("restore_replica", "bring read-only ClickHouse replicas back"),
     "audit": ("audit", "show or verify the audit log"),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's effective settings with their source"),

@@ -52,7 +52,12 @@ class Action:
     """A step outside git, done only with --act: what it touches and the exact statement."""
 
     target: str
+    """`pod NAMESPACE/NAME`, where the statement is a command line, or `KafkaTopic NAMESPACE/NAME`."""
     statement: str
+    same_objects_as: str | None = None
+    """A second listing that must show as many objects and bytes; nothing goes on before it does."""
+    harmless_failure: str | None = None
+    """What a failure says when there was nothing left to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +132,7 @@ class Plan:
             "arguments": dict(sorted(self.arguments.items())),
             "environment": self.environment,
             "files": [[edit.path, edit.blob, edit.diff] for edit in self.draft.edits],
-            "actions": [[action.target, action.statement] for action in self.draft.actions],
+            "actions": [[a.target, a.statement, a.same_objects_as] for a in self.draft.actions],
             "decided": [[item.name, item.ok, item.value] for item in self.draft.preconditions if item.refuses],
             "skipped": list(self.draft.skipped),
         }
@@ -157,12 +162,19 @@ class Plan:
             "base": self.base,
             "digest": self.digest,
             "files": [{"path": edit.path, "diff": edit.diff} for edit in draft.edits],
-            "actions": [{"target": action.target, "statement": action.statement} for action in draft.actions],
+            "actions": [{"target": a.target, "statement": _statement(a)} for a in draft.actions],
             "preconditions": [{"name": p.name, "ok": p.ok, "detail": p.detail} for p in draft.preconditions],
             "verification": list(draft.verification),
             "rollback": list(draft.rollback),
             "result": _result(self.result),
         }
+
+
+def _statement(action: Action) -> str:
+    """Return the statement as it is shown; a comparison says what it compares."""
+    if action.same_objects_as is None:
+        return action.statement
+    return f"{action.statement}  # same count and bytes as: {action.same_objects_as}"
 
 
 def _result(result: Result | None) -> dict[str, Any] | None:
