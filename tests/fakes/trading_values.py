@@ -1,0 +1,121 @@
+"""Values of the trading runtime with sensible defaults, for tests to vary one thing at a time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from torghut_core.market_calendar import Session
+from torghut_core.trading.intents import Intent
+from torghut_core.trading.model import Account, Order, Signal, Strategy
+from torghut_core.trading.risk.context import GateContext
+from torghut_core.trading.settings import TradingSettings, load_settings
+from torghut_core.trading.sizing import Book, Size
+
+NOW_NS = 1_767_625_200_000_000_000  # 2026-01-05T15:00:00Z, a Monday in regular hours
+TRADING_ON = {"TRADING_ENABLED": "true", "TRADING_KILL_SWITCH_ENABLED": "false", "TRADING_STATIC_SYMBOLS": "AAPL,MSFT"}
+
+
+def make_settings(**variables: str) -> TradingSettings:
+    return load_settings({**TRADING_ON, **variables})
+
+
+def make_strategy(**changes: Any) -> Strategy:
+    values: dict[str, Any] = {
+        "id": "00000000-0000-0000-0000-000000000001",
+        "name": "macd-rsi",
+        "rule": "macd-rsi",
+        "is_enabled": True,
+        "timeframe": "1Sec",
+        "symbols": (),
+    }
+    return Strategy(**{**values, **changes})
+
+
+def make_signal(**changes: Any) -> Signal:
+    values: dict[str, Any] = {
+        "symbol": "AAPL",
+        "timeframe": "1Sec",
+        "event_ns": NOW_NS - 1_000_000_000,
+        "ingest_ms": NOW_NS // 1_000_000,
+        "seq": NOW_NS // 1_000_000_000 - 1,
+        "close": 100.0,
+        "macd": 1.0,
+        "macd_signal": 0.0,
+        "rsi14": 50.0,
+        "volatility": None,
+        "is_warm": True,
+    }
+    return Signal(**{**values, **changes})
+
+
+def make_intent(**changes: Any) -> Intent:
+    values: dict[str, Any] = {
+        "strategy": make_strategy(),
+        "signal": make_signal(),
+        "side": "buy",
+        "rationale": "test",
+        "account_label": "paper",
+    }
+    return Intent(**{**values, **changes})
+
+
+def make_book(**changes: Any) -> Book:
+    values: dict[str, Any] = {
+        "equity": Decimal(100_000),
+        "position_qty": Decimal(0),
+        "position_value": Decimal(0),
+        "pending_sells": Decimal(0),
+        "gross_exposure": Decimal(0),
+        "net_exposure": Decimal(0),
+        "held_symbols": frozenset(),
+    }
+    return Book(**{**values, **changes})
+
+
+def make_account(**changes: Any) -> Account:
+    values: dict[str, Any] = {
+        "number": "PA0000001",
+        "equity": Decimal(100_000),
+        "cash": Decimal(100_000),
+        "buying_power": Decimal(200_000),
+        "is_blocked": False,
+    }
+    return Account(**{**values, **changes})
+
+
+def make_context(**changes: Any) -> GateContext:
+    values: dict[str, Any] = {
+        "settings": make_settings(),
+        "intent": make_intent(),
+        "now_ns": NOW_NS,
+        "session": Session.REGULAR,
+        "is_leader": True,
+        "is_account_confirmed": True,
+        "universe": frozenset({"AAPL", "MSFT"}),
+        "price": Decimal(100),
+        "account": make_account(),
+        "book": make_book(),
+        "size": Size(qty=10, reason=None, audit={}),
+        "reserved": Decimal(0),
+        "busy_symbols": frozenset(),
+        "last_order_ns": None,
+    }
+    return GateContext(**{**values, **changes})
+
+
+def make_order(**changes: Any) -> Order:
+    values: dict[str, Any] = {
+        "id": "order-1",
+        "client_order_id": "a" * 64,
+        "symbol": "AAPL",
+        "side": "buy",
+        "type": "market",
+        "time_in_force": "day",
+        "qty": Decimal(10),
+        "filled_qty": Decimal(0),
+        "filled_avg_price": None,
+        "status": "accepted",
+        "raw": {},
+    }
+    return Order(**{**values, **changes})

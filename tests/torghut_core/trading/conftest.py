@@ -1,0 +1,61 @@
+"""One embedded PostgreSQL for a test process, a fresh migrated database for each test, and a broker over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+from tests.fakes.broker_server import KEY, SECRET, BrokerServer, create_broker_app
+from torghut_core.engines.postgres import Postgres, open_postgres
+from torghut_core.http_server import Binding, serving
+from torghut_core.trading.broker import Broker
+from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.schema import migrate
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = open_postgres(f"embedded:{tmp_path_factory.mktemp('pg')}")
+    migrate(server)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
+    with psycopg.connect(postgres_server.dsn.replace("/torghut?", "/postgres?"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
+    yield Postgres(postgres_server.dsn.replace("/torghut?", f"/{name}?"))
+    with psycopg.connect(postgres_server.dsn.replace("/torghut?", "/postgres?"), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[Database]:
+    pool = Database(postgres)
+    pool.open()
+    yield pool
+    pool.close()
+
+
+@dataclass(frozen=True)
+class BrokerEndpoint:
+    """A running broker: its state and its address."""
+
+    state: BrokerServer
+    url: str
+
+    def client(self, timeout_seconds: float = 5.0) -> Broker:
+        return Broker(base_url=self.url, key=KEY, secret=SECRET, timeout_seconds=timeout_seconds)
+
+
+@pytest.fixture
+async def broker_server() -> AsyncIterator[BrokerEndpoint]:
+    state = BrokerServer()
+    binding = Binding(port=0, variable="TEST", host="127.0.0.1")
+    async with serving(create_broker_app(state), binding) as port:
+        yield BrokerEndpoint(state, f"http://127.0.0.1:{port}")

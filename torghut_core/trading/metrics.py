@@ -1,0 +1,102 @@
+"""Counts of the trading runtime: as a dictionary in `/trading/status`, as Prometheus text in `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "torghut_trading_"
+_COUNTERS: Mapping[str, str] = {
+    "signals_total": "Signals read from ClickHouse.",
+    "decisions_total": "Decisions recorded.",
+    "orders_submitted_total": "Orders the broker accepted.",
+    "orders_rejected_total": "Orders the broker refused.",
+    "orders_unknown_total": "Orders whose fate was unknown after the call.",
+    "orders_never_arrived_total": "Orders given up because the broker never had them.",
+    "orders_orphaned_total": "Orders found at the broker after they had been given up.",
+    "orders_canceled_total": "Cancellations the kill switch asked for.",
+    "reconcile_updates_total": "Orders brought up to date.",
+    "decision_errors_total": "Decisions that ended in an internal error.",
+    "settle_errors_total": "Outcomes that could not be stored at once.",
+    "catalogue_errors_total": "Strategy files that were refused.",
+    "llm_requests_total": "AI reviews asked for.",
+    "llm_approve_total": "AI reviews that approved.",
+    "llm_veto_total": "AI reviews that vetoed.",
+    "llm_adjust_total": "AI reviews that adjusted.",
+    "llm_error_total": "AI reviews that failed.",
+    "llm_circuit_open_total": "AI reviews not asked for because the circuit was open.",
+    "llm_shadow_total": "AI reviews in shadow mode.",
+}
+_LABELLED: Mapping[str, tuple[str, str]] = {
+    "decision_reject_reason_total": ("reason", "Refusals by gate."),
+    "no_signal_reason_total": ("reason", "Polls without new signals."),
+    "llm_policy_resolution_total": ("classification", "Fail-mode resolutions at start."),
+}
+_GAUGES: Mapping[str, str] = {
+    "leader": "1 while this process holds the leader's lock.",
+    "market_session_open": "1 during the regular session.",
+    "signal_lag_seconds": "Age of the newest signal when it was read.",
+    "universe_symbols": "Symbols that may be traded.",
+    "universe_age_seconds": "Seconds since the universe was last read.",
+}
+
+
+class Metrics(Collector):
+    """Counters, labelled counters and gauges by fixed names; an unknown name is a KeyError."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, float] = dict.fromkeys(_COUNTERS, 0)
+        self._labelled: dict[str, dict[str, float]] = {name: {} for name in _LABELLED}
+        self._gauges: dict[str, float] = {}
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Raise a counter."""
+        self._counters[name] += amount
+
+    def add_labelled(self, name: str, label: str, amount: float = 1) -> None:
+        """Raise a labelled counter."""
+        series = self._labelled[name]
+        series[label] = series.get(label, 0) + amount
+
+    def put(self, name: str, value: float) -> None:
+        """Set a gauge."""
+        if name not in _GAUGES:
+            raise KeyError(name)
+        self._gauges[name] = value
+
+    def get(self, name: str) -> float:
+        """Return a counter's value."""
+        return self._counters[name]
+
+    def as_json(self) -> dict[str, object]:
+        """Return every count under its short name, whole numbers as integers."""
+
+        return {
+            **{name: _whole(value) for name, value in self._counters.items()},
+            **{name: _whole(value) for name, value in self._gauges.items()},
+            **{
+                name: {label: _whole(value) for label, value in series.items()}
+                for name, series in self._labelled.items()
+            },
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families for Prometheus."""
+        for name, help_text in _COUNTERS.items():
+            yield CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text, value=self._counters[name])
+        for name, (label, help_text) in _LABELLED.items():
+            family = CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text, labels=[label])
+            for value_of_label, value in list(self._labelled[name].items()):
+                family.add_metric([value_of_label], value)
+            yield family
+        for name, value in list(self._gauges.items()):
+            yield GaugeMetricFamily(PREFIX + name, _GAUGES[name], value=value)
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value

@@ -1,0 +1,14 @@
+"""A signal older than TRADING_FEATURE_MAX_STALENESS_MS, or from the future by as much, is not acted on."""
+
+from __future__ import annotations
+
+from torghut_core.trading.risk.context import GateContext
+
+REASON = "signal_stale"
+_NS_PER_MS = 1_000_000
+
+
+def check(context: GateContext) -> str | None:
+    """Return the reason to refuse, None to let pass."""
+    age_ns = context.now_ns - context.intent.signal.event_ns
+    return REASON if abs(age_ns) > context.settings.signal_max_staleness_ms * _NS_PER_MS else None

@@ -1,0 +1,261 @@
+"""The trading runtime's environment, and the contradictions that stop it before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+
+from torghut_core.errors import ConfigurationError
+from torghut_core.market_calendar import CalendarName
+from torghut_core.settings import Settings, load
+from torghut_core.trading.review_policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
+
+LIVE_BROKER_HOST = "api.alpaca.markets"
+PAPER_BROKER_URL = "https://paper-api.alpaca.markets"
+DATA_URL = "https://data.alpaca.markets"
+
+_STAGE_ALIASES: Mapping[str, str] = {
+    "stage0_baseline": "stage0",
+    "stage1_shadow_pilot": "stage1",
+    "stage2_paper_advisory": "stage2",
+    "stage3_controlled_live": "stage3",
+}
+
+
+def _symbols(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(dict.fromkeys(part.strip().upper() for part in value.split(",") if part.strip()))
+    return value
+
+
+def _base_url(value: object) -> object:
+    if isinstance(value, str):
+        trimmed = value.rstrip("/").removesuffix("/v2").rstrip("/")
+        parts = urlsplit(trimmed)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http(s) address")
+        if parts.username or parts.password:
+            raise ValueError("must not carry user information; keys have their own variables")
+        return trimmed
+    return value
+
+
+def _stage(value: object) -> object:
+    return _STAGE_ALIASES.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
+Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+Money = Annotated[Decimal, Field(gt=0)]
+Fraction = Annotated[Decimal, Field(gt=0, le=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class TradingSettings(Settings):
+    """Everything the trading runtime reads from its environment, once, at start."""
+
+    app_env: Literal["dev", "stage", "prod"] = Field("dev", alias="APP_ENV")
+    version: str = Field("dev", alias="TORGHUT_VERSION")
+    commit: str = Field("unknown", alias="TORGHUT_COMMIT")
+    clock: str = Field("system", alias="TORGHUT_CLOCK")
+    market_calendar: CalendarName = Field("XNYS", alias="TORGHUT_MARKET_CALENDAR")
+    http_port: int = Field(8181, ge=0, le=65535, alias="TRADING_HTTP_PORT")
+    http_host: str = Field("0.0.0.0", alias="TRADING_HTTP_HOST")  # noqa: S104  the pod's own network
+
+    db_dsn: SecretStr | None = Field(None, validation_alias=AliasChoices("DB_DSN", "DB_URL", "DATABASE_URL"))
+    clickhouse_url: SecretStr | None = Field(None, alias="TA_CLICKHOUSE_URL")
+    clickhouse_username: str = Field("default", alias="TA_CLICKHOUSE_USERNAME")
+    clickhouse_password: SecretStr | None = Field(None, alias="TA_CLICKHOUSE_PASSWORD")
+    clickhouse_timeout_seconds: Seconds = Field(
+        5.0, validation_alias=AliasChoices("TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", "CLICKHOUSE_TIMEOUT_SECONDS")
+    )
+
+    broker_key: SecretStr | None = Field(None, alias="APCA_API_KEY_ID")
+    broker_secret: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
+    broker_url: BaseUrl = Field(PAPER_BROKER_URL, alias="APCA_API_BASE_URL")
+    broker_timeout_seconds: float = Field(10.0, gt=0, le=20, alias="TRADING_BROKER_TIMEOUT_SECONDS")
+    """Whole-call deadline of each broker call; well under the 60 s after which an absent order may be given up."""
+
+    enabled: bool = Field(False, alias="TRADING_ENABLED")
+    mode: Literal["paper", "live"] = Field("paper", alias="TRADING_MODE")
+    live_enabled: bool = Field(False, alias="TRADING_LIVE_ENABLED")
+    live_account: str | None = Field(None, alias="TRADING_LIVE_ACCOUNT")
+    kill_switch_enabled: bool = Field(True, alias="TRADING_KILL_SWITCH_ENABLED")
+    account_label_set: str | None = Field(None, max_length=64, alias="TRADING_ACCOUNT_LABEL")
+
+    signal_table: str = Field("torghut.ta_signals", pattern=r"^\w+\.\w+$", alias="TRADING_SIGNAL_TABLE")
+    signal_batch_size: int = Field(500, ge=1, le=50_000, alias="TRADING_SIGNAL_BATCH_SIZE")
+    signal_lookback_minutes: float = Field(15, gt=0, alias="TRADING_SIGNAL_LOOKBACK_MINUTES")
+    signal_max_staleness_ms: int = Field(120_000, ge=1, alias="TRADING_FEATURE_MAX_STALENESS_MS")
+    price_table: str = Field("torghut.ta_microbars", pattern=r"^\w+\.\w+$", alias="TRADING_PRICE_TABLE")
+    price_lookback_minutes: float = Field(5, gt=0, alias="TRADING_PRICE_LOOKBACK_MINUTES")
+    poll_ms: int = Field(5000, ge=10, alias="TRADING_POLL_MS")
+    reconcile_ms: int = Field(15_000, ge=10, alias="TRADING_RECONCILE_MS")
+    planned_timeout_seconds: Seconds = Field(600, alias="TRADING_PLANNED_DECISION_TIMEOUT_SECONDS")
+
+    strategy_path: str | None = Field(None, alias="TRADING_STRATEGY_CONFIG_PATH")
+    strategy_mode: Literal["merge", "sync"] = Field("merge", alias="TRADING_STRATEGY_CONFIG_MODE")
+    strategy_reload_seconds: Seconds = Field(10, alias="TRADING_STRATEGY_RELOAD_SECONDS")
+
+    universe_source: Literal["static", "jangar"] | None = Field(None, alias="TRADING_UNIVERSE_SOURCE")
+    static_symbols: Symbols = Field((), alias="TRADING_STATIC_SYMBOLS")
+    symbols_url: BaseUrl | None = Field(None, alias="JANGAR_SYMBOLS_URL")
+    universe_cache_seconds: Seconds = Field(300, alias="TRADING_UNIVERSE_CACHE_SECONDS")
+    universe_timeout_seconds: Seconds = Field(5, alias="TRADING_UNIVERSE_TIMEOUT_SECONDS")
+    universe_max_stale_seconds: Seconds = Field(900, alias="TRADING_UNIVERSE_MAX_STALE_SECONDS")
+
+    default_qty: int = Field(1, ge=1, alias="TRADING_DEFAULT_QTY")
+    max_notional_per_trade: Money | None = Field(None, alias="TRADING_MAX_NOTIONAL_PER_TRADE")
+    max_position_pct_equity: Fraction | None = Field(None, alias="TRADING_MAX_POSITION_PCT_EQUITY")
+    cooldown_seconds: float = Field(0, ge=0, alias="TRADING_COOLDOWN_SECONDS")
+    allow_shorts: bool = Field(False, alias="TRADING_ALLOW_SHORTS")
+    portfolio_notional_per_position: Money | None = Field(None, alias="TRADING_PORTFOLIO_NOTIONAL_PER_POSITION")
+    portfolio_volatility_target: Money | None = Field(None, alias="TRADING_PORTFOLIO_VOLATILITY_TARGET")
+    portfolio_volatility_floor: Decimal = Field(Decimal(0), ge=0, alias="TRADING_PORTFOLIO_VOLATILITY_FLOOR")
+    portfolio_max_positions: int | None = Field(None, ge=1, alias="TRADING_PORTFOLIO_MAX_POSITIONS")
+    portfolio_max_notional_per_symbol: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL")
+    portfolio_max_gross: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE")
+    portfolio_max_net: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NET_EXPOSURE")
+    portfolio_max_gross_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE_PCT_EQUITY")
+    portfolio_max_net_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NET_EXPOSURE_PCT_EQUITY")
+
+    leader_lock_name: str = Field("torghut:trading-scheduler", alias="TRADING_SCHEDULER_LEADERSHIP_LOCK_NAME")
+    leader_check_seconds: Seconds = Field(5, alias="TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS")
+    drain_seconds: Seconds = Field(45, alias="TRADING_SCHEDULER_SHUTDOWN_DRAIN_SECONDS")
+    success_max_age_seconds: Seconds = Field(30, alias="TRADING_SCHEDULER_SUCCESS_MAX_AGE_SECONDS")
+
+    llm_enabled: bool = Field(False, alias="LLM_ENABLED")
+    llm_shadow_mode: bool = Field(True, alias="LLM_SHADOW_MODE")
+    llm_rollout_stage: Annotated[RolloutStage, BeforeValidator(_stage)] = Field("stage0", alias="LLM_ROLLOUT_STAGE")
+    llm_fail_mode: FailMode = Field("veto", alias="LLM_FAIL_MODE")
+    llm_fail_mode_enforcement: Literal["strict_veto", "configured"] = Field(
+        "strict_veto", alias="LLM_FAIL_MODE_ENFORCEMENT"
+    )
+    llm_fail_open_live_approved: bool = Field(False, alias="LLM_FAIL_OPEN_LIVE_APPROVED")
+    llm_adjustment_allowed: bool = Field(False, alias="LLM_ADJUSTMENT_ALLOWED")
+    llm_min_confidence: float = Field(0.5, ge=0, le=1, alias="LLM_MIN_CONFIDENCE")
+    llm_min_qty_multiplier: float = Field(0.5, gt=0, le=1, alias="LLM_MIN_QTY_MULTIPLIER")
+    llm_max_qty_multiplier: float = Field(1.25, gt=0, alias="LLM_MAX_QTY_MULTIPLIER")
+    llm_provider: Literal["jangar", "openai"] | None = Field(None, alias="LLM_PROVIDER")
+    llm_model: str = Field("gpt-5.3-codex", alias="LLM_MODEL")
+    llm_prompt_version: str = Field("v1", alias="LLM_PROMPT_VERSION")
+    llm_temperature: float = Field(0.2, ge=0, le=2, alias="LLM_TEMPERATURE")
+    llm_max_tokens: int = Field(300, ge=1, alias="LLM_MAX_TOKENS")
+    llm_timeout_seconds: Seconds = Field(20, alias="LLM_TIMEOUT_SECONDS")
+    llm_circuit_max_errors: int = Field(3, ge=1, alias="LLM_CIRCUIT_MAX_ERRORS")
+    llm_circuit_window_seconds: Seconds = Field(300, alias="LLM_CIRCUIT_WINDOW_SECONDS")
+    llm_circuit_cooldown_seconds: Seconds = Field(600, alias="LLM_CIRCUIT_COOLDOWN_SECONDS")
+    jangar_url: BaseUrl | None = Field(None, alias="JANGAR_BASE_URL")
+    jangar_key: SecretStr | None = Field(None, alias="JANGAR_API_KEY")
+    openai_url: BaseUrl = Field("https://api.openai.com", alias="OPENAI_BASE_URL")
+    openai_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
+    self_hosted_url: BaseUrl | None = Field(None, alias="LLM_SELF_HOSTED_BASE_URL")
+    self_hosted_key: SecretStr | None = Field(None, alias="LLM_SELF_HOSTED_API_KEY")
+    self_hosted_model: str | None = Field(None, alias="LLM_SELF_HOSTED_MODEL")
+
+    @property
+    def account_label(self) -> str:
+        """The account's name in PostgreSQL and in every intent's key."""
+        return self.account_label_set or self.mode
+
+    @property
+    def is_live_broker(self) -> bool:
+        """Whether the broker host is the one that moves real money; unknown hosts and loopback never are."""
+        return is_live_host(self.broker_url)
+
+    @property
+    def effective_universe_source(self) -> Literal["static", "jangar"]:
+        """The stated source, else static when symbols are given, else the URL when there is one."""
+        if self.universe_source is not None:
+            return self.universe_source
+        return "jangar" if self.symbols_url is not None and not self.static_symbols else "static"
+
+    @property
+    def review_switches(self) -> ReviewSwitches:
+        """The AI review's switches, as its policy judges them."""
+        return ReviewSwitches(
+            mode=self.mode,
+            enabled=self.llm_enabled,
+            shadow_mode=self.llm_shadow_mode,
+            adjustment_allowed=self.llm_adjustment_allowed,
+            rollout_stage=self.llm_rollout_stage,
+            fail_mode=self.llm_fail_mode,
+            enforcement=self.llm_fail_mode_enforcement,
+            live_approved=self.llm_fail_open_live_approved,
+        )
+
+
+def is_live_host(url: str) -> bool:
+    """Tell whether `url` addresses the live broker, whatever its scheme, case or trailing dot."""
+    return (urlsplit(url).hostname or "").rstrip(".") == LIVE_BROKER_HOST
+
+
+def load_settings(environment: Mapping[str, str]) -> TradingSettings:
+    """Return the settings in `environment`.
+
+    Raises ConfigurationError naming each bad variable, or every contradiction between variables.
+    """
+    settings = load(TradingSettings, environment)
+    found = contradictions(settings)
+    if found:
+        raise ConfigurationError("; ".join(found), hint="paper is the default: unset what you did not mean to set")
+    return settings
+
+
+def contradictions(settings: TradingSettings) -> tuple[str, ...]:
+    """Return a sentence for each pair of variables that cannot both be meant; empty when there is none."""
+    found = list(_live_contradictions(settings))
+    if settings.effective_universe_source == "jangar" and settings.symbols_url is None:
+        found.append("TRADING_UNIVERSE_SOURCE=jangar contradicts JANGAR_SYMBOLS_URL unset: the source has no address")
+    if (settings.broker_key is None) != (settings.broker_secret is None):
+        found.append("APCA_API_KEY_ID and APCA_API_SECRET_KEY: one is set without the other")
+    if settings.llm_fail_mode_enforcement == "strict_veto" and settings.llm_fail_mode != "veto":
+        found.append(
+            f"LLM_FAIL_MODE_ENFORCEMENT=strict_veto contradicts LLM_FAIL_MODE={settings.llm_fail_mode}: strict always vetoes"
+        )
+    policy = resolve_policy(settings.review_switches)
+    is_open_live = settings.mode == "live" and policy.effective_fail_mode == "pass_through"
+    if is_open_live and not settings.llm_fail_open_live_approved:
+        found.append(
+            "TRADING_MODE=live with an effective LLM fail mode of pass_through contradicts"
+            " LLM_FAIL_OPEN_LIVE_APPROVED=false: live may fail open only when approved"
+        )
+    return tuple(found)
+
+
+def _live_contradictions(settings: TradingSettings) -> list[str]:
+    found: list[str] = []
+    if settings.mode == "paper":
+        if settings.live_enabled:
+            found.append("TRADING_MODE=paper contradicts TRADING_LIVE_ENABLED=true: paper never trades live")
+        if settings.is_live_broker:
+            found.append(f"TRADING_MODE=paper contradicts APCA_API_BASE_URL: {LIVE_BROKER_HOST} is the live broker")
+        return found
+    if not settings.live_enabled:
+        found.append("TRADING_MODE=live contradicts TRADING_LIVE_ENABLED=false: live needs both")
+    if not settings.is_live_broker:
+        found.append(f"TRADING_MODE=live contradicts APCA_API_BASE_URL: live needs https://{LIVE_BROKER_HOST}")
+    elif urlsplit(settings.broker_url).scheme != "https":
+        found.append("TRADING_MODE=live contradicts APCA_API_BASE_URL: live needs https")
+    if settings.live_account is None:
+        found.append("TRADING_MODE=live contradicts TRADING_LIVE_ACCOUNT unset: live names its one account")
+    return found
+
+
+def check_broker_account(settings: TradingSettings, account_number: str) -> None:
+    """Raise ConfigurationError when the account the broker answered for contradicts mode and TRADING_LIVE_ACCOUNT.
+
+    The numbers themselves stay out of the message.
+    """
+    is_the_live_one = settings.live_account is not None and account_number == settings.live_account
+    if settings.mode == "live" and not is_the_live_one:
+        raise ConfigurationError(
+            "TRADING_LIVE_ACCOUNT contradicts the broker: these keys belong to another account",
+            hint="set TRADING_LIVE_ACCOUNT to the account's number, or use its keys",
+        )
+    if settings.mode == "paper" and is_the_live_one:
+        raise ConfigurationError("TRADING_MODE=paper contradicts the broker: these keys belong to TRADING_LIVE_ACCOUNT")

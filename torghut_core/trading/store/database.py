@@ -1,0 +1,84 @@
+"""A pool of PostgreSQL connections whose failures are Torghut's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from torghut_core.clock import utc_datetime
+from torghut_core.engines.postgres import Postgres
+from torghut_core.errors import EngineUnavailableError, UpstreamError
+from torghut_core.trading.encoding import dumps
+
+Connection = psycopg.Connection[DictRow]
+STATEMENT_TIMEOUT_MS = 10_000
+
+
+class DatabaseError(UpstreamError):
+    """PostgreSQL refused a statement; the message carries its SQLSTATE, never its text."""
+
+
+class Database:
+    """A pool that opens lazily and heals itself."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            postgres.dsn,
+            connection_class=psycopg.Connection[DictRow],
+            kwargs={"row_factory": dict_row, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"},
+            min_size=1,
+            max_size=6,
+            timeout=5,
+            reconnect_timeout=30,
+            check=ConnectionPool.check_connection,
+            open=False,
+            name="trading",
+        )
+
+    def open(self) -> None:
+        """Start filling the pool; a server that is away is waited for in the background."""
+        self._pool.open(wait=False)
+
+    def close(self) -> None:
+        self._pool.close(timeout=2)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection for one transaction, committed when the block ends well.
+
+        Raises EngineUnavailableError when no connection can be had or it breaks, DatabaseError for a refused statement.
+        """
+        with translated():
+            try:
+                with self._pool.connection() as connection:
+                    yield connection
+            except PoolTimeout as error:
+                raise EngineUnavailableError("DB_DSN: PostgreSQL does not accept a connection") from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors into EngineUnavailableError (connection, timeout) or DatabaseError (the rest)."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise EngineUnavailableError("DB_DSN: PostgreSQL is unavailable") from error
+    except psycopg.Error as error:
+        raise DatabaseError(f"PostgreSQL refused a statement (SQLSTATE {error.sqlstate})") from error
+
+
+def jsonb(value: Any) -> Jsonb:
+    """Return `value` for a jsonb column, through the strict encoder."""
+    return Jsonb(value, dumps=dumps)
+
+
+def at(ns: int) -> datetime:
+    """Return nanoseconds since the epoch for a timestamptz column; below a microsecond is cut."""
+    return utc_datetime(ns)

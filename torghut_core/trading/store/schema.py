@@ -1,0 +1,86 @@
+"""Brings the PostgreSQL schema to the version this program was built for, and says whether it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torghut_core.engines.postgres import Postgres
+from torghut_core.errors import EngineUnavailableError, TorghutError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_FOLDER = Path(__file__).parents[1] / "migrations"
+_LOCK_KEY = 0x746F726768757401  # serialises migrations of processes that start together
+_VERSION_TABLE = "torghut_schema_version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaState:
+    """Versions in the database and in this program."""
+
+    current_heads: tuple[str, ...]
+    expected_heads: tuple[str, ...]
+
+    @property
+    def is_current(self) -> bool:
+        return self.current_heads == self.expected_heads
+
+
+class SchemaError(TorghutError):
+    """The database's schema cannot be brought to this program's version."""
+
+
+def migrate(postgres: Postgres) -> SchemaState:
+    """Apply what is missing and return the state after it.
+
+    Several processes may call this at once. Raises EngineUnavailableError when PostgreSQL is away, SchemaError when a
+    version fails or the database is ahead of this program (an older image must not run on a newer schema).
+    """
+    import sqlalchemy
+    from alembic import command
+    from alembic.util.exc import CommandError
+
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=postgres.connect, poolclass=sqlalchemy.NullPool)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaError(
+            "PostgreSQL: the schema is of a version this program does not know",
+            hint="run the image the schema belongs to, or a newer one",
+        ) from error
+    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError) as error:
+        raise EngineUnavailableError("DB_DSN: PostgreSQL is unavailable") from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise SchemaError("PostgreSQL: a migration failed and was rolled back") from error
+    finally:
+        engine.dispose()
+    return read_schema(postgres)
+
+
+def read_schema(postgres: Postgres) -> SchemaState:
+    """Return both versions. Raises EngineUnavailableError when PostgreSQL is away."""
+    from alembic.script import ScriptDirectory
+
+    expected = tuple(sorted(ScriptDirectory.from_config(_config()).get_heads()))
+    with postgres.connect(autocommit=True) as connection:
+        exists = connection.execute("SELECT to_regclass(%s)", (_VERSION_TABLE,)).fetchone()
+        if exists is None or exists[0] is None:
+            return SchemaState(current_heads=(), expected_heads=expected)
+        rows = connection.execute("SELECT version_num FROM torghut_schema_version ORDER BY version_num").fetchall()
+    return SchemaState(current_heads=tuple(row[0] for row in rows), expected_heads=expected)
+
+
+def _config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,123 @@
+"""The ClickHouse guardrail exporter: gauges `torghut_clickhouse_guardrails_*`, refreshed by a scrape loop.
+
+A scrape that fails sets `last_scrape_success` to 0 and leaves the other gauges absent: a figure that is not known is not
+shown as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from torghut_core.clock import Clock
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
+from torghut_core.logs import event
+
+_logger = logging.getLogger("torghut.guardrails")
+_PREFIX = "torghut_clickhouse_guardrails_"
+_HELP = {
+    "clickhouse_up": "1 when ClickHouse answered.",
+    "disk_free_bytes": "Free bytes of the fullest disk.",
+    "disk_total_bytes": "Size of it.",
+    "disk_free_ratio": "Free share of it.",
+    "any_replica_readonly": "1 when a replicated table is read-only.",
+    "ta_signals_max_event_ts_seconds": "Event time of the newest signal.",
+    "ta_microbars_max_window_end_seconds": "Window end of the newest micro-bar.",
+    "last_scrape_success": "1 when the last scrape succeeded.",
+    "last_scrape_ts_seconds": "When it was made.",
+}
+
+
+@dataclass
+class Guardrails(Collector):
+    """Figures of one ClickHouse, labelled `replica`."""
+
+    clickhouse: ClickHouse
+    clock: Clock
+    replica: str
+    data_path: str | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        for name, value in self.figures.items():
+            family = GaugeMetricFamily(_PREFIX + name, _HELP[name], labels=["replica"])
+            family.add_metric([self.replica], value)
+            yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return []
+
+    def scrape(self) -> None:
+        """Read ClickHouse once. Blocks; called from a thread."""
+        now = self.clock.now_ns() / 1e9
+        try:
+            figures = self._read()
+        except ClickHouseError as error:
+            event(_logger, "scrape_failed", logging.WARNING, reason=error.trouble.value)
+            is_up = error.trouble is not Trouble.REFUSED
+            self.figures = {"clickhouse_up": float(is_up), "last_scrape_success": 0.0, "last_scrape_ts_seconds": now}
+            return
+        self.figures = {**figures, "clickhouse_up": 1.0, "last_scrape_success": 1.0, "last_scrape_ts_seconds": now}
+
+    def _read(self) -> dict[str, float]:
+        figures = self._disk()
+        replicas = self.clickhouse.query("SELECT max(is_readonly) AS readonly FROM system.replicas")
+        figures["any_replica_readonly"] = float(replicas[0]["readonly"] or 0) if replicas else 0.0
+        for name, table, column in (
+            ("ta_signals_max_event_ts_seconds", "torghut.ta_signals", "event_ts"),
+            ("ta_microbars_max_window_end_seconds", "torghut.ta_microbars", "event_ts"),
+        ):
+            newest = self._newest(table, column)
+            if newest is not None:
+                figures[name] = newest
+        return figures
+
+    def _disk(self) -> dict[str, float]:
+        if self.data_path is not None:
+            usage = shutil.disk_usage(self.data_path)
+            free, total = float(usage.free), float(usage.total)
+        else:
+            rows = self.clickhouse.query("SELECT free_space, total_space FROM system.disks WHERE total_space > 0")
+            if not rows:
+                return {}
+            fullest = min(rows, key=lambda row: row["free_space"] / row["total_space"])
+            free, total = float(fullest["free_space"]), float(fullest["total_space"])
+        return {"disk_free_bytes": free, "disk_total_bytes": total, "disk_free_ratio": free / total}
+
+    def _newest(self, table: str, column: str) -> float | None:
+        # The last partition alone: max() over everything has run production out of memory.
+        try:
+            rows: list[dict[str, Any]] = self.clickhouse.query(
+                f"SELECT toUnixTimestamp64Milli(max({column})) AS newest, count() AS rows FROM {table}"  # noqa: S608
+                f" WHERE toDate({column}) = (SELECT max(toDate({column})) FROM {table})"
+            )
+        except ClickHouseError as error:
+            if error.trouble is Trouble.MISSING:
+                return None
+            raise
+        return rows[0]["newest"] / 1000 if rows and rows[0]["rows"] else None
+
+
+async def scrape_forever(guardrails: Guardrails, seconds: float, stop: asyncio.Event) -> None:
+    """Scrape now and every `seconds` until `stop` is set."""
+    while not stop.is_set():
+        await asyncio.to_thread(guardrails.scrape)
+        try:
+            await asyncio.wait_for(stop.wait(), seconds)
+        except TimeoutError:
+            continue
+
+
+def registry_of(guardrails: Guardrails) -> CollectorRegistry:
+    """Return a registry that shows these gauges."""
+    registry = CollectorRegistry()
+    registry.register(guardrails)
+    return registry

@@ -1,0 +1,106 @@
+"""`run visuals` and `run guardrails`: settings, stores and servers put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI
+
+from torghut_core.clock import open_clock, utc_datetime
+from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
+from torghut_core.engines.postgres import Postgres, open_postgres
+from torghut_core.errors import ConfigurationError
+from torghut_core.http_server import Binding, add_metrics, serving
+from torghut_core.settings import load, reveal
+from torghut_core.visuals.api import create_app
+from torghut_core.visuals.guardrails import Guardrails, registry_of, scrape_forever
+from torghut_core.visuals.settings import ClickHouseSettings, GuardrailsSettings, VisualsSettings
+from torghut_core.visuals.ta_reader import TaReader
+from torghut_core.visuals.universe import SYMBOL, Universe
+
+
+def _open_clickhouse(settings: ClickHouseSettings) -> ClickHouse | None:
+    if settings.clickhouse_url is None:
+        return None
+    return open_clickhouse(
+        Address(
+            url=settings.clickhouse_url,
+            username=settings.clickhouse_username,
+            password=reveal(settings.clickhouse_password),
+            connect_timeout=settings.clickhouse_timeout_seconds,
+        )
+    )
+
+
+def _first_symbols(settings: VisualsSettings) -> list[str]:
+    symbols = sorted({part.strip().upper() for part in settings.symbols.split(",") if part.strip()})
+    for symbol in symbols:
+        if not SYMBOL.fullmatch(symbol):
+            raise ConfigurationError(f"SYMBOLS={symbol[:40]!r}: must be 1 to 32 of A-Z, 0-9 and ._:/-")
+    return symbols
+
+
+async def run(
+    environment: Mapping[str, str],
+    *,
+    clickhouse: ClickHouse | None = None,
+    postgres: Postgres | None = None,
+    on_ready: Callable[[int], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve the symbol universe, the TA API and the page until `stop` is set."""
+    settings = load(VisualsSettings, environment)
+    clock = open_clock(settings.clock)
+    store = clickhouse or await asyncio.to_thread(_open_clickhouse, settings)
+    dsn = reveal(settings.db_dsn)
+    database = postgres or (await asyncio.to_thread(open_postgres, dsn) if dsn else None)
+    first = _first_symbols(settings)
+    universe = await asyncio.to_thread(Universe, database, first) if database is not None else None
+    app = create_app(
+        universe=universe,
+        reader=TaReader(store) if store is not None else None,
+        write_token=reveal(settings.write_token),
+        now=lambda: utc_datetime(clock.now_ns()),
+    )
+    binding = Binding(port=settings.port, variable="VISUALS_PORT", host=settings.http_host)
+    async with serving(app, binding) as port:
+        if on_ready is not None:
+            on_ready(port)
+        await (stop or asyncio.Event()).wait()
+    if clickhouse is None and store is not None:
+        store.close()
+    if postgres is None and database is not None:
+        database.close()
+
+
+async def run_guardrails(
+    environment: Mapping[str, str],
+    *,
+    clickhouse: ClickHouse | None = None,
+    on_ready: Callable[[int], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve the guardrail gauges until `stop` is set."""
+    settings = load(GuardrailsSettings, environment)
+    store = clickhouse or await asyncio.to_thread(_open_clickhouse, settings)
+    if store is None:
+        raise ConfigurationError("TA_CLICKHOUSE_URL: must be set")
+    is_embedded = store.is_embedded
+    guardrails = Guardrails(
+        clickhouse=store,
+        clock=open_clock(settings.clock),
+        replica="embedded" if is_embedded else (settings.clickhouse_url or "server").split("//")[-1],
+        data_path=settings.data_path,
+    )
+    app = FastAPI(title="torghut-guardrails", openapi_url=None)
+    add_metrics(app, registry_of(guardrails))
+    until = stop or asyncio.Event()
+    binding = Binding(port=settings.port, variable="GUARDRAILS_PORT", host=settings.http_host)
+    async with serving(app, binding) as port:
+        await asyncio.to_thread(guardrails.scrape)
+        if on_ready is not None:
+            on_ready(port)
+        await scrape_forever(guardrails, settings.scrape_seconds, until)
+    if clickhouse is None:
+        store.close()
