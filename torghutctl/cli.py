@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restart-ta": ("restart_ta", "restart the technical-analysis job"),
     "rollback-image": ("rollback_image", "go back to an earlier image of the trading service"),
     "audit": ("audit", "show or verify the audit log"),
+    "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
+    "ta": ("ta", "technical analysis from a file, without services"),
+    "up": ("up", "the whole system on this machine, embedded engines, paper account"),
+    "demo": ("demo", "the whole system on a simulated market, with faults and checks"),
 }
 
 

@@ -36,7 +36,7 @@ _HELP = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Guardrails(Collector):
     """Figures of one ClickHouse, labelled `replica`."""
 

@@ -1,0 +1,180 @@
+"""All runtimes in this process, over engines embedded in one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from torghut_core import logs
+from torghut_core.engines.clickhouse import Address, open_clickhouse
+from torghut_core.engines.kafka import KafkaAddress, open_kafka
+from torghut_core.engines.postgres import open_postgres
+from torghut_core.ingest import service as ingest
+from torghut_core.ta import service as ta
+from torghut_core.trading import service as trading
+from torghut_core.visuals import service as visuals
+from torghutctl.errors import ConfigurationError
+from torghutctl.onemachine.folder import LocalFolder
+
+_START_SECONDS = 60.0
+Say = Callable[[str], None]
+
+
+def local_environment(folder: LocalFolder, given: Mapping[str, str], page_port: int) -> dict[str, str]:
+    """Return the environment of every runtime: what was given, over defaults for one machine.
+
+    Paper only. The account's keys may stand under either name. Raises ConfigurationError for a live setting.
+    """
+    for name, forbidden in (("TRADING_MODE", "live"), ("TRADING_LIVE_ENABLED", "true")):
+        if given.get(name, "").strip().lower() == forbidden:
+            raise ConfigurationError(
+                f"{name}={given[name]!r}: up trades on paper only", hint="live trading runs by `torghutctl run trading`"
+            )
+    key = given.get("ALPACA_KEY_ID") or given.get("APCA_API_KEY_ID")
+    secret = given.get("ALPACA_SECRET_KEY") or given.get("APCA_API_SECRET_KEY")
+    if not key or not secret:
+        raise ConfigurationError(
+            "APCA_API_KEY_ID, APCA_API_SECRET_KEY: must be set to a paper account's keys",
+            hint="without an account, `torghutctl demo` runs on a simulated market",
+        )
+    engines = folder.engines
+    defaults = {
+        "ALPACA_KEY_ID": key,
+        "ALPACA_SECRET_KEY": secret,
+        "APCA_API_KEY_ID": key,
+        "APCA_API_SECRET_KEY": secret,
+        "SYMBOLS": "AAPL,MSFT,NVDA",
+        "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+        "TA_KAFKA_SECURITY": "PLAINTEXT",
+        "TA_AUTO_OFFSET_RESET": "earliest",
+        "TA_CHECKPOINT_DIR": f"file:{engines / 'checkpoints'}",
+        "TRADING_ENABLED": "true",
+        "TRADING_KILL_SWITCH_ENABLED": "false",
+        "TORGHUT_HTTP_HOST": "127.0.0.1",
+        "TRADING_HTTP_HOST": "127.0.0.1",
+        "GUARDRAILS_DATA_PATH": str(folder.path),
+    }
+    fixed = {
+        "KAFKA_BOOTSTRAP": f"embedded:{engines / 'kafka'}",
+        "TA_KAFKA_BOOTSTRAP": f"embedded:{engines / 'kafka'}",
+        "TA_CLICKHOUSE_URL": f"embedded:{engines / 'clickhouse'}",
+        "DB_DSN": f"embedded:{engines / 'postgres'}",
+        "VISUALS_PORT": str(page_port),
+        **dict.fromkeys(("HEALTH_PORT", "METRICS_PORT", "TA_HEALTH_PORT", "TA_METRICS_PORT"), "0"),
+        **dict.fromkeys(("TRADING_HTTP_PORT", "GUARDRAILS_PORT"), "0"),
+    }
+    return {**defaults, **given, **fixed}
+
+
+@dataclass
+class LocalSystem:
+    """The running services and where they listen."""
+
+    folder: LocalFolder
+    environment: dict[str, str]
+    say: Say
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    services: dict[str, dict[str, str]] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def page(self) -> str:
+        return self.services["visuals"]["api"]
+
+    async def run(self, work: Callable[[LocalSystem], Awaitable[None]]) -> None:
+        """Start everything, run `work`, and stop everything; a service that ends early ends the whole."""
+        logs.configure(stream=self.folder.log_file.open("a", buffering=1))
+        async with AsyncExitStack() as stack:
+            environment = self.environment
+            self.say("opening engines: log (SQLite), ClickHouse (chDB), PostgreSQL")
+            kafka = open_kafka(KafkaAddress(bootstrap=environment["KAFKA_BOOTSTRAP"], client_id="torghut-local"))
+            stack.push_async_callback(kafka.close)
+            clickhouse = await asyncio.to_thread(open_clickhouse, Address(url=environment["TA_CLICKHOUSE_URL"]))
+            stack.callback(clickhouse.close)
+            postgres = await asyncio.to_thread(open_postgres, environment["DB_DSN"])
+            stack.callback(postgres.close)
+            stack.push_async_callback(self._stop_services)
+
+            def listening(name: str, *roles: str) -> tuple[Callable[..., None], asyncio.Event]:
+                up = asyncio.Event()
+
+                def note(*ports: int) -> None:
+                    self.services[name] = {
+                        role: f"http://127.0.0.1:{port}" for role, port in zip(roles, ports, strict=True)
+                    }
+                    up.set()
+
+                return note, up
+
+            async def start(name: str, roles: tuple[str, ...], run: Callable[..., Any], **engines: Any) -> None:
+                note, up = listening(name, *roles)
+                self._tasks[name] = asyncio.create_task(
+                    run(self.environment, on_ready=note, stop=self.stop, **engines), name=name
+                )
+                await self._until(up, name)
+                self.say(f"{name} listens on {', '.join(self.services[name].values())}")
+
+            await start("visuals", ("api",), visuals.run, clickhouse=clickhouse, postgres=postgres)
+            symbols_url = f"{self.page}/api/torghut/symbols"
+            self.environment = {**environment, "JANGAR_SYMBOLS_URL": symbols_url, "TRADING_UNIVERSE_SOURCE": "jangar"}
+            await start("guardrails", ("metrics",), visuals.run_guardrails, clickhouse=clickhouse)
+            await start("ta", ("health", "metrics"), ta.run, kafka=kafka, clickhouse=clickhouse)
+            await start("trading", ("api",), trading.run, clickhouse=clickhouse, postgres=postgres)
+            await start("forwarder", ("health", "metrics"), ingest.run, kafka=kafka)
+            self.folder.write_endpoints(
+                self.services,
+                startedAt=datetime.now(UTC).isoformat(timespec="seconds"),
+                marketCalendar=environment.get("TORGHUT_MARKET_CALENDAR", "XNYS"),
+                clock=environment.get("TORGHUT_CLOCK", "system"),
+                feed=environment.get("ALPACA_FEED", "iex"),
+            )
+            stack.callback(self.folder.remove_endpoints)
+            await self._supervised(work)
+
+    async def _until(self, up: asyncio.Event, name: str) -> None:
+        waiting = asyncio.create_task(up.wait())
+        await asyncio.wait(
+            [waiting, *self._tasks.values()], timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        waiting.cancel()
+        self._raise_if_ended()
+        if not up.is_set():
+            raise ConfigurationError(
+                f"{name} did not start within {_START_SECONDS:.0f} s", hint=f"read {self.folder.log_file}"
+            )
+
+    def _raise_if_ended(self) -> None:
+        for name, task in self._tasks.items():
+            if task.done():
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+                raise ConfigurationError(f"{name} ended unexpectedly", hint=f"read {self.folder.log_file}")
+
+    async def _supervised(self, work: Callable[[LocalSystem], Awaitable[None]]) -> None:
+        working = asyncio.ensure_future(work(self))
+        stopping = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([working, stopping, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+            if not self.stop.is_set() and not working.done():
+                self._raise_if_ended()
+            if working.done():
+                working.result()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    async def _stop_services(self) -> None:
+        self.stop.set()
+        if not self._tasks:
+            return
+        _, pending = await asyncio.wait(self._tasks.values(), timeout=20)
+        for task in pending:
+            logging.getLogger("torghut.local").warning("service_cancelled", extra={"fields": {"name": task.get_name()}})
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
