@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay-ta": ("replay_ta", "compute bars and signals again from what Kafka still holds, and come back"),
     "restore-replica": ("restore_replica", "bring read-only ClickHouse replicas back"),
     "audit": ("audit", "show or verify the audit log"),
+    "llm": ("llm", "evidence for the AI review's next rollout stage"),
+    "trading": ("trading", "the trading runtime's effective settings with their source"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
     "ta": ("ta", "technical analysis from a file, without services"),
     "up": ("up", "the whole system on this machine, embedded engines, paper account"),
