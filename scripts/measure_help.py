@@ -1,6 +1,6 @@
 """Compare the CPU time of `torghutctl --help` with that of an empty typer application's, in one run.
 
-    .venv/bin/python scripts/measure_help.py
+.venv/bin/python scripts/measure_help.py
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torghutctl.actuation.request import Effect, Outcome, Request
 from torghutctl.effects.actions import Journal, Step, carry_out
 from torghutctl.effects.audit_log import AuditLine, AuditLog
 from torghutctl.effects.commit import NewFile, create_branch, find_author, find_own_branch, make_commit
-from torghutctl.effects.forge import PullRequestDraft
+from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
 from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
@@ -190,13 +190,7 @@ def _to_pull_request(
     for _ in range(_MAX_BASE_MOVES):
         conflict = find_conflict(plan, repository, forge.open_pull_requests(request.base), is_stop=request.spec.is_stop)
         if conflict.adopt is not None:
-            pull = conflict.adopt
-            result = Result(
-                branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
-            )
-            done = plan.with_result(result)
-            _note_result(request, done, "adopted")
-            return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
+            return _adopt(request, plan, conflict.adopt, notes)
         planned_at = repository.base
         if repository.fetch_base() == planned_at:
             break
@@ -209,6 +203,13 @@ def _to_pull_request(
     notes.extend(f"also changes the same setting: pull request {p.number} {p.url}" for p in conflict.named)
     branch, commit = _commit(request, repository, plan, answers, remote)
     pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
+    earlier = [other for other in forge.open_pull_requests(request.base) if other.number < pull.number]
+    raced = find_conflict(plan, repository, earlier, is_stop=True).adopt
+    if raced is not None:
+        # Another operator opened the same change in the meantime; the older one stays.
+        forge.withdraw(pull.number)
+        notes.append(f"withdrew pull request {pull.number}: {raced.number} has the same effect")
+        return _adopt(request, plan, raced, notes)
     result = Result(
         branch=branch,
         commit=commit,
@@ -217,6 +218,15 @@ def _to_pull_request(
     done = plan.with_result(result)
     _note_result(request, done, "pull request")
     return Outcome(plan=done, notes=tuple(notes))
+
+
+def _adopt(request: Request, plan: Plan, pull: PullRequest, notes: list[str]) -> Outcome:
+    result = Result(
+        branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
+    )
+    done = plan.with_result(result)
+    _note_result(request, done, "adopted")
+    return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
 
 
 def _plan_again(request: Request, repository: Repository, plan: Plan, seen: Seen, planned_at: str) -> Plan:
@@ -259,7 +269,13 @@ def _commit(
     branch = branch_name(plan, request.at_ns)
     files = [NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits]
     client = repository.client
-    left = find_own_branch(client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files)
+
+    def find_left() -> str | None:
+        return find_own_branch(
+            client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files
+        )
+
+    left = find_left()
     if left is not None:
         return branch, left
     line = note_intent(request, plan, answers)
@@ -271,7 +287,14 @@ def _commit(
         author=find_author(repository.location.path),
         at_seconds=request.at_ns // 1_000_000_000,
     )
-    create_branch(client, destination, branch=branch, commit=commit)
+    try:
+        create_branch(client, destination, branch=branch, commit=commit)
+    except StalePlanError:
+        # Another operator pushed the same plan in the same minute: theirs is as good.
+        theirs = find_left()
+        if theirs is None:
+            raise
+        return branch, theirs
     return branch, commit
 
 
