@@ -202,3 +202,17 @@ def keeper_down(cluster: Cluster) -> None:
 def postgres_down(cluster: Cluster) -> None:
     """Let no PostgreSQL instance be ready."""
     cluster.put(POSTGRES, base.cnpg_cluster(phase="Failing over", ready=0))
+
+
+SCHEDULER_POD = "torghut-scheduler-5f6a-xyz"
+
+
+def add_scheduler(cluster: Cluster, **status: Any) -> None:
+    """Let a Deployment of its own run the trading loop."""
+    scheduler = base.forwarder()
+    scheduler["metadata"]["name"] = "torghut-scheduler"
+    cluster.put(base.DEPLOYMENTS, scheduler)
+    cluster.put(base.PODS, base.pod(SCHEDULER_POD, {"app": "torghut-scheduler"}, container="scheduler"))
+    cluster.services[f"pods/{SCHEDULER_POD}:8183/trading/status"] = (200, base.trading_status(**status))
+    cluster.services[f"pods/{SCHEDULER_POD}:8183/trading/health"] = (200, {"status": "ok"})
+    cluster.logs[SCHEDULER_POD, "scheduler", False] = "fine\n"

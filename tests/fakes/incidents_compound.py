@@ -11,6 +11,7 @@ from tests.fakes.incidents import (
     CRD_KNATIVE,
     CRD_STRIMZI,
     add_old_revision_pod,
+    add_scheduler,
     case,
     crash,
     fail_job,
@@ -263,3 +264,9 @@ def healthy_without_optional_kinds(cluster: Cluster) -> None:
     for collection in (f"{base.KAFKA}/kafkatopics", f"{base.KAFKA}/kafkausers", base.BUDGETS, base.KEEPER):
         cluster.collections.discard(collection)
         cluster.objects = {key: item for key, item in cluster.objects.items() if key[0] != collection}
+
+
+@case(None, None, "Deployment torghut-scheduler, port 8183")
+def healthy_scheduler_runs_the_loop(cluster: Cluster) -> None:
+    add_scheduler(cluster)
+    cluster.services[base.STATUS.format(TRADING_POD)] = (503, {"detail": "scheduler_runtime_unavailable"})

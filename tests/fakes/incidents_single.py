@@ -11,7 +11,9 @@ from tests.fakes.incidents import (
     CRD_FLINK,
     CRD_KNATIVE,
     CRD_STRIMZI,
+    SCHEDULER_POD,
     add_old_revision_pod,
+    add_scheduler,
     case,
     crash,
     fail_job,
@@ -357,3 +359,40 @@ def unknown_forwarder_does_not_answer(cluster: Cluster) -> None:
 @case("trading unreadable", "access", CONTRACT)
 def unknown_trading_does_not_answer(cluster: Cluster) -> None:
     del cluster.services[base.STATUS.format(TRADING_POD)]
+
+
+@case("trading trading_crash_json", "rollback-image", CRD_KNATIVE)
+def down_trading_json_while_knative_still_says_ready(cluster: Cluster) -> None:
+    crash(cluster, TRADING_POD, base.revision_labels(7), container="user-container")
+    cluster.logs[TRADING_POD, "user-container", True] = "TypeError: Object of type UUID is not JSON serializable\n"
+
+
+@case("trading trading_loop_stopped", "trading-loop", "Deployment torghut-scheduler, port 8183")
+def degraded_trading_scheduler_does_not_run(cluster: Cluster) -> None:
+    add_scheduler(cluster, running=False)
+    cluster.services[base.STATUS.format(TRADING_POD)] = (503, {"detail": "scheduler_runtime_unavailable"})
+
+
+@case("trading unreadable", "access", "Deployment torghut-scheduler, port 8183")
+def unknown_trading_scheduler_is_mute(cluster: Cluster) -> None:
+    add_scheduler(cluster)
+    del cluster.services[f"pods/{SCHEDULER_POD}:8183/trading/status"]
+
+
+@case("clickhouse crash_loop", "pod-failure", CORE)
+def degraded_clickhouse_pod_crashes(cluster: Cluster) -> None:
+    labels = {"clickhouse.altinity.com/chi": "torghut-clickhouse"}
+    crash(cluster, "chi-torghut-clickhouse-default-0-1-0", labels, container="clickhouse")
+    involved = {"kind": "Pod", "name": "chi-torghut-clickhouse-default-0-1-0"}
+    event = {"type": "Warning", "reason": "BackOff", "count": 14, "involvedObject": involved, "lastTimestamp": ago(20)}
+    cluster.put(base.EVENTS, {"metadata": {"name": "e1"}, **event})
+
+
+@case("kafka kafka_not_ready", "kafka-recovery", CRD_STRIMZI)
+def down_kafka_no_broker_ready(cluster: Cluster) -> None:
+    labels = {"strimzi.io/cluster": "kafka", "strimzi.io/name": "kafka-kafka"}
+    broker = base.pod("kafka-pool-0", labels, ready=False, since=ago(900))
+    cluster.put(base.KAFKA_PODS, broker)
+    cluster.put(
+        base.KAFKA_PODS, base.pod("kafka-entity-operator-1", {**labels, "strimzi.io/name": "kafka-entity-operator"})
+    )

@@ -34,10 +34,10 @@ class KubernetesReader:
         try:
             response = self._client.call_api(method, url, headers, body, fields, _request_timeout=deadline.left())
             return Answer(status=int(response.status), body=_read_body(response.response, deadline))
+        except urllib3.exceptions.NewConnectionError as error:  # first: urllib3 calls it a time-out too
+            raise ExchangeError(Trouble.UNREACHABLE, "no connection to the API server") from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise ExchangeError(Trouble.TIMEOUT, f"no answer within {deadline_s:g} s") from error
-        except urllib3.exceptions.NewConnectionError as error:
-            raise ExchangeError(Trouble.UNREACHABLE, "no connection to the API server") from error
         except urllib3.exceptions.ProtocolError as error:
             if isinstance(error.args[-1] if error.args else None, ConnectionError):
                 raise ExchangeError(Trouble.UNREACHABLE, "the connection was closed without an answer") from error

@@ -19,7 +19,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     if facts.gauges() is not None:
         found += [*_up(facts), *_disk(facts), *_readonly(facts), *_trusted(facts, moment)]
     found += [*_addresses(facts), *_engines(facts)]
-    return found + pods.judge(NAME, facts.clickhouse_pods(), moment)
+    return found + pods.judge(NAME, facts, facts.clickhouse_pods(), moment)
 
 
 def _finding(reason: str, level: Level, message: str, *evidence: str) -> Finding:

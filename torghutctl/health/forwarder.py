@@ -40,7 +40,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     found += _readiness(facts, moment, facts.forwarder_ready(), {pod.name: pod for pod in alive})
     found += _replicas(facts, alive)
     found += _absence(facts, moment, alive)
-    return found + pods.judge(NAME, alive, moment)
+    return found + pods.judge(NAME, facts, alive, moment)
 
 
 def _never_asked(facts: Facts) -> list[Finding]:

@@ -17,7 +17,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
         *_resources(facts, sources.KAFKA_TOPICS, "topic"),
         *_resources(facts, sources.KAFKA_USERS, "user"),
     ]
-    return found + pods.judge(NAME, facts.kafka_pods(), moment)
+    return found + pods.judge(NAME, facts, facts.kafka_pods(), moment)
 
 
 def _cluster(facts: Facts) -> list[Finding]:
@@ -33,9 +33,7 @@ def _cluster(facts: Facts) -> list[Finding]:
             status = ready.status if ready is not None else "absent"
             lines.append(f"Kafka {cluster['name']}: Ready {status}, {(ready.reason if ready else None) or 'no reason'}")
             since = ready.since if ready is not None else None
-    brokers = [
-        pod for pod in facts.kafka_pods() if pod.is_alive and "kafka" in pod.labels.get("strimzi.io/name", "kafka")
-    ]
+    brokers = [pod for pod in facts.kafka_pods() if pod.is_alive]
     if facts.kafka_pods() and not any(pod.is_ready for pod in brokers):
         lines.append(f"{len(brokers)} broker pods, 0 ready")
         since = since or pods.not_ready_since(brokers)

@@ -34,4 +34,4 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
                 evidence=tuple(lines),
             )
         )
-    return found + pods.judge(NAME, alive, moment)
+    return found + pods.judge(NAME, facts, alive, moment)

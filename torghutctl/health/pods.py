@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
-from torghutctl.snapshot.facts import ContainerFact, PodFact
+from torghutctl.snapshot.facts import ContainerFact, Facts, PodFact
 
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError")
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _RESTARTS_THAT_OUTLAST_GRACE = 5
 """Back-off doubles from 10 s: by the fifth restart 10+20+40+80+160 = 310 s were waited, longer than the grace."""
+_EVENTS_SHOWN = 2
 _MISSING = {"secret_missing": "Secret", "configmap_missing": "ConfigMap", "key_missing": "key"}
 _MESSAGES = {
     "missing_config": "lacks configuration it refers to",
@@ -21,7 +22,7 @@ _MESSAGES = {
 }
 
 
-def judge(component: str, pods: Iterable[PodFact], moment: Moment) -> list[Finding]:
+def judge(component: str, facts: Facts, pods: Iterable[PodFact], moment: Moment) -> list[Finding]:
     """Return a component's pod findings: down when no pod of it is ready, else degraded; info within the grace."""
     alive = [pod for pod in pods if pod.is_alive]
     level = Level.DEGRADED if any(pod.is_ready for pod in alive) else Level.DOWN
@@ -36,7 +37,7 @@ def judge(component: str, pods: Iterable[PodFact], moment: Moment) -> list[Findi
                 level=level,
                 message=f"{where} {_MESSAGES[reason]}",
                 since=since,
-                evidence=evidence,
+                evidence=(*evidence, *facts.warnings(pod.name)[:_EVENTS_SHOWN]),
             )
             findings.append(finding if outlasts else graced(finding, moment))
     return findings

@@ -16,7 +16,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     found = reading.required(facts, NAME, sources.POSTGRES_CLUSTER)
     if facts.value(sources.POSTGRES_CLUSTER) is not None:
         found += _cluster(facts)
-    return found + pods.judge(NAME, facts.postgres_pods(), moment)
+    return found + pods.judge(NAME, facts, facts.postgres_pods(), moment)
 
 
 def _cluster(facts: Facts) -> list[Finding]:

@@ -147,14 +147,14 @@ _ROWS = (
         changed_by="newer rows, or a forwarder that is not ready", origin=FACTS,
     ),
     Reason(
-        name="ta_suspended", component="ta", levels="degraded; info when the market is closed", rank=9,
+        name="ta_suspended", component="ta", levels="degraded; info when the market is closed", rank=10,
         procedure="resume-ta",
         means="the job is suspended, and git does not say otherwise",
         shown_by="spec.job.state suspended", changed_by="spec.job.state running",
         origin="FlinkDeployment CRD",
     ),
     Reason(
-        name="ta_suspended_drift", component="ta", levels="degraded", rank=10, runbook="reconcile",
+        name="ta_suspended_drift", component="ta", levels="degraded", rank=9, runbook="reconcile",
         beats=("ta_suspended",),
         means="git and the cluster disagree on whether the job is suspended",
         shown_by="spec.job.state of the live object differs from git's (needs a repository)",

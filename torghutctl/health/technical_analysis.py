@@ -52,7 +52,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
         else:
             found += _running(facts, job, moment)
     found += [*_replay(facts), *_stalled(facts, moment)]
-    return found + pods.judge(NAME, alive, moment)
+    return found + pods.judge(NAME, facts, alive, moment)
 
 
 def _local(facts: Facts) -> list[Finding]:
@@ -230,9 +230,16 @@ def _stalled(facts: Facts, moment: Moment) -> list[Finding]:
             level=Level.DOWN,
             message="the job says it runs, the forwarder is ready, and nothing new arrives",
             since=stale[0].since,
-            evidence=tuple(item.message for item in stale),
+            evidence=(*(item.message for item in stale), *_checkpoints(facts)),
         )
     ]
+
+
+def _checkpoints(facts: Facts) -> list[str]:
+    found = facts.value(sources.TA_CHECKPOINTS)
+    if found is None:
+        return []
+    return [f"Flink: last checkpoint {found['lastCompleted'] or 'never'}, {found['failed'] or 0} failed"]
 
 
 def _state_line(facts: Facts, job: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from torghutctl.health import pods, reading
 from torghutctl.health.model import Finding, Level, Moment, graced, oldest
 from torghutctl.snapshot import sources
-from torghutctl.snapshot.facts import Condition, Facts, PodFact, conditions
+from torghutctl.snapshot.facts import Condition, ContainerFact, Facts, PodFact, conditions
 
 NAME = "trading"
 _HANDOVER_SECONDS = 120
@@ -22,8 +22,12 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     schedulers = [pod for pod in facts.scheduler_pods() if pod.is_alive]
     if not facts.is_local:
         found += [*_revision(facts, moment, alive), *_two_writers(facts, moment, alive)]
-    found += [*_switches(facts, moment), *_loop(facts, {pod.name for pod in schedulers}), *_unread(facts, alive)]
-    return found + pods.judge(NAME, [*alive, *schedulers], moment)
+    found += [
+        *_switches(facts, moment),
+        *_loop(facts, {pod.name for pod in schedulers}),
+        *_unread(facts, schedulers or alive),
+    ]
+    return found + pods.judge(NAME, facts, [*alive, *schedulers], moment)
 
 
 def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
@@ -33,9 +37,10 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
     states = conditions(service)
     ready, newest_name = states.get("Ready"), service["newestCreated"]
     is_behind = newest_name != service["newestReady"]
-    if ready is not None and ready.is_true and not is_behind:
-        return []
     pods_of_newest = [pod for pod in alive if pod.labels.get(_REVISION) == newest_name]
+    crash = [] if any(pod.is_ready for pod in pods_of_newest) else _json_crash(facts, pods_of_newest)
+    if ready is not None and ready.is_true and not is_behind and not crash:
+        return []
     old_serves = any(pod.is_ready and pod.labels.get(_REVISION) != newest_name for pod in alive)
     still_serves = old_serves or (not is_behind and any(pod.is_ready for pod in pods_of_newest))
     revision = next(
@@ -54,7 +59,6 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
         )
     level = Level.DEGRADED if still_serves else Level.DOWN
     serving = "an older revision serves" if old_serves else "none serves" if not still_serves else "its pods are ready"
-    crash = _json_crash(facts, pods_of_newest)
     if crash:
         message = f"the newest revision crashes on a value that is not JSON; {serving}"
         evidence += crash
@@ -86,9 +90,7 @@ def _failing_since(*states: Condition | None) -> str | None:
 def _json_crash(facts: Facts, newest_pods: list[PodFact]) -> list[str]:
     lines = []
     for pod in newest_pods:
-        crashed = [
-            item for item in pod.containers if not item.is_ready and (item.restarts or item.state == "terminated")
-        ]
+        crashed = [item for item in pod.containers if not item.is_ready and _has_ended(item)]
         if not crashed:
             continue
         in_state = any(
@@ -99,6 +101,10 @@ def _json_crash(facts: Facts, newest_pods: list[PodFact]) -> list[str]:
                 f"pod {pod.name}: {crashed[0].restarts} restarts, its last words speak of not_json_serializable"
             )
     return lines
+
+
+def _has_ended(container: ContainerFact) -> bool:
+    return container.restarts > 0 or container.state == "terminated" or container.reason == "CrashLoopBackOff"
 
 
 def _two_writers(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
@@ -191,12 +197,14 @@ def _dependencies(facts: Facts, name: str) -> list[str]:
 
 
 def _unread(facts: Facts, alive: list[PodFact]) -> list[Finding]:
-    """`/trading/status` is required of some pod, unless none could answer because none runs and that is known."""
+    """`/trading/status` is required of every ready pod that runs the loop: the scheduler's where there is one."""
     asked = [item for _, item in facts.family(sources.TRADING_STATUS)]
-    failed = [item for item in asked if not item.is_ok]
-    ready_names = {pod.name for pod in alive if pod.is_ready}
     if facts.is_local:
+        failed = [item for item in asked if not item.is_ok]
         return [reading.unknown(NAME, failed)] if failed else []
+    names, ready_names = {pod.name for pod in alive}, {pod.name for pod in alive if pod.is_ready}
+    asked = [item for item in asked if item.source.removeprefix(sources.TRADING_STATUS) in names]
+    failed = [item for item in asked if not item.is_ok]
     important = [item for item in failed if item.source.removeprefix(sources.TRADING_STATUS) in ready_names]
     if important or (failed and len(failed) == len(asked)):
         return [reading.unknown(NAME, important or failed)]

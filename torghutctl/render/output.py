@@ -47,6 +47,7 @@ def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdo
 
         yaml = YAML(typ="safe", pure=True)
         yaml.default_flow_style = False
+        yaml.width = 4096  # a command in a report stays on one line
         yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         buffer = io.StringIO()
         yaml.dump(safe, buffer)

@@ -201,11 +201,11 @@ class ClusterReader:
             if container.name in workloads.SIDECARS or container.is_init:
                 continue
             own = {"container": container.name, **query}
-            has_begun = container.state in ("running", "terminated") or container.restarts > 0
-            if has_begun:
+            has_ended = container.restarts > 0 or container.reason == "CrashLoopBackOff"
+            if has_ended or container.state in ("running", "terminated"):
                 source = f"{sources.LOGS}{pod.name}/{container.name}"
                 tasks.append(self._answer(source, path, services.log_signatures, query=own))
-            if container.restarts > 0:
+            if has_ended:
                 source = f"{sources.LOGS_PREVIOUS}{pod.name}/{container.name}"
                 previous = {**own, "previous": "true"}
                 tasks.append(self._answer(source, path, services.log_signatures, query=previous))
@@ -299,7 +299,7 @@ class ClusterReader:
                 answer = self._ask(path, page, ends - time.monotonic())
                 refuse_status(answer)
                 body = mapping(parse_json(answer))
-                if body.get("kind") not in (kind, "List") or not isinstance(body.get("items"), list):
+                if body.get("kind", kind) not in (kind, "List") or not isinstance(body.get("items"), list):
                     raise ReadError(Failure.UNPARSABLE, f"the answer is not a {kind}")
                 found += [_kept(keep, mapping(item, "an item")) for item in body["items"]]
                 token = str(mapping(body.get("metadata") or {}, "`metadata`").get("continue") or "")

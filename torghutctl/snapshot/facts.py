@@ -88,6 +88,8 @@ class PodFact:
     is_terminating: bool
     conditions: Mapping[str, Condition]
     containers: tuple[ContainerFact, ...]
+    container_names: tuple[str, ...]
+    """Containers of the spec; a pod that has just been made has no state of them yet."""
 
     @property
     def is_alive(self) -> bool:
@@ -101,7 +103,10 @@ class PodFact:
     @property
     def is_ready(self) -> bool:
         ready = self.conditions.get("Ready")
-        return self.is_running and ready is not None and ready.is_true
+        if ready is not None:
+            return self.is_running and ready.is_true
+        own = [item for item in self.containers if not item.is_init]
+        return self.is_running and bool(own) and all(item.is_ready for item in own)
 
 
 def pod(value: Mapping[str, Any]) -> PodFact:
@@ -115,6 +120,7 @@ def pod(value: Mapping[str, Any]) -> PodFact:
         is_terminating=value.get("deleting") is not None,
         conditions=conditions(value),
         containers=tuple(_container(item) for item in value.get("containers", [])),
+        container_names=tuple(str(item) for item in value.get("specContainers", [])),
     )
 
 
@@ -208,8 +214,25 @@ class Facts:
         return self._labelled("serving.knative.dev/service", self.names.service)
 
     def kafka_pods(self) -> tuple[PodFact, ...]:
-        """Return the pods of the Strimzi cluster."""
-        return tuple(item for item in self.pods(sources.KAFKA_PODS) or () if "strimzi.io/cluster" in item.labels)
+        """Return the brokers' pods: of a Strimzi cluster, named after its `kafka` part."""
+        return tuple(
+            item
+            for item in self.pods(sources.KAFKA_PODS) or ()
+            if "strimzi.io/cluster" in item.labels and item.labels.get("strimzi.io/name", "kafka").endswith("kafka")
+        )
+
+    def warnings(self, pod_name: str) -> tuple[str, ...]:
+        """Return a pod's Warning Events, the last first: reason, count, time."""
+        found = [
+            item
+            for item in self.value(sources.EVENTS) or []
+            if item["type"] == "Warning" and item["kind"] == "Pod" and item["name"] == pod_name
+        ]
+        found.sort(key=lambda item: str(item["last"] or item["first"] or ""), reverse=True)
+        return tuple(
+            f"event {item['reason']} of pod {pod_name}: {item['count']} times, last {item['last'] or 'at no known time'}"
+            for item in found
+        )
 
     def _labelled(self, key: str, value: str) -> tuple[PodFact, ...]:
         return tuple(item for item in self.pods() or () if item.labels.get(key) == value)
