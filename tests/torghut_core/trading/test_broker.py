@@ -148,6 +148,16 @@ async def test_find_since_when_order_is_on_the_second_page_then_found() -> None:
     assert asked == ["2026-01-05T03:00:00Z", "2026-01-05T15:00:00Z"]
 
 
+async def test_borrow_when_asset_is_read_then_both_flags_and_silence_is_unavailable() -> None:
+    """A symbol's flags are taken only when they are said."""
+    answers = [httpx.Response(200, json={"shortable": True, "easy_to_borrow": False}), httpx.Response(404)]
+    broker = _broker(lambda _: answers.pop(0))
+    borrow = await broker.borrow("BRK.B")
+    assert (borrow.is_shortable, borrow.is_easy) == (True, False)
+    with pytest.raises(BrokerUnavailableError):
+        await broker.borrow("X/Y")
+
+
 def test_parsing_when_alpaca_answers_then_exact_decimals() -> None:
     """Money and quantities never pass a float."""
     account = parse_account(

@@ -190,6 +190,26 @@ async def test_reconcile_when_absent_then_never_arrived_after_three_readings_and
     assert broker_server.state.posts == [intent.key]
 
 
+async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_stays_the_end(
+    desk: Desk, broker_server: Any
+) -> None:
+    """never_arrived is final; an order that arrives after all is a person's to look at, and said once."""
+    broker_server.state.fault = "lost_order"
+    intent, decision_id = desk.plan()
+    await desk.execution.submit(desk.request(intent, decision_id))
+    broker_server.state.fault = None
+    for _ in range(4):
+        await desk.reconciler.reconcile()
+        desk.wall.advance(30)
+    order = broker_server.state.keep(
+        {"client_order_id": intent.key, "qty": "10", "symbol": "AAPL", "side": "buy", "time_in_force": "day"}
+    )
+    for _ in range(2):
+        await desk.reconciler.reconcile()
+    assert list(desk.reconciler.alerts)[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
+    assert (desk.decision()["status"], desk.metrics.get("orders_orphaned_total")) == ("never_arrived", 1)
+
+
 async def test_reconcile_when_only_two_readings_then_still_unknown(desk: Desk, broker_server: Any) -> None:
     """Time alone proves nothing."""
     broker_server.state.fault = "lost_order"

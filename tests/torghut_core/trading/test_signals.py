@@ -129,6 +129,7 @@ ch.command("CREATE DATABASE torghut")
 ch.command("CREATE TABLE torghut.ta_signals (" + base + "macd Nullable(Float64), macd_signal Nullable(Float64),"
            " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8)" + end)
 ch.command("CREATE TABLE torghut.ta_microbars (" + base + "c Float64, vwap Nullable(Float64))" + end)
+ch.command("SYSTEM STOP MERGES")  # duplicates must still be there when they are read
 t0 = d.datetime(2026, 1, 5, 15, 0, 0, tzinfo=d.UTC)
 def at(ms): return t0 + d.timedelta(milliseconds=ms)
 def signal(symbol, event, ingest, macd, size="PT1S", final=1):
