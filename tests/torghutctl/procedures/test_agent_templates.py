@@ -104,6 +104,7 @@ def test_command_line_when_a_value_looks_like_an_option_then_it_stays_a_value() 
     assert (arguments, problems) == (["pause-trading", "--reason=--act --pr", "--cancel-orders", "--pr"], [])
 
 
+@pytest.mark.slow
 def test_exec_when_the_run_is_complete_then_it_opens_the_pull_request(gitops: Any, tmp_path: Path) -> None:
     """Plan first, as a person reviews it; then the run with its digest, in a process that is inside an AgentRun."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
