@@ -182,3 +182,22 @@ async def test_database_when_it_fails_after_the_broker_took_the_order_then_it_is
         [execution] = await eventually(client, "/trading/executions", bool)
         await eventually(client, "/trading/status", lambda body: body["last_error"] is None)
     assert broker_server.state.posts == [execution["client_order_id"]]
+
+
+async def test_stop_when_broker_hangs_then_drain_ends_and_the_next_start_finds_the_order(
+    postgres: Postgres, database: Database, broker_server: Any
+) -> None:
+    """Shutdown waits for a call in flight only so long; its claim stays, and the successor asks by client id."""
+    tables = SignalTables()
+    cross_up(tables)
+    broker_server.state.fault = "lost_answer"
+    drain = {"TRADING_SCHEDULER_SHUTDOWN_DRAIN_SECONDS": "0.1"}
+    async with running(service_environment(broker_server.url, **drain), tables, postgres):
+        await broker_server.state.submitted.wait()
+    with database.transaction() as connection:
+        [claim] = connection.execute("SELECT state FROM order_claims").fetchall()
+    assert claim["state"] == "claimed"
+    broker_server.state.fault = None
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
+        [execution] = await eventually(client, "/trading/executions", bool)
+    assert broker_server.state.posts == [execution["client_order_id"]]
