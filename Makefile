@@ -21,6 +21,7 @@ demo: $(VENV)/.runtime  ## the whole system on a simulated market, with faults a
 
 engines: $(VENV)/.dev  ## fetch Apache Kafka for the tests that need the real broker
 	$(BIN)/python scripts/fetch_engines.py
+	$(BIN)/python scripts/fetch_github_description.py
 
 test: $(VENV)/.dev engines  ## every test but the soaks
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)

@@ -28,7 +28,7 @@ class BrokerServer:
     lookups: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
     fault: str | None = None
-    """`lost_answer` keeps the order and never answers; `lost_order` answers 504 and keeps nothing; `refused` answers 403;
+    """`lost_answer` keeps the order and never answers; `swallowed` does not keep it either; `lost_order` answers 504 and keeps nothing; `refused` answers 403;
     `garbage` keeps it and answers no order; `down` answers 500 to everything."""
     order_status: str = "accepted"
     submitted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,6 +87,8 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
             return JSONResponse({"code": 40310000, "message": "insufficient buying power"}, status_code=403)
         if state.fault == "lost_order":
             return JSONResponse({"message": "gateway timeout"}, status_code=504)
+        if state.fault == "swallowed":
+            await asyncio.Event().wait()
         order = state.keep(body)
         if state.fault == "lost_answer":
             await asyncio.Event().wait()

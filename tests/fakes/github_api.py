@@ -153,6 +153,8 @@ class GitHub:
             self.add(len(self.pulls) + 1, head=body["head"], base=body["base"])
             self.pulls[-1].update(title=body["title"], body=body["body"], draft=body.get("draft", False))
             return 201, self.pulls[-1], {}
+        if method == "PATCH":
+            next(pull for pull in self.pulls if pull["number"] == number).update(state=body["state"])
         if number is not None:
             found_pull = next((pull for pull in self.pulls if pull["number"] == number), None)
             return (200, found_pull, {}) if found_pull else (404, {"message": "Not Found"}, {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from torghut_core.market_calendar import Session
 from torghut_core.trading.intents import Intent
-from torghut_core.trading.model import Account, Order, Signal, Strategy
+from torghut_core.trading.model import Account, Borrow, Order, Signal, Strategy
 from torghut_core.trading.risk.context import GateContext
 from torghut_core.trading.settings import TradingSettings, load_settings
 from torghut_core.trading.sizing import Book, Size
@@ -99,6 +99,7 @@ def make_context(**changes: Any) -> GateContext:
         "size": Size(qty=10, reason=None, audit={}),
         "reserved": Decimal(0),
         "busy_symbols": frozenset(),
+        "borrow": Borrow(is_shortable=True, is_easy=True),
         "last_order_ns": None,
     }
     return GateContext(**{**values, **changes})

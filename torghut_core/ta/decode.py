@@ -9,7 +9,7 @@ Reasons: `undecodable`, `bad_symbol`, `bad_time`, `bad_price`, `bad_size`, `time
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,9 +25,10 @@ FUTURE_TOLERANCE_NS = 60 * NANOS
 """How far an event may lie after its own `ingest_ts`: clocks differ, but not by more."""
 _SUSPICIOUS_JUMP_NS = 3600 * NANOS
 _MINUTE_NS = 60 * NANOS
+_NEVER = -(1 << 62)
 
 
-class _TradePayload(msgspec.Struct, gc=False):
+class _TradePayload(msgspec.Struct, gc=False, kw_only=True):
     p: float
     s: float
 
@@ -174,9 +175,7 @@ class Decoder:
         at_ns = parse_column(texts)
         if not len(at_ns):
             return at_ns
-        highest = self._highest.get(source)
-        if highest is None:
-            highest = int(at_ns.min()) - _SUSPICIOUS_JUMP_NS - 1
+        highest = self._highest.get(source, _NEVER)
         running = np.maximum.accumulate(np.concatenate([[highest], at_ns]))
         jumps = np.flatnonzero(at_ns > running[:-1] + _SUSPICIOUS_JUMP_NS)
         if len(jumps):
@@ -268,116 +267,121 @@ def _valid_bars(symbols: list[str], start_ns: Ints, rows: Sequence[Any], rejecte
     )
 
 
-class _Message(msgspec.Struct, gc=False):
-    """An Alpaca message or an envelope, whichever a line is."""
+class _TradeMessage(_TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):
+    S: str
+    t: str
+
+
+class _QuoteMessage(_QuotePayload, gc=False, tag_field="T", tag="q", kw_only=True):
+    S: str
+    t: str
+
+
+class _BarMessage(_BarPayload, gc=False, tag_field="T", tag="b", kw_only=True):
+    S: str
+    t: str
+
+
+class _UpdatedBarMessage(_BarMessage, gc=False, tag_field="T", tag="u", kw_only=True):
+    """The same fields; a bar's second word."""
+
+
+class _Kind(msgspec.Struct, gc=False):
+    """What tells an Alpaca message from an envelope, and the kinds apart."""
 
     T: str | None = None
-    S: str = ""
-    t: str = ""
     channel: str | None = None
-    symbol: str = ""
-    event_ts: str = ""
-    payload: msgspec.Raw = msgspec.Raw(b"")
-    p: float = 0.0
-    s: float = 0.0
-    bp: float = 0.0
-    ap: float = 0.0
-    bs: float = 0.0
-    as_: float = msgspec.field(default=0.0, name="as")
-    o: float = 0.0
-    h: float = 0.0
-    l: float = 0.0  # noqa: E741  Alpaca's key
-    c: Any = None
-    v: float = 0.0
-    vw: float | None = None
-    n: int = 0
 
 
-_KINDS = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars"}
+_AnyMessage = _TradeMessage | _QuoteMessage | _BarMessage | _UpdatedBarMessage
+_MESSAGES = msgspec.json.Decoder(_AnyMessage)
+_KIND = msgspec.json.Decoder(_Kind)
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_USED = frozenset("tqbu")
 _OTHER_KINDS = frozenset(["s", "d", "x", "c", "l", "success", "error", "subscription", "n", "i"])
+_CHANNELS = {"trades": "trades", "quotes": "quotes", "bars": "bars", "updatedBars": "bars"}
 
 
 class LineDecoder:
-    """Decodes lines of a file: Alpaca messages and envelopes, mixed as they come."""
+    """Decodes lines of a file: Alpaca messages (alone or in arrays, as frames hold them) and envelopes, mixed.
 
-    def __init__(self) -> None:
-        self._message = msgspec.json.Decoder(_Message)
+    `latest_ns` is the instant after which no event of a recording can lie; Alpaca messages carry no ingest time.
+    """
+
+    def __init__(self, *, latest_ns: int) -> None:
+        self._latest_ns = latest_ns + FUTURE_TOLERANCE_NS
         self._envelopes = Decoder()
 
     def decode(self, chunk: bytes) -> list[Decoded]:
-        """Return the columns of a chunk of whole lines; minute bars split where kinds alternate matters not."""
+        """Return the columns of a chunk of whole lines, each kind in the order of the lines."""
         rejected: Counter[str] = Counter()
         try:
-            rows = self._message.decode_lines(chunk)
-            if rows and any(row.channel is not None or row.T is None for row in rows):
-                return self._mixed(chunk, rejected)
+            rows = _MESSAGES.decode_lines(chunk)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return self._mixed(chunk, rejected)
-        return self._messages(rows, rejected)
+            return self._line_by_line(chunk, rejected)
+        return [self._messages(rows, rejected)]
 
-    def _messages(self, rows: Sequence[_Message], rejected: Counter[str]) -> list[Decoded]:
-        by_kind: dict[str, list[_Message]] = {}
-        for row in rows:
-            kind = _KINDS.get(row.T or "")
-            if kind is None:
-                rejected["other_message" if row.T in _OTHER_KINDS else "unknown_channel"] += 1
-            else:
-                by_kind.setdefault("bars" if kind == "updatedBars" else kind, []).append(row)
-        found = Decoded(
-            trades=_each(by_kind.get("trades"), _message_trades, rejected),
-            quotes=_each(by_kind.get("quotes"), _message_quotes, rejected),
-            bars=_each(by_kind.get("bars"), _message_bars, rejected),
+    def _messages(self, rows: Sequence[_AnyMessage], rejected: Counter[str]) -> Decoded:
+        return Decoded(
+            trades=self._trades([row for row in rows if type(row) is _TradeMessage], rejected),
+            quotes=self._quotes([row for row in rows if type(row) is _QuoteMessage], rejected),
+            bars=self._bars([row for row in rows if isinstance(row, _BarMessage)], rejected),
             rejected=rejected,
         )
-        return [found]
 
-    def _mixed(self, chunk: bytes, rejected: Counter[str]) -> list[Decoded]:
-        messages: list[_Message] = []
-        envelopes: dict[str, list[bytes]] = {}
+    def _times(self, texts: Sequence[str], rejected: Counter[str]) -> Ints:
+        at_ns = parse_column(texts)
+        future = at_ns > self._latest_ns
+        if future.any():
+            rejected["time_in_future"] += int(future.sum())
+            rejected["bad_time"] -= int(future.sum())  # `_usable` counts every unusable time as bad
+            at_ns = np.where(future, INVALID, at_ns)
+        return at_ns
+
+    def _trades(self, rows: Sequence[_TradeMessage], rejected: Counter[str]) -> Trades | None:
+        at_ns = self._times([row.t for row in rows], rejected)
+        return _valid_trades(
+            [row.S for row in rows], at_ns, floats([row.p for row in rows]), floats([row.s for row in rows]), rejected
+        )
+
+    def _quotes(self, rows: Sequence[_QuoteMessage], rejected: Counter[str]) -> Quotes | None:
+        return _valid_quotes([row.S for row in rows], self._times([row.t for row in rows], rejected), rows, rejected)
+
+    def _bars(self, rows: Sequence[_BarMessage], rejected: Counter[str]) -> Bars | None:
+        return _valid_bars([row.S for row in rows], self._times([row.t for row in rows], rejected), rows, rejected)
+
+    def _line_by_line(self, chunk: bytes, rejected: Counter[str]) -> list[Decoded]:
+        messages: list[_AnyMessage] = []
+        envelopes: dict[str, list[bytes]] = {"trades": [], "quotes": [], "bars": []}
         for line in chunk.splitlines():
-            if not line.strip():
-                continue
-            try:
-                row = self._message.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                rejected["undecodable"] += 1
-                continue
-            if row.channel is None and row.T is not None:
-                messages.append(row)
-            elif row.channel in ("trades", "quotes", "bars", "updatedBars"):
-                kind = "bars" if row.channel == "updatedBars" else row.channel
-                envelopes.setdefault(kind, []).append(line)
+            text = line.strip()
+            if text[:1] == b"[":
+                try:
+                    records = [bytes(each) for each in _ARRAY.decode(text)]
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    rejected["undecodable"] += 1
+                    continue
             else:
-                rejected["unknown_channel"] += 1
-        readers: dict[str, Callable[[Sequence[bytes]], Decoded]] = {
-            "trades": self._envelopes.trades,
-            "quotes": self._envelopes.quotes,
-            "bars": self._envelopes.bars,
-        }
-        return [*self._messages(messages, rejected), *(readers[kind](lines) for kind, lines in envelopes.items())]
+                records = [text] if text else []
+            for record in records:
+                self._sort(record, messages, envelopes, rejected)
+        found = [self._messages(messages, rejected)]
+        readers = {"trades": self._envelopes.trades, "quotes": self._envelopes.quotes, "bars": self._envelopes.bars}
+        return found + [readers[kind](records) for kind, records in envelopes.items() if records]
 
-
-Column = TypeVar("Column", Trades, Quotes, Bars)
-
-
-def _each(
-    rows: list[_Message] | None, make: Callable[[list[_Message], Counter[str]], Column | None], rejected: Counter[str]
-) -> Column | None:
-    return make(rows, rejected) if rows else None
-
-
-def _message_trades(rows: list[_Message], rejected: Counter[str]) -> Trades | None:
-    at_ns = parse_column([row.t for row in rows])
-    return _valid_trades(
-        [row.S for row in rows], at_ns, floats([row.p for row in rows]), floats([row.s for row in rows]), rejected
-    )
-
-
-def _message_quotes(rows: list[_Message], rejected: Counter[str]) -> Quotes | None:
-    return _valid_quotes([row.S for row in rows], parse_column([row.t for row in rows]), rows, rejected)
-
-
-def _message_bars(rows: list[_Message], rejected: Counter[str]) -> Bars | None:
-    usable = [row for row in rows if isinstance(row.c, int | float)]
-    rejected["bad_price"] += len(rows) - len(usable)
-    return _valid_bars([row.S for row in usable], parse_column([row.t for row in usable]), usable, rejected)
+    @staticmethod
+    def _sort(
+        record: bytes, messages: list[_AnyMessage], envelopes: dict[str, list[bytes]], rejected: Counter[str]
+    ) -> None:
+        try:
+            kind = _KIND.decode(record)
+            if kind.channel is None and kind.T in _USED:
+                messages.append(_MESSAGES.decode(record))
+                return
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rejected["undecodable"] += 1
+            return
+        if kind.channel in _CHANNELS:
+            envelopes[_CHANNELS[kind.channel]].append(record)
+        else:
+            rejected["other_message" if kind.T in _OTHER_KINDS else "unknown_channel"] += 1

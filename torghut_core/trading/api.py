@@ -142,3 +142,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
         return _Json({"detail": str(error.detail)}, status_code=error.status_code)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:
+        return _Json({"detail": "internal error"}, status_code=500)

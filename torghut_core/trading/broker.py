@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from torghut_core.errors import UpstreamError
 from torghut_core.trading.encoding import format_datetime
-from torghut_core.trading.model import Account, Order, OrderRequest, Position, Side, Snapshot
+from torghut_core.trading.model import Account, Borrow, Order, OrderRequest, Position, Side, Snapshot
 
 _Value = TypeVar("_Value")
 _PAGE = 500
@@ -79,6 +80,11 @@ class Broker:
         """Return the holdings by symbol. Raises BrokerUnavailableError."""
         body = await self._get("/positions")
         return _parsed(_positions, body, "positions")
+
+    async def borrow(self, symbol: str) -> Borrow:
+        """Return whether `symbol` can be sold short. Raises BrokerUnavailableError, also when it is not said."""
+        body = await self._get(f"/assets/{quote(symbol, safe='')}")
+        return _parsed(_borrow, body, "an asset")
 
     async def submit(self, request: OrderRequest) -> Order:
         """Send an order, once.
@@ -221,6 +227,10 @@ def _decimal(value: object) -> Decimal:
     if not number.is_finite():
         raise ValueError("not a finite number")
     return number
+
+
+def _borrow(body: Mapping[str, Any]) -> Borrow:
+    return Borrow(is_shortable=body["shortable"] is True, is_easy=body["easy_to_borrow"] is True)
 
 
 def _positions(body: Iterable[Mapping[str, Any]]) -> dict[str, Position]:

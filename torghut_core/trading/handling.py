@@ -21,7 +21,7 @@ from torghut_core.trading.execution import Execution
 from torghut_core.trading.intents import Intent
 from torghut_core.trading.leadership import ClaimRequest, Leadership
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.model import OrderRequest, Snapshot
+from torghut_core.trading.model import Borrow, OrderRequest, Snapshot
 from torghut_core.trading.reconcile import Reconciler
 from torghut_core.trading.review import Reviewer
 from torghut_core.trading.risk import refusals
@@ -166,6 +166,17 @@ class Handler:
             self._parts.state.failed("broker", error)
             desk.snapshot = None
 
+    async def _read_borrow(self, intent: Intent) -> Borrow | None:
+        """Ask whether the symbol can be borrowed, where a sell may open a short position."""
+        parts = self._parts
+        if intent.side != "sell" or not parts.settings.allow_shorts or parts.broker is None:
+            return None
+        try:
+            return await parts.broker.borrow(intent.symbol)
+        except BrokerUnavailableError as error:
+            parts.state.failed("broker", error)
+            return None
+
     def _size(self, intent: Intent, desk: Desk) -> Size | None:
         price, book = desk.prices.get(intent.symbol), desk.book(intent.symbol)
         if price is None or book is None:
@@ -200,6 +211,7 @@ class Handler:
             size=size,
             reserved=desk.reserved,
             busy_symbols=frozenset(desk.busy),
+            borrow=await self._read_borrow(intent),
             last_order_ns=await asyncio.to_thread(
                 parts.decisions.last_order_ns, intent.strategy.id, intent.symbol, but=decision_id
             ),

@@ -24,6 +24,7 @@ from torghut_core.trading.universe import Universe
 
 _LOG = logging.getLogger(__name__)
 _NS_PER_MINUTE = 60_000_000_000
+_CURSOR_AHEAD_NS = 60_000_000_000
 _MAX_PAGES = 50
 """Batches per cycle, so that a long backlog still lets kill switch and catalogue be looked at."""
 
@@ -209,6 +210,11 @@ class TradingLoop:
         parts = self._parts
         self._reader.forget_all()
         self._cursor = await asyncio.to_thread(parts.decisions.cursor)
+        if self._cursor.ingest_ms * 1_000_000 > parts.clock.now_ns() + _CURSOR_AHEAD_NS:
+            # The stream was made anew, or the clock is a replay's: from the lookback on, which does nothing twice.
+            parts.metrics.add_labelled("no_signal_reason_total", "cursor_ahead_of_stream")
+            event(_LOG, "cursor_rewound", logging.WARNING)
+            self._cursor = Cursor()
         history = SignalHistory()
         history.add(
             await asyncio.to_thread(

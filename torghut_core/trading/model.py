@@ -87,6 +87,14 @@ class Position:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Borrow:
+    """Whether the broker lends a symbol to sell it short."""
+
+    is_shortable: bool
+    is_easy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """An order as the broker reports it; `raw` is its JSON."""
 

@@ -25,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 ABSENT_READINGS = 3
 ABSENT_SECONDS = 60.0
 _DAY_MARGIN = timedelta(hours=12)
+_ORPHAN_NS = 24 * 3600 * 1_000_000_000
 CANCEL_AGAIN_SECONDS = 30.0
 
 
@@ -48,6 +49,7 @@ class Reconciler:
         self._wall = wall
         self._metrics = metrics
         self._canceled_at: dict[str, float] = {}
+        self._orphans: set[str] = set()
         self.alerts: deque[str] = deque(maxlen=20)
 
     async def reconcile(self) -> None:
@@ -56,6 +58,7 @@ class Reconciler:
             if not self._execution.is_in_flight(claim.decision_id):
                 await self._settle_claim(claim)
         await self.refresh_executions()
+        await self._look_for_orphans()
 
     async def refresh_executions(self) -> None:
         """Bring every open execution up to date with the broker. Raises like `reconcile`."""
@@ -112,6 +115,18 @@ class Reconciler:
         self._alert(
             "order_never_arrived", f"{claim.side} {claim.qty.normalize():f} {claim.symbol} never arrived at the broker"
         )
+
+    async def _look_for_orphans(self) -> None:
+        """Raise an alert for an order that turned up after all: giving it up was final, so a person must look."""
+        since_ns = self._clock.now_ns() - _ORPHAN_NS
+        for client_order_id, symbol in await asyncio.to_thread(self._orders.given_up, since_ns=since_ns):
+            if client_order_id in self._orphans:
+                continue
+            order = await self._broker.find(client_order_id)
+            if order is not None:
+                self._orphans.add(client_order_id)
+                self._metrics.add("orders_orphaned_total")
+                self._alert("order_orphaned", f"{symbol} order {order.id} arrived after it had been given up")
 
     async def _found(self, claim: OpenClaim, order: Order) -> None:
         await asyncio.to_thread(self._orders.settle_accepted, claim.decision_id, order, now_ns=self._clock.now_ns())

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torghut_core.backoff import Backoff
 from torghut_core.clock import SystemClock, open_clock
-from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, open_clickhouse
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError, TorghutError
 from torghut_core.http_server import Binding, serving
@@ -26,13 +24,14 @@ from torghut_core.trading.handling import Handler, Parts
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.loop import TradingLoop
 from torghut_core.trading.metrics import Metrics
+from torghut_core.trading.on_demand import clickhouse_of
 from torghut_core.trading.reconcile import Reconciler
 from torghut_core.trading.review import Reviewer
 from torghut_core.trading.review_policy import resolve_policy
 from torghut_core.trading.settings import TradingSettings, load_settings
 from torghut_core.trading.signals import PriceReader, Queries, SignalReader
 from torghut_core.trading.status import RunState
-from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.database import Database, with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing
 from torghut_core.trading.store.orders import OrderStore
@@ -63,7 +62,7 @@ async def run(
     settings = load_settings(environment)
     stopping = stop if stop is not None else asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        database_server = postgres if postgres is not None else await _open_postgres(settings, stack)
+        database_server = with_deadlines(postgres if postgres is not None else await _open_postgres(settings, stack))
         queries = clickhouse if clickhouse is not None else await _open_clickhouse(settings, stack)
         runtime = await stack.enter_async_context(_runtime(settings, database_server, queries))
         binding = Binding(port=settings.http_port, variable="TRADING_HTTP_PORT", host=settings.http_host)
@@ -216,43 +215,10 @@ async def _open_postgres(settings: TradingSettings, stack: contextlib.AsyncExitS
 
 
 async def _open_clickhouse(settings: TradingSettings, stack: contextlib.AsyncExitStack) -> Queries:
-    url = reveal(settings.clickhouse_url)
-    if url is None:
+    clickhouse = clickhouse_of(settings)
+    if clickhouse is None:
         raise ConfigurationError("TA_CLICKHOUSE_URL: must be set, to http(s)://HOST[:PORT] or embedded:DIR")
-    address = Address(
-        url=url,
-        username=settings.clickhouse_username,
-        password=reveal(settings.clickhouse_password),
-        connect_timeout=settings.clickhouse_timeout_seconds,
-    )
-    clickhouse = ClickHouseOnDemand(address)
     stack.push_async_callback(asyncio.to_thread, clickhouse.close)
     with contextlib.suppress(ClickHouseError):  # away is waited out; a wrong address is not
         await asyncio.to_thread(clickhouse.open)
     return clickhouse
-
-
-class ClickHouseOnDemand:
-    """A ClickHouse that is connected when it is first asked, so that its outage does not keep the rest from starting."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self._mutex = threading.Lock()
-        self._clickhouse: ClickHouse | None = None
-
-    def open(self) -> ClickHouse:
-        """Return the connection, made now if need be. Raises ClickHouseError or ConfigurationError."""
-        with self._mutex:
-            if self._clickhouse is None:
-                self._clickhouse = open_clickhouse(self._address)
-            return self._clickhouse
-
-    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. Raises ClickHouseError, also while it cannot be connected."""
-        return self.open().query(statement, parameters)
-
-    def close(self) -> None:
-        with self._mutex:
-            if self._clickhouse is not None:
-                self._clickhouse.close()
-                self._clickhouse = None

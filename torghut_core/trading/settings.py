@@ -212,7 +212,7 @@ def contradictions(settings: TradingSettings) -> tuple[str, ...]:
     if settings.effective_universe_source == "jangar" and settings.symbols_url is None:
         found.append("TRADING_UNIVERSE_SOURCE=jangar contradicts JANGAR_SYMBOLS_URL unset: the source has no address")
     if (settings.broker_key is None) != (settings.broker_secret is None):
-        found.append("APCA_API_KEY_ID and APCA_API_SECRET_KEY: one is set without the other")
+        found.append("one of APCA_API_KEY_ID and APCA_API_SECRET_KEY is set without the other")
     if settings.llm_fail_mode_enforcement == "strict_veto" and settings.llm_fail_mode != "veto":
         found.append(
             f"LLM_FAIL_MODE_ENFORCEMENT=strict_veto contradicts LLM_FAIL_MODE={settings.llm_fail_mode}: strict always vetoes"

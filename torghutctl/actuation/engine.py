@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.conflicts import find_conflict
 from torghutctl.actuation.request import Effect, Outcome, Request
+from torghutctl.effects.actions import Journal, Step, carry_out
 from torghutctl.effects.audit_log import AuditLine, AuditLog
 from torghutctl.effects.commit import NewFile, create_branch, find_author, find_own_branch, make_commit
-from torghutctl.effects.forge import PullRequestDraft
+from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
-from torghutctl.planning.plan import Plan, PullRequestResult, Result
+from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
 from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
-from torghutctl.procedures.specification import PlanningInput
+from torghutctl.procedures.specification import Danger, PlanningInput, Spec
 from torghutctl.render.redaction import redact_text
 from torghutctl.snapshot.model import Snapshot
 from torghutctl.snapshot.repository import Repository, open_repository
@@ -47,9 +48,12 @@ def run(request: Request) -> Outcome:
         _require_digest(request, plan)
         if request.effect is Effect.SHOW:
             return Outcome(plan=plan)
-        if plan.is_empty and not plan.draft.skipped:
+        if is_nothing_to_do(request.spec, plan):
             return Outcome(plan=plan)
-        answers = ask_gates(plan, request.intent)
+        is_act = request.effect is Effect.ACT
+        answers = ask_gates(
+            plan, request.intent, only_a_person=is_act, second_phrase=request.second_phrase if is_act else ""
+        )
         require_open(answers)
         if plan.is_empty:
             return Outcome(plan=plan)
@@ -57,12 +61,18 @@ def run(request: Request) -> Outcome:
             return _to_branch(request, repository, plan, answers)
         if request.effect is Effect.PULL_REQUEST:
             return _to_pull_request(request, repository, plan, answers, seen)
-        raise ConfigurationError(f"--act: {request.spec.name} changes git only", hint="use --branch or --pr")
+        return _act(request, plan, answers)
+
+
+def is_nothing_to_do(spec: Spec, plan: Plan) -> bool:
+    """Tell whether all is as wanted. An emergency step that could not look is no such thing."""
+    has_not_looked = spec.danger is not Danger.GITOPS and bool(plan.refusals)
+    return plan.is_empty and not plan.draft.skipped and not has_not_looked
 
 
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     """Return the plan against the repository's base as it was last fetched."""
-    given = _planning_input(request, repository, seen)
+    given = planning_input(request, repository, seen)
     return Plan(
         procedure=request.spec.name,
         arguments=request.arguments,
@@ -72,13 +82,21 @@ def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     )
 
 
+def observe(request: Request) -> PlanningInput:
+    """Return the base's files and the system as it can be read now, to report on them."""
+    seen = _read_snapshot(request)
+    with open_repository(request.repo, request.base, credential=request.credential) as repository:
+        return planning_input(request, repository, seen)
+
+
 def plan_input(request: Request) -> PlanningInput:
     """Return what a plan would rest on, without the system, for listings."""
     with open_repository(request.repo, request.base, credential=request.credential) as repository:
-        return _planning_input(request, repository, Seen())
+        return planning_input(request, repository, Seen())
 
 
-def _planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
+def planning_input(request: Request, repository: Repository, seen: Seen) -> PlanningInput:
+    """Return the base's files, the system as seen, and the histories that the procedure asks for."""
     tree = repository.tree(request.gitops_path)
     if not tree.files:
         raise InputError(
@@ -116,6 +134,36 @@ def _require_digest(request: Request, plan: Plan) -> None:
         )
 
 
+def _act(request: Request, plan: Plan, answers: tuple[GateAnswer, ...]) -> Outcome:
+    """Carry out the plan's actions, each on record in the audit log before it begins and after it is done."""
+    if plan.draft.edits or request.open_hands is None:
+        raise ConfigurationError(
+            f"--act: this step of {request.spec.name} changes git only", hint="use --branch or --pr"
+        )
+    log = AuditLog(request.audit_path)
+    note_intent(request, plan, answers)
+
+    def note(index: int, step: Step, event: str) -> None:
+        fields = {"event": f"step {event}", "step": index, "target": step.target, "statement": step.statement}
+        log.append({**_audit_fields(request, plan), **fields})
+
+    journal = Journal(request.audit_path.parent / "journals" / f"{plan.digest.removeprefix('sha256:')}.jsonl")
+    count = carry_out([_step(action) for action in plan.draft.actions], request.open_hands(), journal, note)
+    total = len(plan.draft.actions)
+    done = plan.with_result(Result())
+    _note_result(request, done, "acted")
+    return Outcome(plan=done, notes=(f"{count} of {total} steps done now, {total - count} were done before",))
+
+
+def _step(action: Action) -> Step:
+    return Step(
+        target=action.target,
+        statement=action.statement,
+        same_objects_as=action.same_objects_as,
+        harmless_failure=action.harmless_failure,
+    )
+
+
 def _to_branch(request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...]) -> Outcome:
     path = repository.location.path
     if path is None:
@@ -142,13 +190,7 @@ def _to_pull_request(
     for _ in range(_MAX_BASE_MOVES):
         conflict = find_conflict(plan, repository, forge.open_pull_requests(request.base), is_stop=request.spec.is_stop)
         if conflict.adopt is not None:
-            pull = conflict.adopt
-            result = Result(
-                branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
-            )
-            done = plan.with_result(result)
-            _note_result(request, done, "adopted")
-            return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
+            return _adopt(request, plan, conflict.adopt, notes)
         planned_at = repository.base
         if repository.fetch_base() == planned_at:
             break
@@ -161,6 +203,13 @@ def _to_pull_request(
     notes.extend(f"also changes the same setting: pull request {p.number} {p.url}" for p in conflict.named)
     branch, commit = _commit(request, repository, plan, answers, remote)
     pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
+    earlier = [other for other in forge.open_pull_requests(request.base) if other.number < pull.number]
+    raced = find_conflict(plan, repository, earlier, is_stop=True).adopt
+    if raced is not None:
+        # Another operator opened the same change in the meantime; the older one stays.
+        forge.withdraw(pull.number)
+        notes.append(f"withdrew pull request {pull.number}: {raced.number} has the same effect")
+        return _adopt(request, plan, raced, notes)
     result = Result(
         branch=branch,
         commit=commit,
@@ -169,6 +218,15 @@ def _to_pull_request(
     done = plan.with_result(result)
     _note_result(request, done, "pull request")
     return Outcome(plan=done, notes=tuple(notes))
+
+
+def _adopt(request: Request, plan: Plan, pull: PullRequest, notes: list[str]) -> Outcome:
+    result = Result(
+        branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
+    )
+    done = plan.with_result(result)
+    _note_result(request, done, "adopted")
+    return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
 
 
 def _plan_again(request: Request, repository: Repository, plan: Plan, seen: Seen, planned_at: str) -> Plan:
@@ -211,7 +269,13 @@ def _commit(
     branch = branch_name(plan, request.at_ns)
     files = [NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits]
     client = repository.client
-    left = find_own_branch(client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files)
+
+    def find_left() -> str | None:
+        return find_own_branch(
+            client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files
+        )
+
+    left = find_left()
     if left is not None:
         return branch, left
     line = note_intent(request, plan, answers)
@@ -223,7 +287,14 @@ def _commit(
         author=find_author(repository.location.path),
         at_seconds=request.at_ns // 1_000_000_000,
     )
-    create_branch(client, destination, branch=branch, commit=commit)
+    try:
+        create_branch(client, destination, branch=branch, commit=commit)
+    except StalePlanError:
+        # Another operator pushed the same plan in the same minute: theirs is as good.
+        theirs = find_left()
+        if theirs is None:
+            raise
+        return branch, theirs
     return branch, commit
 
 

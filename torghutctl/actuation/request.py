@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from torghutctl.adapters.git_client import Credential
+from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment
 from torghutctl.planning.gates import Intent
@@ -56,6 +57,10 @@ class Request:
     credential: Credential | None = field(default=None, repr=False)
     read_snapshot: SnapshotReader | None = None
     open_forge: ForgeOpener | None = None
+    second_phrase: str = ""
+    """What has to be typed besides, for steps that delete."""
+    open_hands: Callable[[], Hands] | None = None
+    """How to carry out actions outside git."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,13 @@ class GitHubClient:
         with self._errors("opening a pull request"):
             return _record(self._repository.create_pull(base=base, head=head, title=title, body=body, draft=draft))
 
+    def close_pull(self, number: int) -> None:
+        """Close a pull request without merging it; its branch stays."""
+        with self._errors(f"closing pull request {number}"):
+            self._client.requester.requestJsonAndCheck(
+                "PATCH", f"/repos/{self.slug}/pulls/{number}", input={"state": "closed"}
+            )
+
     def pulls_of(self, head: str) -> list[PullRecord]:
         """Return the open pull requests of one branch of this repository."""
         owner = self.slug.split("/", 1)[0]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from torghutctl.commands.procedure_options import default_audit_path
+from torghutctl.commands.procedure_run import default_audit_path
 from torghutctl.errors import UnverifiedError
 from torghutctl.render.output import Format, columns, write
 

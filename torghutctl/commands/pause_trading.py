@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
-from torghutctl.procedures.pause_trading import SPEC, plan
+from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.procedure_run import run_procedure
+from torghutctl.procedures.pause_trading import SPEC, plan, verify
 
 
 @shared_options(SPEC.help_text())
@@ -21,5 +22,6 @@ def command(
         options,
         SPEC,
         lambda given: plan(given, cancel_orders=cancel_orders),
+        verify,
         {"cancelOrders": str(cancel_orders).lower()},
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
-from torghutctl.procedures.restart_ws import SPEC, plan
+from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.procedure_run import run_procedure
+from torghutctl.procedures.restart_ws import SPEC, plan, verify
 
 
 @shared_options(SPEC.help_text())
 def command(options: ProcedureOptions) -> None:
-    run_procedure(options, SPEC, plan, {})
+    run_procedure(options, SPEC, plan, verify, {})

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.procedure_options import ProcedureOptions, run_procedure, shared_options
-from torghutctl.procedures.resume_ta import SPEC, plan
+from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.procedure_run import run_procedure
+from torghutctl.procedures.resume_ta import SPEC, plan, verify
 
 
 @shared_options(SPEC.help_text())
@@ -15,4 +16,4 @@ def command(
     options: ProcedureOptions,
     restart: Annotated[bool, typer.Option("--restart", help="raise the restart nonce too")] = False,
 ) -> None:
-    run_procedure(options, SPEC, lambda given: plan(given, restart=restart), {"restart": str(restart).lower()})
+    run_procedure(options, SPEC, lambda given: plan(given, restart=restart), verify, {"restart": str(restart).lower()})

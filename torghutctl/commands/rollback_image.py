@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.procedure_options import ProcedureOptions, list_releases, run_procedure, shared_options
-from torghutctl.procedures.rollback_image import SPEC, plan
+from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.procedure_run import list_releases, run_procedure
+from torghutctl.procedures.rollback_image import SPEC, plan, verify
 
 
 @shared_options(SPEC.help_text())
@@ -19,4 +20,4 @@ def command(
     if show_list:
         list_releases(options)
         return
-    run_procedure(options, SPEC, lambda given: plan(given, to=to), {"to": to or ""})
+    run_procedure(options, SPEC, lambda given: plan(given, to=to), verify, {"to": to or ""})

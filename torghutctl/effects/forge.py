@@ -46,3 +46,6 @@ class Forge(Protocol):
 
     def open_pull_request(self, draft: PullRequestDraft) -> PullRequest:
         """Open a pull request, or return the open one of the same branch."""
+
+    def withdraw(self, number: int) -> None:
+        """Close a pull request that this process opened a moment ago, because another one has the same effect."""

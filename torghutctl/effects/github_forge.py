@@ -33,6 +33,9 @@ class GitHubForge:
             self._client.add_labels(record.number, draft.labels)
         return _pull_request(record)
 
+    def withdraw(self, number: int) -> None:
+        self._client.close_pull(number)
+
 
 def _pull_request(record: PullRecord) -> PullRequest:
     return PullRequest(

@@ -65,6 +65,15 @@ class LocalForge:
             return self.pull_request(number + attempt)
         raise UpstreamError("no free pull request number was found", hint="try again")
 
+    def withdraw(self, number: int) -> None:
+        fields = json.loads(self._bare.run("cat-file", "blob", f"{_REFS}/{number}:pull-request.json").stdout)
+        shares_branch = any(pull.head_branch == fields["head"] for pull in self._all() if pull.number < number)
+        if shares_branch:
+            self._bare.run("update-ref", "-d", f"{_REFS}/{number}")
+        else:
+            # Only while it still is what this process pushed.
+            self._bare.run("update-ref", "-d", f"refs/heads/{fields['head']}", str(fields["headCommit"]))
+
     def _record(self, draft: PullRequestDraft) -> str:
         head = self._bare.run("rev-parse", "--verify", f"refs/heads/{draft.head_branch}^{{commit}}").text
         fields = {

@@ -35,6 +35,8 @@ class Intent:
     is_production: bool
     agent_run: AgentRun | None
     is_person_at_terminal: bool = False
+    typed: str = ""
+    """What was typed as the second confirmation of a destructive step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,24 @@ class GateAnswer:
     opens_with: str
 
 
-def ask_gates(plan: Plan, intent: Intent, *, only_a_person: bool = False) -> tuple[GateAnswer, ...]:
-    """Return every gate's answer, in the order in which they are asked."""
+def ask_gates(
+    plan: Plan, intent: Intent, *, only_a_person: bool = False, second_phrase: str = ""
+) -> tuple[GateAnswer, ...]:
+    """Return every gate's answer, in the order in which they are asked.
+
+    `second_phrase` is what has to be typed besides, for a step that deletes.
+    """
     answers = [_reason(intent), _confirm(intent), _production(intent)]
     if intent.agent_run is not None:
         answers.extend(_agent_run(intent.agent_run))
     if only_a_person:
         answers.append(_person(intent))
+    if second_phrase:
+        typed = intent.typed == second_phrase
+        detail = "typed" if typed else "the names were not typed exactly"
+        answers.append(
+            GateAnswer(name="second confirmation", is_open=typed, detail=detail, opens_with=f"type: {second_phrase}")
+        )
     answers.extend(
         GateAnswer(
             name=item.name,

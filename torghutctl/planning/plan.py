@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torghutctl.planning.unified_diff import unified_diff
 from torghutctl.planning.yaml_document import Address
-from torghutctl.render.redaction import redact_text
+from torghutctl.render.redaction import MASK, SECRET_KEY, redact_text
 
 SCHEMA_VERSION = "torghut.plan/v1"
+_NAMED_VALUE = re.compile(
+    r"\bname[\"']?[ \t]*:[ \t]*[\"']?([\w.-]+)[\"']?[ \t]*(?:,|#[^\n]*)?\s*[\"']?value[\"']?[ \t]*:[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[^\s,}]+)"
+)
+_MIN_SECRET = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +45,24 @@ class FileEdit:
     before: bytes = field(repr=False)
     after: bytes = field(repr=False)
 
-    @property
+    @cached_property
     def diff(self) -> str:
-        """The unified diff; its context never shows what the redactor would have to mask."""
-        return unified_diff(
-            self.path, self.before, self.after, is_showable=lambda text: redact_text(text, secrets=()) == text
-        )
+        """The unified diff; its context leaves out what would have to be masked, and what cannot be left out is masked."""
+        hidden = [value for data in (self.before, self.after) for value in secret_values(data.decode("utf-8"))]
+
+        def is_showable(text: str) -> bool:
+            return redact_text(text, secrets=()) == text and not any(value in text for value in hidden)
+
+        text = unified_diff(self.path, self.before, self.after, is_showable=is_showable)
+        for value in hidden:
+            text = text.replace(value, MASK)
+        return text
+
+
+def secret_values(text: str) -> list[str]:
+    """Return the literal values of `{name, value}` entries whose names say that they are secret, longest first."""
+    found = (match[2].strip("\"'") for match in _NAMED_VALUE.finditer(text) if SECRET_KEY.search(match[1]))
+    return sorted({value for value in found if len(value) >= _MIN_SECRET}, key=len, reverse=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +70,12 @@ class Action:
     """A step outside git, done only with --act: what it touches and the exact statement."""
 
     target: str
+    """`pod NAMESPACE/NAME`, where the statement is a command line, or `KafkaTopic NAMESPACE/NAME`."""
     statement: str
+    same_objects_as: str | None = None
+    """A second listing that must show as many objects and bytes; nothing goes on before it does."""
+    harmless_failure: str | None = None
+    """What a failure says when there was nothing left to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +150,7 @@ class Plan:
             "arguments": dict(sorted(self.arguments.items())),
             "environment": self.environment,
             "files": [[edit.path, edit.blob, edit.diff] for edit in self.draft.edits],
-            "actions": [[action.target, action.statement] for action in self.draft.actions],
+            "actions": [[a.target, a.statement, a.same_objects_as] for a in self.draft.actions],
             "decided": [[item.name, item.ok, item.value] for item in self.draft.preconditions if item.refuses],
             "skipped": list(self.draft.skipped),
         }
@@ -157,12 +180,19 @@ class Plan:
             "base": self.base,
             "digest": self.digest,
             "files": [{"path": edit.path, "diff": edit.diff} for edit in draft.edits],
-            "actions": [{"target": action.target, "statement": action.statement} for action in draft.actions],
+            "actions": [{"target": a.target, "statement": _statement(a)} for a in draft.actions],
             "preconditions": [{"name": p.name, "ok": p.ok, "detail": p.detail} for p in draft.preconditions],
             "verification": list(draft.verification),
             "rollback": list(draft.rollback),
             "result": _result(self.result),
         }
+
+
+def _statement(action: Action) -> str:
+    """Return the statement as it is shown; a comparison says what it compares."""
+    if action.same_objects_as is None:
+        return action.statement
+    return f"{action.statement}  # same count and bytes as: {action.same_objects_as}"
 
 
 def _result(result: Result | None) -> dict[str, Any] | None:

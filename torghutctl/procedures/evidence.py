@@ -21,6 +21,8 @@ MIN_FREE_RATIO = 0.15
 """Below it the guardrail alerts (clickhouse_disk_low); writing more is what must not happen then."""
 SIGNALS_LIMIT_SECONDS = 900
 MICROBARS_LIMIT_SECONDS = 300
+GAUGES_LIMIT_SECONDS = 300
+"""Gauges older than this say what was, not what is."""
 _LATEST = "freshness/latest/"
 _STATUS = "trading/status/"
 
@@ -58,6 +60,13 @@ def clickhouse_writable(given: PlanningInput, *, refuses: bool = True) -> Precon
             problems.append(f"replica {replica} is not up")
         if found.get("any_replica_readonly", 1) >= 1:
             problems.append(f"replica {replica} has a read-only table, or does not say")
+        age = (given.snapshot.observed_at_ns if given.snapshot else 0) / NANOS_PER_SECOND - found.get(
+            "last_scrape_ts_seconds", 0
+        )
+        if found.get("last_scrape_success", 1) != 1 or (
+            "last_scrape_ts_seconds" in found and age > GAUGES_LIMIT_SECONDS
+        ):
+            problems.append(f"replica {replica} was last looked at {age:.0f} s ago, or not with success")
         ratio = free_ratio(found)
         if ratio is None or ratio < MIN_FREE_RATIO:
             shown = "unknown" if ratio is None else f"{ratio:.1%}"

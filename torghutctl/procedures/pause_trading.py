@@ -20,6 +20,7 @@ from torghutctl.procedures.switches import (
     is_false,
     is_true,
 )
+from torghutctl.procedures.verification import Check, switch_checks
 
 SPEC = Spec(
     name="pause-trading",
@@ -143,3 +144,8 @@ def _try_set(editor: FileEditor, setting: Setting, wanted: str, name: str, block
         editor.set(setting.address, wanted, label=f"{name} of {setting.owner}", is_text=True)
     except UneditableError as error:
         blocked.append(Blocked(path=setting.file.path, why=error.why))
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return switch_checks(given, ENABLED, KILL_SWITCH)

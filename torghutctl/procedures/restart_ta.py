@@ -6,6 +6,7 @@ from torghutctl.planning.plan import Draft
 from torghutctl.procedures.evidence import clickhouse_writable, kafka_ready
 from torghutctl.procedures.flink_job import FILE, open_job, raise_nonce
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of
+from torghutctl.procedures.verification import Check, job_checks
 
 SPEC = Spec(
     name="restart-ta",
@@ -37,3 +38,8 @@ def plan(given: PlanningInput) -> Draft:
             risk="Bars and signals pause until the job has restored its state.",
         ),
     )
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return job_checks(given)

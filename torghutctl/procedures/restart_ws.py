@@ -5,6 +5,7 @@ from __future__ import annotations
 from torghut_core.clock import utc_datetime
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, open_manifest
+from torghutctl.procedures.verification import Check, forwarder_checks
 
 FILE = "ws/deployment.yaml"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -54,3 +55,8 @@ def plan(given: PlanningInput) -> Draft:
             risk="Market data pauses for the seconds of one restart; the gap is filled from REST where backfill is on.",
         ),
     )
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return forwarder_checks(given)

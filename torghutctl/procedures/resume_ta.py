@@ -6,6 +6,7 @@ from torghutctl.planning.plan import Draft
 from torghutctl.procedures.evidence import clickhouse_writable, kafka_ready
 from torghutctl.procedures.flink_job import FILE, open_job, raise_nonce
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of
+from torghutctl.procedures.verification import Check, job_checks
 
 SPEC = Spec(
     name="resume-ta",
@@ -41,3 +42,8 @@ def plan(given: PlanningInput, *, restart: bool = False) -> Draft:
             risk="Writing to ClickHouse starts again.",
         ),
     )
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return job_checks(given)

@@ -7,6 +7,7 @@ from torghutctl.planning.yaml_document import UneditableError
 from torghutctl.procedures.evidence import clickhouse_writable, data_fresh, revision_ready
 from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
 from torghutctl.procedures.switches import ENABLED, KILL_SWITCH, KNATIVE_FILE, Switches, find_switch, is_false, is_true
+from torghutctl.procedures.verification import Check, switch_checks
 
 SPEC = Spec(
     name="resume-trading",
@@ -74,3 +75,8 @@ def _one_writer(enabled: Switches, path: str) -> Precondition:
         detail=f"on in {', '.join(others)}" if others else "this one alone",
         value=str(not others),
     )
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return switch_checks(given, ENABLED, KILL_SWITCH)

@@ -13,6 +13,7 @@ from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile
 from torghutctl.procedures.evidence import not_known, read_source
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, open_manifest
 from torghutctl.procedures.switches import KNATIVE_FILE
+from torghutctl.procedures.verification import Check, image_checks
 from torghutctl.snapshot.repository import HistoryEntry
 
 SPEC = Spec(
@@ -205,3 +206,8 @@ def _service_read(given: PlanningInput) -> Precondition:
         return not_known(name, reading)
     detail = f"newest created {reading.value.get('newestCreated')}, newest ready {reading.value.get('newestReady')}"
     return Precondition(name=name, ok=True, detail=detail, value="read")
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return image_checks(given)

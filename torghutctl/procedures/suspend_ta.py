@@ -6,6 +6,7 @@ from torghutctl.planning.plan import Draft
 from torghutctl.procedures.evidence import trading_paused
 from torghutctl.procedures.flink_job import FILE, open_job
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of
+from torghutctl.procedures.verification import Check, job_checks
 
 SPEC = Spec(
     name="suspend-ta",
@@ -39,3 +40,8 @@ def plan(given: PlanningInput) -> Draft:
             risk="Bars and signals stop; trading sees stale signals and trades nothing.",
         ),
     )
+
+
+def verify(given: PlanningInput) -> tuple[Check, ...]:
+    """Return the checks that show the change to be true."""
+    return job_checks(given)

@@ -28,7 +28,7 @@ _HEADER = re.compile(
 )
 _BEARER = re.compile(r"\b(bearer|basic)\s+[\w+/=.~-]{8,}", re.I)
 _ASSIGNMENT = re.compile(
-    r"(\b[\w-]*(?:secret|password|passwd|token|api[-_]?key|access[-_]?key)[\w-]*\b\"?[^\S\n]*[:=][^\S\n]*\"?)(?!\s)[^\s\",;}]+",
+    r"(\b[\w-]*(?:secret|password|passwd|token|api[-_]?key|access[-_]?key)[\w-]*\b\"?[^\S\n]*[:=][^\S\n]*\"?)(?!\s|must\b)[^\s\",;}]+",
     re.I,
 )
 _FORGE_TOKEN = re.compile(r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{12,}|sk-[\w-]{16,})\b")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +29,7 @@ from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
 
 pytestmark = pytest.mark.engine
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass
@@ -46,6 +49,13 @@ class Desk:
     def plan(self, **changes: Any) -> tuple[Intent, UUID]:
         intent = make_intent(strategy=self.strategy, **changes)
         return intent, self.decisions.record(intent, now_ns=NOW_NS).id
+
+    async def lead(self) -> None:
+        """Take the lock; the server ends a dead process's session in its own time."""
+        while True:
+            if self.leadership.check(now_ns=NOW_NS):
+                return
+            await asyncio.sleep(0.01)
 
     def request(self, intent: Intent, decision_id: UUID) -> ClaimRequest:
         order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=10)
@@ -180,6 +190,26 @@ async def test_reconcile_when_absent_then_never_arrived_after_three_readings_and
     assert broker_server.state.posts == [intent.key]
 
 
+async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_stays_the_end(
+    desk: Desk, broker_server: Any
+) -> None:
+    """never_arrived is final; an order that arrives after all is a person's to look at, and said once."""
+    broker_server.state.fault = "lost_order"
+    intent, decision_id = desk.plan()
+    await desk.execution.submit(desk.request(intent, decision_id))
+    broker_server.state.fault = None
+    for _ in range(4):
+        await desk.reconciler.reconcile()
+        desk.wall.advance(30)
+    order = broker_server.state.keep(
+        {"client_order_id": intent.key, "qty": "10", "symbol": "AAPL", "side": "buy", "time_in_force": "day"}
+    )
+    for _ in range(2):
+        await desk.reconciler.reconcile()
+    assert list(desk.reconciler.alerts)[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
+    assert (desk.decision()["status"], desk.metrics.get("orders_orphaned_total")) == ("never_arrived", 1)
+
+
 async def test_reconcile_when_only_two_readings_then_still_unknown(desk: Desk, broker_server: Any) -> None:
     """Time alone proves nothing."""
     broker_server.state.fault = "lost_order"
@@ -245,6 +275,56 @@ async def test_restart_when_killed_between_claim_and_answer_then_nothing_is_sent
     assert (broker_server.state.posts, broker_server.state.lookups) == ([intent.key], [intent.key])
     assert (second.decision()["status"], second.orders.open_claims()) == ("submitted", ())
     second.leadership.release()
+    await broker.close()
+
+
+_VICTIM = """
+import asyncio, sys
+from tests.fakes.broker_server import KEY, SECRET
+from tests.torghut_core.trading.test_order_path import open_desk
+from tests.fakes.trading_values import NOW_NS
+from torghut_core.engines.postgres import Postgres
+from torghut_core.trading.broker import Broker
+from torghut_core.trading.store.database import Database
+
+async def main(dsn, url):
+    postgres = Postgres(dsn)
+    database = Database(postgres)
+    database.open()
+    desk = open_desk(postgres, database, Broker(base_url=url, key=KEY, secret=SECRET, timeout_seconds=60))
+    assert desk.leadership.check(now_ns=NOW_NS)
+    await desk.execution.submit(desk.request(*desk.plan()))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("fault", "ends"), [("lost_answer", "submitted"), ("swallowed", "never_arrived")])
+async def test_restart_when_process_is_killed_while_broker_works_then_nothing_is_sent_twice(
+    postgres: Postgres, database: Database, broker_server: Any, fault: str, ends: str
+) -> None:
+    """SIGKILL between the claim and the broker's answer, with the order kept by the broker and without."""
+    broker_server.state.fault = fault
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _VICTIM, postgres.dsn, broker_server.url, cwd=_ROOT
+    )
+    await broker_server.state.submitted.wait()
+    victim.kill()
+    await victim.wait()
+    broker_server.state.fault = None
+
+    broker = broker_server.client()
+    survivor = open_desk(postgres, database, broker)
+    await survivor.lead()
+    intent, decision_id = survivor.plan()
+    assert await survivor.execution.submit(survivor.request(intent, decision_id)) == "already_claimed"
+    for _ in range(4):
+        await survivor.reconciler.reconcile()
+        survivor.wall.advance(30)
+    assert (survivor.decision()["status"], survivor.orders.open_claims()) == (ends, ())
+    assert broker_server.state.posts == [intent.key]
+    assert set(broker_server.state.lookups) == {intent.key}
+    survivor.leadership.release()
     await broker.close()
 
 

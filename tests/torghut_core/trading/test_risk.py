@@ -18,6 +18,7 @@ from tests.fakes.trading_values import (
     make_strategy,
 )
 from torghut_core.market_calendar import Session
+from torghut_core.trading.model import Borrow
 from torghut_core.trading.risk import refusals
 from torghut_core.trading.sizing import Size
 
@@ -191,6 +192,26 @@ def test_shorts_when_more_is_sold_than_free_then_shorts_not_allowed(
 def test_shorts_when_allowed_then_passes() -> None:
     """TRADING_ALLOW_SHORTS opens this gate; buying power still counts."""
     assert _reasons(settings=make_settings(TRADING_ALLOW_SHORTS="true"), **_sell(10)) == ()
+
+
+@pytest.mark.parametrize(
+    ("borrow", "mode", "held", "reasons"),
+    [
+        (Borrow(is_shortable=False, is_easy=False), "paper", 0, ("local_symbol_not_shortable",)),
+        (Borrow(is_shortable=True, is_easy=False), "paper", 0, ("local_symbol_not_easy_to_borrow",)),
+        (Borrow(is_shortable=False, is_easy=False), "paper", 10, ()),
+        (None, "paper", 0, ()),
+        (None, "live", 0, ("shorting_metadata_unavailable",)),
+        (None, "live", 10, ()),
+    ],
+)
+def test_borrowing_when_shares_cannot_be_borrowed_then_the_reason(
+    borrow: Borrow | None, mode: str, held: int, reasons: tuple[str, ...]
+) -> None:
+    """Only what opens a short position must be borrowed, and in live trading not knowing refuses."""
+    live = {"mode": mode, "live_enabled": True, "broker_url": "https://api.alpaca.markets"}
+    settings = make_settings(TRADING_ALLOW_SHORTS="true").model_copy(update=live if mode == "live" else {})
+    assert _reasons(settings=settings, borrow=borrow, **_sell(10, position_qty=Decimal(held))) == reasons
 
 
 def test_open_order_conflict_when_symbol_is_busy_then_open_order_conflict() -> None:

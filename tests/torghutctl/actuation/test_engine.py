@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.actuation import engine
 from torghutctl.actuation.request import Effect, Outcome, Request
+from torghutctl.adapters.git_client import GitClient
 from torghutctl.effects.audit_log import AuditLog
 from torghutctl.effects.forge import PullRequestDraft
 from torghutctl.effects.local_forge import LocalForge
@@ -308,6 +310,31 @@ def test_run_when_it_was_cut_off_after_the_push_then_the_branch_is_taken_up_agai
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes_apart", [0, 1])
+def test_run_when_several_operators_act_at_once_then_one_pull_request_is_left(
+    ask: Callable[..., Request], gitops: Any, minutes_apart: int
+) -> None:
+    """Five processes at once, in the same minute or not: everyone ends with the same one, nothing is lost or forced."""
+    children = []
+    for index in range(5):
+        child = os.fork()
+        if child == 0:
+            try:
+                request = ask(
+                    pause_trading, at_ns=parse_ns(AT) + index * minutes_apart * 60 * 10**9, actor=f"operator-{index}"
+                )
+                outcome = engine.run(request)
+                assert outcome.plan.result is not None and outcome.plan.result.pull_request is not None
+                os._exit(10 + outcome.plan.result.pull_request.number)
+            except BaseException:
+                os._exit(1)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    opened = LocalForge(gitops.bare, GitClient(gitops.clone)).open_pull_requests("main")
+    assert (1, {10 + opened[0].number}) == (len(opened), set(codes))
+
+
 def test_local_forge_when_merged_squashed_or_closed_then_it_says_so(ask: Callable[..., Request], gitops: Any) -> None:
     """The state comes from git itself: contained, a commit with the same digest, or a branch that is gone."""
     states = []
@@ -329,16 +356,12 @@ def test_local_forge_when_merged_squashed_or_closed_then_it_says_so(ask: Callabl
         else:
             gitops.git("push", "-q", "origin", "--delete", branch)
         gitops.git("fetch", "-q", "origin")
-        from torghutctl.adapters.git_client import GitClient
-
         states.append(LocalForge(gitops.bare, GitClient(gitops.clone)).pull_request(number).state)
     assert states == ["merged", "merged", "closed"]
 
 
 def test_local_forge_when_two_open_at_once_then_each_gets_its_own_number(gitops: Any) -> None:
     """The number is taken by creating its ref, so nobody overwrites anybody."""
-    from torghutctl.adapters.git_client import GitClient
-
     forge = LocalForge(gitops.bare, GitClient(gitops.clone))
     for name in ("a", "b"):
         gitops.git("branch", name, "main", where=gitops.bare)

@@ -80,6 +80,13 @@ def test_open_pull_request_when_the_branch_has_one_then_it_is_taken(github: GitH
     assert forge.open_pull_request(DRAFT).number == 77
 
 
+def test_withdraw_when_another_has_the_same_effect_then_it_is_closed(github: GitHub, forge: GitHubForge) -> None:
+    """Closed, not merged, and its branch stays."""
+    github.add(5, head="h")
+    forge.withdraw(5)
+    assert forge.pull_request(5).state == "closed"
+
+
 @pytest.mark.parametrize(
     ("state", "merged", "expected"), [("open", False, "open"), ("closed", True, "merged"), ("closed", False, "closed")]
 )

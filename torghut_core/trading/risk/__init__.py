@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from torghut_core.trading.risk import (
     account_unavailable,
+    borrowing,
     buying_power,
     cooldown,
     kill_switch,
@@ -48,6 +49,7 @@ GATES: tuple[Gate, ...] = (
     buying_power.check,
     max_position_pct.check,
     shorts.check,
+    borrowing.check,
     open_order_conflict.check,
     cooldown.check,
 )

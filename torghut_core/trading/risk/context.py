@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from torghut_core.market_calendar import Session
 from torghut_core.trading.intents import Intent
-from torghut_core.trading.model import Account
+from torghut_core.trading.model import Account, Borrow
 from torghut_core.trading.settings import TradingSettings
 from torghut_core.trading.sizing import Book, Size
 
@@ -33,6 +33,8 @@ class GateContext:
     """Dollars of buying power promised to orders that the account's reading does not show yet."""
     busy_symbols: frozenset[str]
     """Symbols with an open order, or one whose fate is unknown."""
+    borrow: Borrow | None
+    """Whether the symbol can be borrowed; None when it was not needed or could not be read."""
     last_order_ns: int | None
     """When this strategy's last order in the symbol was handed to the broker, this intent's own left out."""
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from torghut_core.clock import utc_datetime
 from torghut_core.engines.postgres import Postgres
-from torghut_core.errors import EngineUnavailableError, UpstreamError
+from torghut_core.errors import ConfigurationError, EngineUnavailableError, UpstreamError
 from torghut_core.trading.encoding import dumps
+
+# The pool logs every failed attempt in the server's words; the loops report an outage once, in ours.
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 Connection = psycopg.Connection[DictRow]
 STATEMENT_TIMEOUT_MS = 10_000
@@ -23,6 +28,20 @@ STATEMENT_TIMEOUT_MS = 10_000
 
 class DatabaseError(UpstreamError):
     """PostgreSQL refused a statement; the message carries its SQLSTATE, never its text."""
+
+
+def with_deadlines(postgres: Postgres) -> Postgres:
+    """Return the same server with connections that notice within about ten seconds when the network is gone.
+
+    Raises ConfigurationError when the address is none that libpq understands.
+    """
+    try:
+        dsn = make_conninfo(
+            postgres.dsn, tcp_user_timeout=10_000, keepalives_idle=5, keepalives_interval=2, keepalives_count=3
+        )
+    except psycopg.Error as error:
+        raise ConfigurationError("DB_DSN: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or embedded:DIR") from error
+    return Postgres(dsn)
 
 
 class Database:

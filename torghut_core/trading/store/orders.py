@@ -63,6 +63,16 @@ class OrderStore:
             ).fetchall()
         return tuple(OpenClaim(decision_id=row.pop("trade_decision_id"), **row) for row in rows)
 
+    def given_up(self, *, since_ns: int, limit: int = 20) -> tuple[tuple[str, str], ...]:
+        """Return client id and symbol of the newest orders that ended as never arrived since then."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT client_order_id, symbol FROM order_claims WHERE alpaca_account_label = %s"
+                " AND state = 'never_arrived' AND settled_at >= %s ORDER BY settled_at DESC LIMIT %s",
+                (self._account_label, at(since_ns), limit),
+            ).fetchall()
+        return tuple((row["client_order_id"], row["symbol"]) for row in rows)
+
     def open_executions(self) -> tuple[OpenExecution, ...]:
         """Return this account's orders that are not in a terminal state, oldest first."""
         with self._database.transaction() as connection:

@@ -1,0 +1,329 @@
+"""The procedures as a user runs them: options, exit codes, formats, and what never appears in any output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from torghutctl.cli import COMMANDS
+
+PROCEDURES = (
+    "pause-trading",
+    "resume-trading",
+    "restart-ws",
+    "suspend-ta",
+    "resume-ta",
+    "restart-ta",
+    "rollback-image",
+    "restore-replica",
+)
+ACT = ("--reason", "stale data", "--confirm", "ACTUATE_TORGHUT")
+KSERVICE = b"""apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: torghut}
+spec:
+  template:
+    spec:
+      containers:
+        - name: user-container
+          env:
+            - name: BROKER_PASSWORD
+              value: planted-secret-value
+            - name: TRADING_ENABLED
+              value: "true"
+            - name: API_TOKEN
+              value: planted-secret-token
+"""
+SCHEDULER = b"""apiVersion: apps/v1
+kind: Deployment
+metadata: {name: torghut-scheduler}
+spec: {template: {spec: {containers: [{name: main, env: [{name: TRADING_ENABLED, value: 'yes'}]}]}}}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run torghutctl in a process of its own, off a terminal, with a home of its own."""
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "torghutctl", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path / "home"),
+                "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
+
+
+def test_pause_when_run_as_the_demo_does_then_a_pull_request_is_on_the_local_forge(run: Any, gitops: Any) -> None:
+    """A bare repository at --repo selects the local forge; stdout is JSON alone."""
+    done = run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", "-o", "json")
+    report = json.loads(done.stdout)
+    assert (
+        done.returncode,
+        report["result"]["pullRequest"]["number"],
+        report["result"]["pullRequest"]["adopted"],
+    ) == (0, 1, False)
+    assert set(report) == {
+        "schemaVersion",
+        "procedure",
+        "environment",
+        "base",
+        "digest",
+        "files",
+        "actions",
+        "preconditions",
+        "verification",
+        "rollback",
+        "result",
+    }
+    assert [list(file) for file in report["files"]] == [["path", "diff"]]
+
+
+def test_pause_when_only_planned_then_result_is_null_and_the_diff_applies(run: Any, gitops: Any) -> None:
+    """A mere plan changes nothing, and its diff is what git takes."""
+    refs = gitops.refs()
+    done = run("pause-trading", "--repo", str(gitops.bare), "-o", "json")
+    report = json.loads(done.stdout)
+    subprocess.run(["git", "apply", "-"], cwd=gitops.clone, input=report["files"][0]["diff"].encode(), check=True)
+    assert (0, None, refs) == (done.returncode, report["result"], gitops.refs())
+    assert 'value: "false"' in gitops.git("diff")
+
+
+def test_pause_when_several_manifests_set_it_then_all_are_changed_and_what_cannot_be_is_named(
+    run: Any, empty_gitops: Any
+) -> None:
+    """Six at the end, with the file by name; the others are on the branch; prose and look-alikes are left alone."""
+    made = empty_gitops(
+        {
+            "knative-service.yaml": KSERVICE,
+            "scheduler/deployment.yaml": SCHEDULER,
+            "config.yaml": b"kind: ConfigMap\nmetadata: {name: c}\ndata:\n  TRADING_ENABLED: 'true'\n  X_TRADING_ENABLED_Y: 'true'\n",
+            "twice.yaml": SCHEDULER.replace(b"value: 'yes'}", b"value: 'yes'}, {name: TRADING_ENABLED, value: 'no'}"),
+            "overlay/kustomization.yaml": b"configMapGenerator:\n- name: x\n  literals:\n  - TRADING_ENABLED=true\n",
+            "off.env": b"TRADING_ENABLED=false\n",
+            "notes.md": b"TRADING_ENABLED=true\n",
+            "comment.yaml": b"# TRADING_ENABLED: true\nkind: ConfigMap\n",
+        }
+    )
+    done = run("pause-trading", "--repo", str(made.bare), *ACT, "--branch", "-o", "json")
+    report = json.loads(done.stdout)
+    folder = "argocd/applications/torghut"
+    assert done.returncode == 6
+    assert [f"{folder}/{name}" for name in ("config.yaml", "knative-service.yaml", "scheduler/deployment.yaml")] == [
+        file["path"] for file in report["files"]
+    ]
+    assert ("twice.yaml" in done.stderr, "overlay/kustomization.yaml" in done.stderr, "notes.md" in done.stderr) == (
+        True,
+        True,
+        False,
+    )
+    commit = report["result"]["commit"]
+    assert made.read(commit, "scheduler/deployment.yaml") == SCHEDULER.replace(b"'yes'", b"'false'")
+    assert made.read(commit, "twice.yaml").count(b"'yes'") == 1
+
+
+def test_pause_when_a_value_comes_from_elsewhere_then_it_is_never_nothing_to_change(
+    run: Any, empty_gitops: Any
+) -> None:
+    """A reference that cannot be followed may be true."""
+    reference = b"value: 'yes'", b"valueFrom: {configMapKeyRef: {name: c, key: other}}"
+    made = empty_gitops(
+        {"knative-service.yaml": KSERVICE.replace(b'"true"', b'"false"'), "s.yaml": SCHEDULER.replace(*reference)}
+    )
+    done = run("pause-trading", "--repo", str(made.bare))
+    assert (done.returncode, "s.yaml" in done.stderr, "nothing to change\n" in done.stderr) == (6, True, False)
+
+
+def test_outputs_when_a_secret_stands_beside_the_edit_then_it_appears_nowhere(
+    run: Any, empty_gitops: Any, tmp_path: Path
+) -> None:
+    """Neither in the plan, in any format, nor in commit message, description and audit log; the commit keeps the file."""
+    made = empty_gitops({"knative-service.yaml": KSERVICE})
+    said = ""
+    for output in ("table", "markdown", "json", "yaml"):
+        done = run("pause-trading", "--repo", str(made.bare), "-o", output, GITHUB_TOKEN="planted-github-token")
+        said += done.stdout + done.stderr
+        assert done.returncode == 0
+    done = run(
+        "pause-trading",
+        "--repo",
+        str(made.bare),
+        "--pr",
+        "--reason",
+        "password=planted-in-reason",
+        "--confirm",
+        "ACTUATE_TORGHUT",
+    )
+    said += done.stdout + done.stderr
+    said += made.git("log", "--all", "--format=%B", where=made.bare)
+    said += made.git("show", "refs/torghut/pull-requests/1:description.md", where=made.bare)
+    said += (tmp_path / "home/.local/state/torghut/audit.jsonl").read_text()
+    assert "planted" not in said
+    branch = next(name for name in made.refs() if "agentruns" in name)
+    assert made.read(branch, "knative-service.yaml") == KSERVICE.replace(b'"true"', b'"false"')
+
+
+@pytest.mark.parametrize(
+    "name", [*PROCEDURES, "replay-ta start", "replay-ta exit", "replay-ta status", "audit show", "audit verify"]
+)
+def test_help_when_asked_then_it_teaches_and_loads_nothing_heavy(name: str) -> None:
+    """What, when, needs, does, verify, undo; no client is imported for it (typer itself brings pydantic)."""
+    code = (
+        "import sys\nfrom torghutctl.cli import app\n"
+        f"sys.argv = ['torghutctl', *{name.split()!r}, '--help']\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    status = end.code\n"
+        "heavy = {'kubernetes', 'github', 'git', 'httpx', 'numpy', 'clickhouse_connect', 'ruamel'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy), status)\n"
+    )
+    root = str(Path(__file__).resolve().parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": root, "PATH": "/usr/bin"},
+    )
+    assert "HEAVY [] 0" in done.stdout
+    if name in PROCEDURES:
+        assert [word in done.stdout for word in ("When:", "Needs:", "Does:", "Verify:", "Undo:", "--confirm")] == [
+            True
+        ] * 6
+
+
+USAGE = {
+    "no repository": (["suspend-ta", "--repo", "/nowhere"], "--repo /nowhere"),
+    "not a repository": (["suspend-ta", "--repo", "/tmp"], "--repo /tmp"),
+    "two effects": (["suspend-ta", "--repo", "REPO", "--branch", "--pr"], "--branch, --pr"),
+    "bad time": (["restart-ws", "--repo", "REPO", "--at", "noon"], "--at"),
+    "unknown environment": (["suspend-ta", "--repo", "REPO", "-e", "nope"], "-e nope"),
+    "wait without pr": (["suspend-ta", "--repo", "REPO", "--wait"], "--wait"),
+    "act on a snapshot": (["suspend-ta", "--repo", "REPO", "--pr", "--from-snapshot", "x"], "--from-snapshot"),
+    "an option": (["suspend-ta", "--repo", "--upload-pack=x"], "--repo"),
+    "unknown output": (["suspend-ta", "--repo", "REPO", "-o", "xml"], "xml"),
+    "wrong folder": (["suspend-ta", "--repo", "REPO", "--gitops-path", "x"], "--gitops-path x"),
+    "wrong base": (["suspend-ta", "--repo", "REPO", "--base", "x"], "--base x"),
+    "bad duration": (
+        ["suspend-ta", "--repo", "REPO", "--pr", "--wait", "--pull-request", "1", "--timeout", "soon"],
+        "--timeout soon",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_command_when_used_wrongly_then_it_says_so_in_a_line_and_exits_2(case: str, run: Any, gitops: Any) -> None:
+    """The option is named, and there is no traceback."""
+    arguments, named = USAGE[case]
+    done = run(*[str(gitops.bare) if word == "REPO" else word for word in arguments])
+    assert (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout) == (2, True, False, "")
+
+
+def test_command_when_off_a_terminal_without_confirmation_then_6(run: Any, gitops: Any) -> None:
+    """Nobody can be asked, so it is refused; the hint has the phrase."""
+    done = run("suspend-ta", "--repo", str(gitops.bare), "--pr", "--reason", "x")
+    assert (done.returncode, "--confirm ACTUATE_TORGHUT" in done.stderr) == (6, True)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"metadata": {}}'])
+def test_command_when_in_an_agent_run_that_cannot_be_trusted_then_6(
+    content: str | None, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Absent, empty or unreadable means refused."""
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_text(content)
+    done = run("suspend-ta", "--repo", str(gitops.bare), "--pr", *ACT, AGENT_RUN_SPEC=str(path))
+    assert (done.returncode, "agent run label" in done.stderr) == (6, True)
+
+
+def test_command_when_the_environment_is_production_then_it_has_to_be_named(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """A default that happens to be production is not enough."""
+    config = tmp_path / "environments.yaml"
+    config.write_text(
+        yaml.safe_dump({"default": "prod", "environments": {"prod": {"production": True, "repo": str(gitops.bare)}}})
+    )
+    refused = run("suspend-ta", "--config", str(config), "--pr", *ACT)
+    named = run("suspend-ta", "--config", str(config), "-e", "prod", "--pr", *ACT)
+    assert (refused.returncode, "-e NAME" in refused.stderr, named.returncode) == (6, True, 0), named.stderr
+
+
+def test_command_when_the_digest_is_another_then_7(run: Any, gitops: Any) -> None:
+    """--plan binds."""
+    done = run("suspend-ta", "--repo", str(gitops.bare), "--pr", *ACT, "--plan", "sha256:" + "0" * 64)
+    assert done.returncode == 7
+
+
+def test_rollback_when_listed_then_the_history_is_told_and_the_choice_moves_all_three(run: Any, gitops: Any) -> None:
+    """Digest, version and commit go together; one that was rolled back before is marked and passed over."""
+    old = "torghut/torghut:0.1.0"
+    for number, text in ((1, "0.1.1"), (2, "0.1.2"), (1, "0.1.1"), (3, "0.1.3")):
+        new = f"torghut/torghut@sha256:{str(number) * 64}"
+        path = gitops.clone / "argocd/applications/torghut/knative-service.yaml"
+        data = path.read_text().replace(old, new)
+        before = "0.1.0" if 'TORGHUT_VERSION\n              value: "0.1.0"' in data else None
+        lines = data.split("\n")
+        at = next(i for i, line in enumerate(lines) if "TORGHUT_VERSION" in line)
+        lines[at + 1], lines[at + 3] = f'              value: "{text}"', f"              value: commit{number}"
+        assert before or number
+        gitops.write("knative-service.yaml", "\n".join(lines).encode(), f"promote {text}")
+        old = new
+    listed = json.loads(run("rollback-image", "--repo", str(gitops.bare), "--list", "-o", "json").stdout)["releases"]
+    assert [(r["version"], r["wasRolledBack"]) for r in listed] == [("0.1.3", False), ("0.1.1", False), ("0.1.2", True)]
+    done = run("rollback-image", "--repo", str(gitops.bare), "-o", "json")
+    diff = json.loads(done.stdout)["files"][0]["diff"]
+    added = [line[1:].strip() for line in diff.splitlines() if line.startswith("+ ")]
+    assert added == [f"image: torghut/torghut@sha256:{'1' * 64}", 'value: "0.1.1"', "value: commit1"]
+    assert done.returncode == 6
+
+
+def test_audit_when_a_line_is_edited_removed_or_the_tail_cut_then_verify_says_where(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Eight for each kind of damage; nothing more is done on a damaged end."""
+    log = tmp_path / "audit.jsonl"
+    for name in ("pause-trading", "suspend-ta"):
+        assert run(name, "--repo", str(gitops.bare), *ACT, "--branch", "--audit-log", str(log)).returncode == 0
+    lines = log.read_text().splitlines(keepends=True)
+    verify = ("audit", "verify", "--audit-log", str(log), "--repo", str(gitops.bare), "-o", "json")
+    damaged = {
+        "whole": "".join(lines),
+        "edited": "".join(lines).replace("stale data", "all is well", 1),
+        "missing": "".join(lines[:1] + lines[2:]),
+        "swapped": "".join([lines[1], lines[0], *lines[2:]]),
+        "tail cut": "".join(lines[:2]),
+        "half a line": "".join(lines)[:-5],
+    }
+    codes = {}
+    for case, text in damaged.items():
+        log.write_text(text)
+        codes[case] = run(*verify).returncode
+    assert codes == {case: 0 if case == "whole" else 8 for case in damaged}
+    refused = run("restart-ta", "--repo", str(gitops.bare), *ACT, "--branch", "--audit-log", str(log))
+    assert (refused.returncode, any("restart-ta" in name for name in gitops.refs())) == (8, False)
+
+
+def test_every_procedure_when_in_the_table_then_it_has_a_runbook() -> None:
+    """A procedure without a page that says when to use it is not finished."""
+    runbooks = Path(__file__).resolve().parents[3] / "runbooks"
+    missing = [
+        name for name in (*PROCEDURES, "replay-ta") if not (runbooks / f"{name}.md").is_file() or name not in COMMANDS
+    ]
+    assert missing == []

@@ -1,0 +1,284 @@
+"""A recording to bars and signals without services: the same engine, the same rows as from the stream.
+
+A file is one partition: lateness is judged over its trades in file order, and its end closes every window. It is read
+once to see which kinds of message it holds (a kind it does not hold is not waited for), then in chunks, so that memory
+follows the chunk and the tolerance, never the length of the file. Output appears under its names when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+import msgspec
+import zstandard
+
+from torghut_core.errors import ConfigurationError, InputError
+from torghut_core.rfc3339 import format_ns
+from torghut_core.ta.decode import LineDecoder
+from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.rows import (
+    COMMON_COLUMNS,
+    MICROBAR_COLUMNS,
+    MICROBARS,
+    SIGNAL_COLUMNS,
+    SIGNALS,
+    TableRows,
+    to_tables,
+)
+
+FileFormat = Literal["ndjson", "parquet"]
+Progress = Callable[[int, int], None]
+"""Told how many bytes of the file were read, of how many."""
+
+CHUNK_BYTES = 4 << 20
+LONGEST_LINE = 1 << 20
+"""A longer line is no message; it is dropped as it comes, so that it cannot fill the memory."""
+_GZIP_READ, _ZSTD_READ = 64 << 10, 4 << 10  # small reads bound what a hostile archive can expand to at once
+_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_KINDS: dict[SourceName, re.Pattern[bytes]] = {
+    "quotes": re.compile(rb'"(?:T|channel)"\s*:\s*"q(?:uotes)?"'),
+    "bars": re.compile(rb'"(?:T|channel)"\s*:\s*"(?:b|u|bars|updatedBars)"'),
+}
+_COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS + SIGNAL_COLUMNS}
+_TIMES = frozenset(["event_ts", "ingest_ts", "window_start", "window_end"])
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What a replay read and wrote."""
+
+    events: int
+    late_trades: int
+    rejected: Counter[str]
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows by table."""
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def read_bytes(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+    """Yield the content of `path`, decompressed when its first bytes say gzip or zstd.
+
+    Raises InputError when it cannot be opened, is damaged, or ends before its compressed stream does.
+    """
+    try:
+        with path.open("rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            magic = file.read(4)
+            file.seek(0)
+            if magic.startswith(_GZIP_MAGIC):
+                pieces = _decompressed(file, path, _GZIP_READ, lambda: zlib.decompressobj(wbits=31))
+            elif magic == _ZSTD_MAGIC:
+                pieces = _decompressed(file, path, _ZSTD_READ, zstandard.ZstdDecompressor().decompressobj)
+            else:
+                pieces = iter(lambda: file.read(CHUNK_BYTES), b"")
+            for piece in pieces:
+                yield piece
+                if progress is not None:
+                    progress(file.tell(), total)
+    except OSError as error:
+        raise InputError(f"IN={path}: cannot be read: {error.strerror or type(error).__name__}") from error
+
+
+def _decompressed(file: IO[bytes], path: Path, size: int, begin: Callable[[], _Decompressor]) -> Iterator[bytes]:
+    stream: _Decompressor | None = None
+    for block in iter(lambda: file.read(size), b""):
+        rest = block
+        while rest:
+            if stream is None:
+                stream = begin()
+            try:
+                piece = stream.decompress(rest)
+            except (zlib.error, zstandard.ZstdError) as error:
+                raise InputError(f"IN={path}: is damaged near byte {file.tell()}: it does not decompress") from error
+            rest = b""
+            if stream.eof:  # another member may follow; zeros may pad the last one
+                rest, stream = stream.unused_data.lstrip(b"\0"), None
+            if piece:
+                yield piece
+    if stream is not None:
+        raise InputError(
+            f"IN={path}: is truncated: its compressed stream does not end", hint="copy the file again, whole"
+        )
+
+
+def whole_lines(pieces: Iterator[bytes], rejected: Counter[str]) -> Iterator[bytes]:
+    """Join pieces into chunks of about CHUNK_BYTES that end at a line's end; overlong lines are counted and dropped."""
+    kept: list[bytes] = []
+    size = 0
+    is_skipping = False
+    for piece in pieces:
+        rest = piece
+        if is_skipping:
+            _, newline, rest = rest.partition(b"\n")
+            if not newline:
+                continue
+            is_skipping = False
+        kept.append(rest)
+        size += len(rest)
+        if size < CHUNK_BYTES:
+            continue
+        joined = b"".join(kept)
+        cut = joined.rfind(b"\n") + 1
+        if cut:
+            yield joined[:cut]
+        tail = joined[cut:]
+        if len(tail) > LONGEST_LINE:
+            rejected["undecodable"] += 1
+            is_skipping, tail = True, b""
+        kept, size = [tail], len(tail)
+    joined = b"".join(kept)
+    if joined.strip():
+        yield joined
+
+
+def kinds_in(path: Path) -> frozenset[SourceName]:
+    """Return which of quotes and minute bars `path` holds anywhere; reading stops when both were seen."""
+    missing = dict(_KINDS)
+    tail = b""
+    for piece in read_bytes(path):
+        looked = tail + piece
+        for kind in [kind for kind, pattern in missing.items() if pattern.search(looked)]:
+            del missing[kind]
+        if not missing:
+            break
+        tail = looked[-64:]
+    return frozenset(_KINDS) - frozenset(missing)
+
+
+class _Table(Protocol):
+    def write(self, rows: TableRows) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Ndjson:
+    def __init__(self, path: Path, table: str) -> None:
+        self._file = path.open("wb")
+        fields = [(name, Any) for name in _COLUMNS[table]]
+        self._row = msgspec.defstruct("Row", fields, gc=False)
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def write(self, rows: TableRows) -> None:
+        columns = rows.clickhouse_columns()
+        for name in _TIMES:
+            said = {ms: format_ns(ms * 1_000_000) for ms in set(columns[name])}
+            columns[name] = [said[ms] for ms in columns[name]]
+        self._file.write(self._encode([self._row(*values) for values in zip(*columns.values(), strict=True)]))
+
+    def close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, table: str) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise ConfigurationError(
+                "--format parquet: pyarrow is not installed", hint="pip install 'torghut[runtime,parquet]'"
+            ) from error
+        kinds: dict[str, Any] = {name: pyarrow.float64() for name in _COLUMNS[table]}
+        kinds |= dict.fromkeys(_TIMES, pyarrow.timestamp("ms", tz="UTC"))
+        kinds |= dict.fromkeys(["symbol", "source", "window_size", "window_step"], pyarrow.string())
+        kinds |= {"seq": pyarrow.uint64(), "is_final": pyarrow.uint8(), "version": pyarrow.uint32()}
+        kinds |= {"count": pyarrow.uint64()} if table == MICROBARS else {"warm": pyarrow.uint8()}
+        self._schema = pyarrow.schema([(name, kinds[name]) for name in _COLUMNS[table]])
+        self._batch = pyarrow.RecordBatch.from_pydict
+        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+
+    def write(self, rows: TableRows) -> None:
+        self._writer.write_batch(self._batch(rows.clickhouse_columns(), schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Output:
+    """Both tables, under scratch names until `publish`."""
+
+    def __init__(self, folder: Path, file_format: FileFormat, stack: ExitStack) -> None:
+        make = _Ndjson if file_format == "ndjson" else _Parquet
+        self._folder = folder
+        self._paths: dict[Path, Path] = {}
+        self._tables: dict[str, _Table] = {}
+        self.rows: dict[str, int] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for table in (MICROBARS, SIGNALS):
+                final = folder / f"{table.partition('.')[2]}.{file_format}"
+                scratch = folder / f".{final.name}.{os.getpid()}.part"
+                stack.callback(scratch.unlink, missing_ok=True)
+                self._tables[table] = make(scratch, table)
+                self._paths[scratch] = final
+                self.rows[table] = 0
+        except OSError as error:
+            raise InputError(f"DIR={folder}: cannot be written: {error.strerror or type(error).__name__}") from error
+
+    def write(self, tables: list[TableRows]) -> None:
+        for rows in tables:
+            self._tables[rows.table].write(rows)
+            self.rows[rows.table] += len(rows)
+
+    def publish(self) -> None:
+        for table in self._tables.values():
+            table.close()
+        for scratch, final in self._paths.items():
+            scratch.replace(final)
+
+
+def replay_file(
+    path: Path,
+    folder: Path,
+    *,
+    settings: EngineSettings,
+    file_format: FileFormat,
+    now_ns: int,
+    progress: Progress | None = None,
+) -> FileReport:
+    """Compute bars and signals of the recording at `path` into `folder`; `now_ns` becomes the rows' `ingest_ts`.
+
+    Bad records are counted by reason. Raises InputError when the file cannot be read to its end or the folder cannot
+    be written; then nothing is left under the final names that was not there before.
+    """
+    idle = frozenset(_KINDS) - kinds_in(path)
+    engine = Engine(settings)
+    decoder = LineDecoder(latest_ns=now_ns)
+    with ExitStack() as stack:
+        output = _Output(folder, file_format, stack)
+        ingest_ms = now_ns // 1_000_000
+
+        def write(blocks: list[RowBlock]) -> None:
+            nonlocal ingest_ms
+            for block in blocks:
+                output.write(to_tables(block, ingest_ms))
+                ingest_ms += 1  # no key twice with the same ingest time
+
+        for chunk in whole_lines(read_bytes(path, progress), engine.counts.rejected):
+            for decoded in decoder.decode(chunk):
+                engine.add(decoded)
+            write(engine.emit(idle))
+        write(engine.finish())
+        output.publish()
+    return FileReport(
+        events=engine.counts.input_events,
+        late_trades=engine.counts.late_trades,
+        rejected=Counter({reason: count for reason, count in engine.counts.rejected.items() if count}),
+        rows=output.rows,
+    )

@@ -1,0 +1,365 @@
+"""From a procedure's options to the engine and back: the request, the report, the exit code."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from torghut_core.clock import SystemClock
+from torghut_core.rfc3339 import parse_ns
+from torghutctl.actuation.request import Effect, ForgeOpener, Outcome, Planner, Request, SnapshotReader
+from torghutctl.adapters.git_client import Credential, local_path, locate, remote_host, remote_slug
+from torghutctl.commands.procedure_options import ProcedureOptions
+from torghutctl.effects.actions import Hands
+from torghutctl.effects.forge import Forge
+from torghutctl.environments import Environment, load_environment
+from torghutctl.errors import ConfigurationError, RefusedError
+from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.procedures.specification import Spec
+from torghutctl.procedures.verification import Verifier
+from torghutctl.snapshot.repository import Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acting:
+    """What a procedure with steps outside git takes besides."""
+
+    act: bool
+    second_phrase: str = ""
+
+
+def run_procedure(
+    options: ProcedureOptions,
+    spec: Spec,
+    planner: Planner,
+    verifier: Verifier,
+    arguments: Mapping[str, str],
+    *,
+    acting: Acting | None = None,
+) -> Outcome | None:
+    """Plan, and do what the options ask for; write the plan to standard output and return what came of it.
+
+    Raises the errors that the contract's exit codes stand for, after the plan has been written where there is one.
+    """
+    from torghutctl.actuation.engine import is_nothing_to_do, run
+    from torghutctl.render.output import write
+    from torghutctl.render.plan_view import plan_markdown, plan_table
+
+    request = build_request(options, spec, planner, arguments, acting=acting)
+    if options.pull_request is not None:
+        follow_pull_request(options, request, options.pull_request, verifier)
+        return None
+    outcome = run(request)
+    plan = outcome.plan
+    for note in outcome.notes:
+        tell(note)
+    is_nothing = is_nothing_to_do(spec, plan)
+    if is_nothing and not outcome.notes:
+        tell("nothing to change")
+    write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
+    if plan.draft.skipped:
+        raise RefusedError(
+            "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
+        )
+    if request.effect is Effect.SHOW and not is_nothing:
+        if plan.refusals:
+            closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
+            raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
+        how = "--act" if plan.draft.actions else "--branch or --pr"
+        tell(f"plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and {how} to act")
+    if options.wait and plan.result is not None and plan.result.pull_request is not None:
+        follow_pull_request(options, request, plan.result.pull_request.number, verifier)
+    return outcome
+
+
+def follow_pull_request(options: ProcedureOptions, request: Request, number: int, verifier: Verifier) -> None:
+    """Follow a pull request to the effective state, telling each stage on standard error."""
+    from torghutctl.actuation.follow import Waiting, follow
+
+    if request.read_snapshot is None:
+        reader = snapshot_reader(options, request.environment, is_needed=True)
+        request = replace(request, read_snapshot=reader)
+    waiting = Waiting(
+        timeout_seconds=seconds(options.timeout),
+        monotonic=SystemClock().monotonic,
+        pause=time.sleep,
+        tell=tell,
+        sync=_sync(options, request.environment) if options.sync else None,
+    )
+    follow(request, number, verifier, waiting)
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 90s, 30m, 2h or 45 in seconds. Raises ConfigurationError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if match is None:
+        raise ConfigurationError(f"--timeout {text}: must be a duration such as 90s, 30m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _sync(options: ProcedureOptions, environment: Environment) -> Callable[[bool], None]:
+    """Return how to ask Argo CD: a refresh, with an operation when told so."""
+
+    def ask(with_operation: bool) -> None:
+        from torghutctl.adapters.kubernetes_client import connect
+        from torghutctl.adapters.kubernetes_writer import KubernetesWriter
+        from torghutctl.effects.argocd import request_sync
+
+        kubeconfig = options.kubeconfig or (
+            Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None
+        )
+        reader = connect(kubeconfig=kubeconfig, context=options.context or environment.context, environment=os.environ)
+        names = environment.names
+        request_sync(
+            KubernetesWriter(reader), names.argocd_namespace, names.argocd_application, with_operation=with_operation
+        )
+        tell("asked Argo CD to " + ("refresh and sync" if with_operation else "refresh"))
+
+    return ask
+
+
+def list_releases(options: ProcedureOptions) -> None:
+    """Write the last images of the trading service, newest first."""
+    from torghutctl.actuation.engine import plan_input
+    from torghutctl.procedures.rollback_image import SPEC, plan, releases
+    from torghutctl.procedures.switches import KNATIVE_FILE
+    from torghutctl.render.output import columns, write
+
+    given = plan_input(build_request(options, SPEC, plan, {}))
+    rows = [release.row() for release in releases(given.history[KNATIVE_FILE], 10)]
+
+    def table(report: Mapping[str, Any]) -> str:
+        head = ("digest", "version", "commit", "at", "rolled back")
+        cells = [
+            (
+                str(r["digest"])[:19],
+                str(r["version"]),
+                str(r["commit"])[:12],
+                str(r["at"]),
+                "yes" if r["wasRolledBack"] else "no",
+            )
+            for r in report["releases"]
+        ]
+        return columns([head, *cells]) if cells else "the file's history has no image digest"
+
+    write({"schemaVersion": "torghut.releases/v1", "releases": rows}, options.output, table=table)
+
+
+def build_request(
+    options: ProcedureOptions,
+    spec: Spec,
+    planner: Planner,
+    arguments: Mapping[str, str],
+    *,
+    acting: Acting | None = None,
+) -> Request:
+    """Return the engine's request for these options. Raises ConfigurationError when they contradict each other."""
+
+    if (options.wait or options.sync or options.pull_request is not None) and not options.pr:
+        raise ConfigurationError("--wait, --sync and --pull-request: go with --pr")
+    if (options.sync or options.pull_request is not None) and not options.wait:
+        raise ConfigurationError("--sync and --pull-request: go with --wait")
+    act = acting is not None and acting.act
+    if options.branch + options.pr + act > 1:
+        raise ConfigurationError("--branch, --pr and --act: choose one")
+    if options.from_snapshot is not None and (options.branch or options.pr or act):
+        raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
+    environment = load_environment(options.environment, options.config, os.environ)
+    repo = options.repo or environment.repo
+    if repo is None:
+        raise ConfigurationError(
+            "--repo: must be given",
+            hint="the path or URL of the GitOps repository, or an entry in the environments file",
+        )
+    effect = (
+        Effect.BRANCH if options.branch else Effect.PULL_REQUEST if options.pr else Effect.ACT if act else Effect.SHOW
+    )
+    is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    credential = forge_credential(repo, environment.token_file)
+    return Request(
+        spec=spec,
+        planner=planner,
+        arguments=arguments,
+        environment=environment,
+        repo=repo,
+        base=options.base or environment.base,
+        gitops_path=options.gitops_path or environment.gitops_path,
+        effect=effect,
+        intent=Intent(
+            reason=options.reason,
+            confirm=_confirmation(options, effect is not Effect.SHOW and is_terminal),
+            is_environment_named=environment.is_named,
+            is_production=environment.production,
+            agent_run=read_agent_run(os.environ),
+            is_person_at_terminal=is_terminal,
+            typed=_typed(acting) if act and is_terminal else "",
+        ),
+        at_ns=moment(options.at),
+        plan_digest=options.plan,
+        ticket=options.ticket,
+        audit_path=options.audit_log or default_audit_path(os.environ),
+        actor=f"{_user()}@{socket.gethostname()}",
+        is_draft=options.draft,
+        labels=tuple(options.label or ()),
+        credential=credential,
+        read_snapshot=snapshot_reader(options, environment, is_needed=spec.needs_cluster),
+        open_forge=_forge_opener(environment, credential),
+        second_phrase=acting.second_phrase if acting is not None else "",
+        open_hands=lambda: _hands(options, environment),
+    )
+
+
+def moment(at: str | None) -> int:
+    """Return --at, or now, in nanoseconds since the epoch. Raises ConfigurationError."""
+    if at is None:
+        return SystemClock().now_ns()
+    try:
+        return parse_ns(at)
+    except ValueError as error:
+        raise ConfigurationError(f"--at: {error}") from error
+
+
+def default_audit_path(environment: Mapping[str, str]) -> Path:
+    """Return where the audit log is without --audit-log."""
+    root = environment.get("XDG_STATE_HOME") or str(
+        Path(environment.get("HOME", "~")).expanduser() / ".local" / "state"
+    )
+    return Path(root) / "torghut" / "audit.jsonl"
+
+
+def read_agent_run(environment: Mapping[str, str]) -> AgentRun | None:
+    """Return the AgentRun this process is part of, None outside of one.
+
+    The platform's runner names its description in AGENT_RUN_SPEC; its presence, even empty, means "in an AgentRun", and
+    what cannot be read is handed on as such, for the gates to refuse.
+    """
+    markers = [
+        name for name in ("AGENT_RUN_SPEC", "AGENT_RUNNER_SPEC_PATH", "AGENT_RUNNER_SPEC") if name in environment
+    ]
+    if not markers:
+        return None
+    path = environment.get("AGENT_RUN_SPEC", "")
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return AgentRun(source=f"AGENT_RUN_SPEC={path or '(empty)'}", document=None)
+    inner = document.get("agentRun", document) if isinstance(document, dict) else None
+    return AgentRun(source=path, document=inner if isinstance(inner, dict) else None)
+
+
+def forge_credential(repo: str, token_file: str | None) -> Credential | None:
+    """Return the token for a remote repository: GITHUB_TOKEN, GH_TOKEN, or the environment entry's tokenFile."""
+    address = repo
+    path = local_path(repo)
+    if path is not None and path.is_dir():
+        address = locate(repo).remote or repo
+    host = remote_host(address)
+    if host is None:
+        return None
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or ""
+    if not token and token_file:
+        try:
+            token = Path(token_file).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigurationError(f"tokenFile {token_file}: cannot be read: {error.strerror}") from error
+    return Credential(host=host, token=token) if token else None
+
+
+def snapshot_reader(options: ProcedureOptions, environment: Environment, *, is_needed: bool) -> SnapshotReader | None:
+    """Return how to read the system; None when it is not needed and nothing says where it is."""
+    from torghutctl.snapshot.reader import Target, read
+
+    is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
+    if not is_needed and not is_named:
+        return None
+    is_local = not any((options.from_snapshot, options.kubeconfig, options.context))
+    kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
+    target = Target(
+        bundle=options.from_snapshot,
+        local=Path(environment.local) if environment.local and is_local else None,
+        kubeconfig=kubeconfig,
+        context=options.context or environment.context,
+        names=environment.names,
+    )
+    at_ns = moment(options.at) if options.at else None
+    return lambda: read(target, at_ns=at_ns, tell=tell)
+
+
+def tell(line: str) -> None:
+    """Write a line of talk to standard error, masked."""
+    from torghutctl.render.redaction import redact_text
+
+    typer.echo(redact_text(line), err=True)
+
+
+def _forge_opener(environment: Environment, credential: Credential | None) -> ForgeOpener:
+    """Return how to open the forge: the entry's, else local for a bare repository on this machine, else GitHub."""
+
+    def open_forge(repository: Repository) -> Forge:
+        from torghutctl.adapters.github_client import GitHubClient, api_address
+        from torghutctl.effects.github_forge import GitHubForge
+        from torghutctl.effects.local_forge import LocalForge
+
+        remote = repository.location.remote or repository.location.given
+        path = local_path(remote)
+        if path is not None and environment.forge in (None, "local"):
+            return LocalForge(path, repository.client)
+        if environment.forge == "local":
+            raise ConfigurationError(
+                f"forge local: {remote} is not a repository on this machine", hint="use forge: github"
+            )
+        if credential is None:
+            raise ConfigurationError(
+                "--pr: needs a token for the forge", hint="set GITHUB_TOKEN, or tokenFile in the environments file"
+            )
+        api = environment.forge_url or api_address(credential.host)
+        return GitHubForge(GitHubClient(api=api, slug=remote_slug(remote), token=credential.token))
+
+    return open_forge
+
+
+def _typed(acting: Acting | None) -> str:
+    if acting is None or not acting.second_phrase:
+        return ""
+    return str(typer.prompt("this deletes; type the topics' names to go on", default="", show_default=False, err=True))
+
+
+def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
+    """Return what carries out actions: commands in pods, and annotations of KafkaTopics."""
+    from torghutctl.adapters.kubernetes_client import connect
+    from torghutctl.adapters.kubernetes_writer import KubernetesWriter
+    from torghutctl.adapters.pod_commands import PodCommands
+
+    kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
+    reader = connect(kubeconfig=kubeconfig, context=options.context or environment.context, environment=os.environ)
+    writer = KubernetesWriter(reader)
+
+    def annotate(namespace: str, topic: str, key: str, value: str | None) -> None:
+        path = f"/apis/kafka.strimzi.io/v1beta2/namespaces/{namespace}/kafkatopics/{topic}"
+        writer.merge_patch(path, {"metadata": {"annotations": {key: value}}}, what=f"KafkaTopic {namespace}/{topic}")
+
+    return Hands(run=PodCommands(reader).run, annotate=annotate)
+
+
+def _confirmation(options: ProcedureOptions, may_ask: bool) -> str:
+    if options.confirm or not may_ask:
+        return options.confirm
+    return str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,142 @@
+"""`torghutctl replay-ta start|status|exit`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from torghut_core.rfc3339 import format_ns
+from torghutctl.actuation.request import Outcome
+from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.procedure_run import Acting, build_request, default_audit_path, moment, run_procedure
+from torghutctl.effects.replay_state import ReplayState
+from torghutctl.environments import load_environment
+from torghutctl.errors import ConfigurationError
+from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
+from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
+from torghutctl.render.output import columns, write
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=SPEC.help_text())
+
+IdOption = Annotated[str, typer.Option("--id", help="name of this replay, never used before: a-z, 0-9, -")]
+
+
+@app.command("start")
+@shared_options("Plan or do the next step of a replay; repeat it after each step.\n\n" + SPEC.help_text())
+def start(
+    *,
+    options: ProcedureOptions,
+    identity: IdOption,
+    mode: Annotated[Mode, typer.Option(help="from-scratch deletes topics and state first")] = Mode.BACKFILL,
+    since: Annotated[str | None, typer.Option(metavar="RFC3339", help="begin of the window that is wanted")] = None,
+    kafka_pod: Annotated[str | None, typer.Option(help="from scratch: exact name of a Kafka broker's pod")] = None,
+    kafka_bootstrap: Annotated[
+        str, typer.Option(help="from scratch: the broker as that pod sees it")
+    ] = "localhost:9092",
+    minio_pod: Annotated[str | None, typer.Option(help="from scratch: exact name of the MinIO pod")] = None,
+    minio_namespace: Annotated[str, typer.Option(help="from scratch: its namespace")] = "minio",
+    bucket: Annotated[
+        str, typer.Option(help="from scratch: alias/bucket in that pod's mc")
+    ] = "local/flink-checkpoints",
+    state_prefix: Annotated[
+        str, typer.Option(help="from scratch: prefix of checkpoints and savepoints")
+    ] = "torghut/technical-analysis",
+    act: Annotated[
+        bool, typer.Option("--act", help="carry out the deleting steps now; for a person at a terminal")
+    ] = False,
+) -> None:
+    environment = load_environment(options.environment, options.config, os.environ)
+    state = _state(options, environment.name, identity)
+    places = None
+    if mode is Mode.FROM_SCRATCH and kafka_pod and minio_pod:
+        places = Places(
+            kafka_namespace=environment.names.kafka_namespace,
+            kafka_pod=kafka_pod,
+            kafka_bootstrap=kafka_bootstrap,
+            minio_namespace=minio_namespace,
+            minio_pod=minio_pod,
+            bucket=bucket,
+            prefix=state_prefix,
+        )
+    replay = Replay(
+        identity=identity,
+        mode=mode,
+        since_ns=moment(since) if since is not None else None,
+        ticket=options.ticket,
+        places=places,
+        is_state_removed=bool(state.read().get("isStateRemoved")),
+    )
+    outcome = run_procedure(
+        options,
+        SPEC,
+        lambda given: plan_start(given, replay),
+        verify,
+        {"step": "start", "id": identity, "mode": mode.value, "since": since or ""},
+        acting=Acting(act=act, second_phrase=TYPED_TOPICS),
+    )
+    if outcome is not None and outcome.plan.result is not None:
+        state.add_step(
+            _step(options, outcome), id=identity, mode=mode.value, **({"isStateRemoved": True} if act else {})
+        )
+
+
+@app.command("exit")
+@shared_options("Leave the replay that git is in: the steady group, offset reset and upgrade mode come back.")
+def leave(options: ProcedureOptions) -> None:
+    run_procedure(options, SPEC, plan_exit, verify, {"step": "exit"})
+
+
+@app.command("status")
+@shared_options("Tell where a replay stands: what git wants, what is live, which steps were done from here.")
+def status(
+    options: ProcedureOptions,
+    identity: Annotated[str | None, typer.Option("--id", help="the replay whose steps are shown")] = None,
+) -> None:
+    from torghutctl.actuation.engine import observe
+    from torghutctl.procedures.verification import check_all
+
+    if options.branch or options.pr:
+        raise ConfigurationError("replay-ta status: changes nothing", hint="leave --branch and --pr out")
+    request = build_request(options, SPEC, plan_exit, {})
+    given = observe(request)
+    checks = check_all(verify, given)
+    remembered = _state(options, request.environment.name, identity).read() if identity else {}
+    report = {
+        "schemaVersion": "torghut.replay/v1",
+        "id": identity,
+        "mode": remembered.get("mode"),
+        "steps": remembered.get("steps", []),
+        "checks": [{"stage": c.stage.value, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks],
+    }
+    write(report, options.output, table=_table)
+
+
+def _table(report: Mapping[str, Any]) -> str:
+    steps = [
+        (str(s["at"]), str(s["summary"]), str(s.get("pullRequest") or s.get("branch") or "")) for s in report["steps"]
+    ]
+    checks = [("yes" if c["ok"] else "no", str(c["name"]), str(c["detail"])) for c in report["checks"]]
+    return "\n".join(filter(None, (columns(steps), columns(checks))))
+
+
+def _step(options: ProcedureOptions, outcome: Outcome) -> dict[str, Any]:
+    plan, result = outcome.plan, outcome.plan.result
+    pull = result.pull_request if result is not None else None
+    return {
+        "at": format_ns(moment(options.at)),
+        "summary": plan.draft.summary,
+        "digest": plan.digest,
+        "branch": result.branch if result is not None else None,
+        "pullRequest": pull.url if pull is not None else None,
+        "before": {change.label: change.before for change in plan.draft.changes},
+    }
+
+
+def _state(options: ProcedureOptions, environment: str, identity: str) -> ReplayState:
+    folder: Path = (options.audit_log or default_audit_path(os.environ)).parent / "replays"
+    safe = "".join(c if c.isalnum() or c == "-" else "_" for c in f"{environment}-{identity}")
+    return ReplayState(folder / f"{safe}.json")

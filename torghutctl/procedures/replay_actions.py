@@ -1,0 +1,100 @@
+"""The steps of a replay from scratch that delete: fixed command lines in named pods, each safe to repeat.
+
+The order is what keeps them safe: state is copied and compared before anything is deleted, and the journal never lets a
+step begin before the one before it is done.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from torghut_core.topics import TA_BARS_1S, TA_SIGNALS, Topic
+from torghutctl.errors import InputError
+from torghutctl.planning.plan import Action
+
+DERIVED_TOPICS = (TA_BARS_1S, TA_SIGNALS)
+TYPED_TOPICS = " ".join(topic.name for topic in DERIVED_TOPICS)
+"""What is typed as the second confirmation."""
+_REPLICATION_FACTOR = 3
+_POD = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]")
+_KAFKA_TOPICS = "/opt/kafka/bin/kafka-topics.sh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the steps run and what they touch."""
+
+    kafka_namespace: str
+    kafka_pod: str
+    kafka_bootstrap: str
+    minio_namespace: str
+    minio_pod: str
+    bucket: str
+    """`alias/bucket` as the MinIO pod's own client knows it."""
+    prefix: str
+    """The job's prefix in the bucket; checkpoints and savepoints lie below it."""
+
+    def __post_init__(self) -> None:
+        for option, value in (("--kafka-pod", self.kafka_pod), ("--minio-pod", self.minio_pod)):
+            if _POD.fullmatch(value) is None:
+                raise InputError(f"{option} {value}: is not a pod's name")
+        for option, value in (("--bucket", self.bucket), ("--state-prefix", self.prefix)):
+            if _PREFIX.fullmatch(value) is None or ".." in value or "//" in value:
+                raise InputError(f"{option} {value}: must be a plain path of names parted by single slashes")
+        if "/" not in self.bucket or "/" not in self.prefix:
+            raise InputError(
+                f"--bucket {self.bucket} --state-prefix {self.prefix}: must name alias/bucket and a prefix of two parts or more",
+                hint="a whole bucket is never deleted",
+            )
+
+    def state(self, part: str) -> str:
+        """Return the address of checkpoints or savepoints."""
+        return f"{self.bucket}/{self.prefix}/{part}"
+
+    def backup(self, identity: str) -> str:
+        """Return the address of the copy."""
+        return f"{self.bucket}/backup/{identity}"
+
+
+def destructive_actions(identity: str, places: Places) -> tuple[Action, ...]:
+    """Return the steps in order: copy, compare, topics, state."""
+    kafka = f"pod {places.kafka_namespace}/{places.kafka_pod}"
+    minio = f"pod {places.minio_namespace}/{places.minio_pod}"
+    parts = ("checkpoints", "savepoints")
+    actions: list[Action] = []
+    for part in parts:
+        copy = f"{places.backup(identity)}/{part}"
+        actions.append(Action(target=minio, statement=f"mc mirror --overwrite {places.state(part)} {copy}"))
+    for part in parts:
+        copy = f"{places.backup(identity)}/{part}"
+        actions.append(
+            Action(
+                target=minio,
+                statement=f"mc ls --recursive --json {places.state(part)}",
+                same_objects_as=f"mc ls --recursive --json {copy}",
+            )
+        )
+    for topic in DERIVED_TOPICS:
+        # The topic operator would otherwise make the topic again while it is being deleted.
+        actions.append(_managed(places, topic, value="false"))
+    for topic in DERIVED_TOPICS:
+        common = f"{_KAFKA_TOPICS} --bootstrap-server {places.kafka_bootstrap}"
+        actions.append(Action(target=kafka, statement=f"{common} --delete --if-exists --topic {topic.name}"))
+        actions.append(
+            Action(
+                target=kafka,
+                statement=f"{common} --create --if-not-exists --topic {topic.name} --partitions {topic.partitions} "
+                f"--replication-factor {_REPLICATION_FACTOR} --config retention.ms={topic.retention_ms} "
+                "--config cleanup.policy=delete --config compression.type=lz4 --config min.insync.replicas=2",
+            )
+        )
+    actions.extend(_managed(places, topic, value=None) for topic in DERIVED_TOPICS)
+    actions.extend(Action(target=minio, statement=f"mc rm --recursive --force {places.state(part)}") for part in parts)
+    return tuple(actions)
+
+
+def _managed(places: Places, topic: Topic, *, value: str | None) -> Action:
+    statement = "annotate strimzi.io/managed" + ("-" if value is None else f"={value}")
+    return Action(target=f"KafkaTopic {places.kafka_namespace}/{topic.name}", statement=statement)
