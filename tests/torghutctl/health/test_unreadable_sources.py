@@ -50,7 +50,13 @@ def _paths(tmp_path: Path) -> list[str]:
     return sorted({request.split("?")[0] for request in cluster.requests})
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+QUICK = ("403", "json")
+"""The two that stay in the quick run; each of them bends every path in turn."""
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(FAULTS[name], id=name, marks=[] if name in QUICK else pytest.mark.slow) for name in FAULTS]
+)
 def test_report_when_one_source_fails_then_required_is_unknown_and_others_are_listed(
     fault: Fault, tmp_path: Path
 ) -> None:
