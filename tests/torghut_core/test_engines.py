@@ -107,6 +107,21 @@ def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(tmp_path: Path)
         postgres.close()
 
 
+@pytest.mark.engine
+def test_postgres_when_a_holder_was_killed_then_closing_still_stops_the_server(tmp_path: Path) -> None:
+    """A crashed process leaves its server running; the next one takes it over and stops it at its own end."""
+    opening = (
+        f"import sys, os; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r});"
+        "from torghut_core.engines.postgres import open_postgres;"
+        f"open_postgres('embedded:{tmp_path}/pg'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", opening], check=False).returncode == -9
+    postmaster = tmp_path / "pg" / "data" / "postmaster.pid"
+    assert postmaster.exists()
+    open_postgres(f"embedded:{tmp_path}/pg").close()
+    assert not postmaster.exists()
+
+
 def test_postgres_when_nobody_listens_then_unavailable_without_the_password() -> None:
     """An outage is retryable, and the DSN stays out of the message."""
     with pytest.raises(EngineUnavailableError) as caught:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import warnings
 from dataclasses import dataclass
@@ -52,6 +54,7 @@ def open_postgres(address: str, *, variable: str = "DB_DSN") -> Postgres:
 
 def _start_embedded(folder: Path, variable: str) -> Postgres:
     folder.mkdir(parents=True, exist_ok=True)
+    _forget_dead_holders(folder / "data" / ".handle_pids.json")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR in containers; the wheel falls back to /tmp
@@ -71,3 +74,22 @@ def _start_embedded(folder: Path, variable: str) -> Postgres:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
             admin.execute(f"CREATE DATABASE {DATABASE}")
     return Postgres(server.get_uri(database=DATABASE), server)
+
+
+def _forget_dead_holders(holders: Path) -> None:
+    """Drop processes that were killed from the wheel's list of users, or their server would never be stopped again."""
+    try:
+        pids = json.loads(holders.read_text())
+        holders.write_text(json.dumps([pid for pid in pids if _is_alive(int(pid))]))
+    except (FileNotFoundError, ValueError, TypeError):
+        return
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
