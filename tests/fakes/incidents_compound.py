@@ -31,6 +31,7 @@ _NIGHT = "2026-02-11T03:00:00Z"
 _SATURDAY = "2026-02-14T15:30:00Z"
 _HOLIDAY = "2026-02-16T15:30:00Z"
 _AFTER_HALF_DAY = "2026-11-27T18:30:00Z"
+_BEFORE_OPEN = "2026-02-11T11:00:00Z"
 _OPENING = "2026-02-11T14:32:00Z"
 
 
@@ -270,3 +271,77 @@ def healthy_without_optional_kinds(cluster: Cluster) -> None:
 def healthy_scheduler_runs_the_loop(cluster: Cluster) -> None:
     add_scheduler(cluster)
     cluster.services[base.STATUS.format(TRADING_POD)] = (503, {"detail": "scheduler_runtime_unavailable"})
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_old_revision_terminates(cluster: Cluster) -> None:
+    add_old_revision_pod(cluster, deleting=ago(200))
+
+
+@case("trading trading_crash_json", "rollback-image", CRD_KNATIVE)
+def degraded_json_crash_counts_at_once(cluster: Cluster) -> None:
+    newest_fails(
+        cluster, old_serves=True, since=ago(70), log="TypeError: Object of type UUID is not JSON serializable\n"
+    )
+
+
+@case(None, None, CONTRACT, at=_BEFORE_OPEN)
+def healthy_iex_before_the_open(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2026-02-10T21:00:00Z", "2026-02-10T21:00:00Z")
+
+
+@case("ta ta_stalled", "restart-ta", CONTRACT, at=_BEFORE_OPEN)
+def down_sip_before_the_open(cluster: Cluster) -> None:
+    data = {"ALPACA_FEED": "sip"}
+    cluster.put(base.CONFIGMAPS, {"kind": "ConfigMap", "metadata": {"name": "torghut-ws-config"}, "data": data})
+    base.set_latest(cluster, "2026-02-11T01:00:00Z", "2026-02-11T01:00:00Z")
+
+
+@case("ta ta_suspended", "resume-ta", CRD_FLINK, at=_BEFORE_OPEN)
+def degraded_still_suspended_before_the_open(cluster: Cluster) -> None:
+    cluster.put(
+        FLINK, base.flink_deployment(state="suspended", job="FINISHED", lifecycle="SUSPENDED", manager="MISSING")
+    )
+
+
+@case("forwarder forwarder_not_ready", "restart-ws", CORE)
+def degraded_forwarder_within_grace_explains_stale_data(cluster: Cluster) -> None:
+    cluster.services[base.READYZ] = base.readyz("unknown")
+    cluster.put(base.PODS, base.pod(WS_POD, base.ws_labels(), container="ws", ready=False, since=ago(100)))
+    cluster.put(base.DEPLOYMENTS, base.forwarder(ready=0, available="False", since=ago(100)))
+    stale(cluster, 400)
+
+
+@case("postgres unreadable", "access", "CloudNativePG phases differ by version")
+def unknown_postgres_phase_is_a_new_text(cluster: Cluster) -> None:
+    cluster.put(base.POSTGRES, base.cnpg_cluster(phase="Pondering its existence"))
+
+
+@case(None, None, CORE)
+def healthy_image_pull_within_grace(cluster: Cluster) -> None:
+    state = base.waiting("ErrImagePull")
+    crash(
+        cluster,
+        "torghut-db-2",
+        {"cnpg.io/cluster": "torghut-db"},
+        state=state,
+        restarts=0,
+        last_state={},
+        since=ago(60),
+    )
+
+
+@case("keeper keeper_down", "clickhouse-recovery", "EndpointSlice API", follows=("clickhouse",))
+def down_keeper_service_without_address(cluster: Cluster) -> None:
+    cluster.remove(base.PODS, "chk-torghut-keeper-0-0-0")
+    labels = {"kubernetes.io/service-name": "keeper-torghut-keeper"}
+    cluster.put(base.SLICES, {"metadata": {"name": "keeper-torghut-keeper-x", "labels": labels}, "endpoints": None})
+    set_gauges(cluster, readonly=1)
+
+
+@case("forwarder alpaca_406_second_connection", "restart-ws", CONTRACT)
+def down_two_forwarders_and_the_second_gets_406(cluster: Cluster) -> None:
+    cluster.put(base.DEPLOYMENTS, base.forwarder(replicas=2, ready=1))
+    second = base.pod("torghut-ws-7d9f-second", base.ws_labels(), container="ws", ready=False, since=ago(600))
+    cluster.put(base.PODS, second)
+    cluster.services["pods/torghut-ws-7d9f-second:8080/readyz"] = base.readyz("alpaca_406_second_connection")

@@ -21,6 +21,7 @@ _SETTINGS = {
     "LLM_ENABLED": "llm.enabled",
     "LLM_SHADOW_MODE": "llm.shadowMode",
 }
+_ON_OFF = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 _SOURCES = (sources.DESIRED, sources.ARGOCD_APPLICATION, sources.TRADING_SERVICE, sources.TRADING_REVISIONS)
 EXIT_CODES = {"same": ExitCode.OK, "different": ExitCode.DEGRADED, "unknown": ExitCode.UNKNOWN}
 
@@ -33,7 +34,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     newest = revisions.get((service or {}).get("newestCreated"))
     desired = (facts.desired() or {}).get("trading")
     statuses = facts.trading_status()
-    effective = statuses[min(statuses)] if statuses else None
+    effective = _deciding(facts, (service or {}).get("newestCreated"))
     rows = [
         _row(
             name,
@@ -82,6 +83,15 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _deciding(facts: Facts, newest: str | None) -> Mapping[str, Any] | None:
+    """The pod whose word counts: the scheduler's, else one of the newest revision, else any that answered."""
+    statuses = facts.trading_status()
+    schedulers = {pod.name for pod in facts.scheduler_pods()}
+    of_newest = {pod.name for pod in facts.trading_pods() if pod.labels.get("serving.knative.dev/revision") == newest}
+    order = sorted(statuses, key=lambda name: (name not in schedulers, name not in of_newest, name))
+    return statuses[order[0]] if order else None
+
+
 def _variable(item: Mapping[str, Any] | None, name: str) -> str | None:
     found = next((entry for entry in (item or {}).get("variables", []) if entry["name"] == name), None)
     return None if found is None else found.get("value")
@@ -97,7 +107,9 @@ def _reported(status: Mapping[str, Any] | None, key: str) -> str | None:
 def _row(
     name: str, *, git: str | None, live: str | None, revision: str | None, effective: str | None
 ) -> dict[str, Any]:
-    known = {value.lower() for value in (git, live, revision, effective) if value is not None}
+    known = {
+        _ON_OFF.get(value.lower(), value.lower()) for value in (git, live, revision, effective) if value is not None
+    }
     return {
         "name": name,
         "git": git,

@@ -69,7 +69,7 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
                 level=Level.DEGRADED,
                 message=f"the newest {kind.rows} is {span(age)} old in session time; the limit is {kind.limit_seconds} s"
                 if newest is not None
-                else f"there is no {kind.rows} yet, {span(age)} into the session; the limit is {kind.limit_seconds} s",
+                else f"there is no {kind.rows} yet, and the limit of {kind.limit_seconds} s of session time is passed",
                 since=at(newest) if newest is not None else None,
                 evidence=(f"{source}: {len(events)} asked, newest {at(newest) if newest is not None else 'none'}",),
             )

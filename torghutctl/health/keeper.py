@@ -21,7 +21,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
         lines.append(f"{len(alive)} Keeper pods, 0 ready")
     for item in facts.value(sources.ENDPOINTSLICES) or []:
         service = item["labels"].get("kubernetes.io/service-name") or ""
-        if any(service == f"keeper-{entry['name']}" for entry in installations) and item["ready"] == 0 and ready == 0:
+        if service.startswith("keeper-") and item["ready"] == 0 and ready == 0:
             lines.append(f"EndpointSlice of Service {service}: 0 ready addresses")
     if lines:
         found.append(

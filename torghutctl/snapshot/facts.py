@@ -105,8 +105,7 @@ class PodFact:
         ready = self.conditions.get("Ready")
         if ready is not None:
             return self.is_running and ready.is_true
-        own = [item for item in self.containers if not item.is_init]
-        return self.is_running and bool(own) and all(item.is_ready for item in own)
+        return self.is_running and all(item.is_ready for item in self.containers if not item.is_init)
 
 
 def pod(value: Mapping[str, Any]) -> PodFact:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 
-from torghutctl.render.redaction import redact, redact_text
+from torghutctl.render.redaction import own_credentials, redact, redact_text
 from torghutctl.snapshot.model import Names, Reading, Snapshot
 
 
 def seal(*, observed_at_ns: int, names: Names, target: str, readings: Mapping[str, Reading]) -> Snapshot:
-    """Return the snapshot with every value redacted, so that a report judged live and from a bundle sees the same."""
+    """Return the snapshot with every value redacted, so that a report judged live and from a bundle sees the same.
+
+    A credential that is part of a resource's own name (a password like `torghut`) would make the names unreadable and
+    hide nothing: it is masked in what is printed, and not here.
+    """
+    secrets = tuple(value for value in own_credentials() if not any(value in name for name in astuple(names)))
     safe = {
-        source: replace(reading, value=redact(reading.value), detail=redact_text(reading.detail))
+        source: replace(reading, value=redact(reading.value, secrets), detail=redact_text(reading.detail, secrets))
         for source, reading in sorted(readings.items())
     }
     return Snapshot(observed_at_ns=observed_at_ns, names=names, target=target, readings=safe)

@@ -153,3 +153,35 @@ def test_connect_when_no_kubeconfig_then_configuration_error_says_what_to_give(t
         connect(environment={"HOME": str(tmp_path)})
     assert str(tmp_path) in str(caught.value)
     assert "--from-snapshot" in str(caught.value.hint)
+
+
+def test_kubernetes_get_when_kubeconfig_has_a_token_then_it_is_sent(tmp_path: Path) -> None:
+    """The user's bearer token authorises every request."""
+    heard: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        peer, _ = listener.accept()
+        heard.append(peer.recv(65536))
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        peer.close()
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{listener.getsockname()[1]}"}}],
+        "users": [{"name": "c", "user": {"token": "the-token"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    reader = connect(kubeconfig=tmp_path / "config", environment={})
+    assert reader.get("/api/v1/pods", {"limit": "5"}, deadline_s=5).status == 200
+    reader.close()
+    thread.join(5)
+    listener.close()
+    head = heard[0].decode().lower()
+    assert head.startswith("get /api/v1/pods?limit=5 ")
+    assert "authorization: bearer the-token" in head

@@ -206,6 +206,25 @@ def test_status_when_service_is_silent_then_exit_5(cluster: Cluster, kubeconfig:
     assert "trades: unknown" in result.stdout
 
 
+def test_health_report_when_watched_then_reports_until_interrupted(
+    kubeconfig: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--watch shows a report, then what changed, and ends with the last report's exit code."""
+    pauses = iter([lambda: stop_forwarder(cluster, "alpaca_auth")])
+
+    def pause(_: float) -> None:
+        try:
+            next(pauses)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("torghutctl.commands.health_report.time.sleep", pause)
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "--watch")
+    assert result.exit_code == 4
+    assert result.stdout.startswith("HEALTHY")
+    assert f"{base.NOW} healthy -> down" in result.stdout
+
+
 def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: Path, cluster: Cluster) -> None:
     """--watch says what began and what ended, and nothing while nothing changes."""
     first = json.loads(_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json").stdout)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from tests.fakes import torghut_cluster as base
 from tests.fakes.incidents import fail_job, newest_fails
 from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.assets import folder
+from torghutctl.cli import app
 from torghutctl.health.reasons import REASONS
 from torghutctl.snapshot.reader import Target, read
 
@@ -66,6 +68,19 @@ def test_role_manifest_when_rendered_then_is_what_is_shipped() -> None:
     module: Any = module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.render() == (folder("manifests") / "rbac" / "health-reader.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(REASONS))
+def test_next_step_when_named_by_a_reason_then_runbook_and_command_exist(name: str) -> None:
+    """The runbook is shipped, and the command that is ready to paste takes the options it is shown with."""
+    row = REASONS[name]
+    assert (folder("runbooks") / f"{row.next_step}.md").is_file()
+    if row.procedure is not None:
+        words = [row.procedure, *([row.subcommand] if row.subcommand else []), "--help"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0
+        for option in ("--environment", "--repo", "--reason"):
+            assert option in result.stdout
 
 
 @pytest.mark.parametrize("name", OWN_RUNBOOKS)

@@ -1,0 +1,167 @@
+"""Reading a cluster: pages, other names, and objects of any shape."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import torghut_cluster as base
+from tests.fakes.kubernetes_api import Cluster, serve
+from torghut_core.rfc3339 import parse_ns
+from torghutctl.adapters.http_client import Answer
+from torghutctl.health.report import Operator, judge
+from torghutctl.render import health_view
+from torghutctl.snapshot import bundle, sources
+from torghutctl.snapshot.cluster import ClusterReader
+from torghutctl.snapshot.collector import Task, collect
+from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
+from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.seal import seal
+
+NOW = parse_ns(base.NOW)
+
+
+class _Direct:
+    """The client without a network: answers come straight from the fake server's rules."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
+        status, body = self._cluster.answer(urlsplit(path).path, dict(query or {}))
+        return Answer(status=status, body=body)
+
+
+def _read_directly(cluster: Cluster) -> Snapshot:
+    names = Names()
+    tasks = ClusterReader(_Direct(cluster), names).tasks()  # type: ignore[arg-type]
+    readings = collect(tasks, deadline_s=5, monotonic=lambda: 0.0)
+    return seal(observed_at_ns=NOW, names=names, target="cluster", readings=readings)
+
+
+def test_read_when_a_namespace_has_many_pods_then_every_page_is_read(tmp_path: Path) -> None:
+    """1,200 more pods come in three pages; the forwarder's is still found."""
+    cluster = base.healthy()
+    for index in range(1200):
+        cluster.put(base.PODS, base.pod(f"a-{index:04d}", {"app": "other"}))
+    with serve(cluster, tmp_path) as kubeconfig:
+        snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={})
+    assert len(snapshot.reading(sources.PODS).value) == 1208
+    assert judge(snapshot, Operator())["classification"] == "healthy"
+
+
+def test_read_when_resources_have_other_names_then_those_are_asked(tmp_path: Path) -> None:
+    """The names of the options reach every request that they stand for."""
+    names = Names(
+        namespace="desk",
+        service="trader",
+        ws_deployment="feed",
+        flink_deployment="bars",
+        clickhouse_service="house",
+        cnpg_cluster="ledger",
+        kafka_namespace="bus",
+        argocd_namespace="cd",
+        argocd_application="desk-app",
+    )
+    cluster = base.healthy()
+    with serve(cluster, tmp_path) as kubeconfig:
+        read(Target(kubeconfig=kubeconfig, names=names), at_ns=NOW, process={})
+    asked = {request.split("?")[0] for request in cluster.requests}
+    assert not any(path.split("namespaces/")[1].split("/")[0] in ("torghut", "kafka", "argocd") for path in asked)
+    for path in (
+        "/apis/apps/v1/namespaces/desk/deployments/feed",
+        "/apis/flink.apache.org/v1beta1/namespaces/desk/flinkdeployments/bars",
+        "/apis/serving.knative.dev/v1/namespaces/desk/services/trader",
+        "/apis/postgresql.cnpg.io/v1/namespaces/desk/clusters/ledger",
+        "/apis/argoproj.io/v1alpha1/namespaces/cd/applications/desk-app",
+        "/apis/kafka.strimzi.io/v1beta2/namespaces/bus/kafkas/kafka",
+        "/api/v1/namespaces/desk/services/house-guardrails-exporter:9108/proxy/metrics",
+    ):
+        assert path in asked
+
+
+def test_read_when_own_credential_is_part_of_a_name_then_judged_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that equals the system's name does not make the system unreadable."""
+    monkeypatch.setenv("SOME_PASSWORD", "torghut")
+    with serve(base.healthy(), tmp_path) as kubeconfig:
+        snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={})
+    assert judge(snapshot, Operator())["classification"] == "healthy"
+
+
+_STRANGE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+    st.just(["x"]),
+    st.just({"a": 1}),
+)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = [path] if path else []
+    for key, item in children:
+        found += _paths(item, (*path, key))
+    return found
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
+    data: st.DataObject, tmp_path_factory: Any
+) -> None:
+    """Whatever one value of one object or answer becomes, there is a report, and the bundle gives the same."""
+    cluster = base.healthy()
+    holders: dict[Any, Any] = dict(cluster.objects)
+    holders |= {key: body for key, (_, body) in cluster.services.items() if isinstance(body, dict)}
+    key = data.draw(st.sampled_from(sorted(holders, key=str)))
+    changed = copy.deepcopy(holders[key])
+    path = data.draw(st.sampled_from(_paths(changed)).filter(lambda found: found[:2] != ("metadata", "name")))
+    inner = changed
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = data.draw(_STRANGE)
+    if isinstance(key, tuple):
+        cluster.objects[key] = changed
+    else:
+        cluster.services[key] = (cluster.services[key][0], changed)
+    snapshot = _read_directly(cluster)
+    report = judge(snapshot, Operator())
+    assert health_view.table(report) and health_view.markdown(report)
+    folder = tmp_path_factory.mktemp("bundle")
+    bundle.write(snapshot, folder / "b")
+    assert report == judge(bundle.read(folder / "b"), Operator())
+
+
+def test_collect_when_a_reader_ignores_its_deadline_then_given_up() -> None:
+    """A thread that hangs beyond its deadline becomes a time-out; the others are not lost."""
+    import threading
+
+    forever = threading.Event()
+    clock = iter(range(0, 1_000_000, 2))
+    tasks = [
+        Task(source=sources.EVENTS, read=lambda _: forever.wait(30)),
+        Task(source=sources.PODS, read=lambda _: []),
+    ]
+    readings = collect(tasks, deadline_s=1.0, monotonic=lambda: float(next(clock)))
+    forever.set()
+    assert Failure.TIMEOUT is readings[sources.EVENTS].failure
+
+
+def test_snapshot_when_source_was_never_read_then_unreachable() -> None:
+    """Silence is a failure, not an answer."""
+    reading = Snapshot(observed_at_ns=0).reading(sources.PODS)
+    assert (reading.failure, reading.is_ok) == (Failure.UNREACHABLE, False)
+    assert Reading(source="x", value=None).is_ok
