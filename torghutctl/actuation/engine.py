@@ -6,7 +6,7 @@ procedure is planned anew, and only the same digest goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.conflicts import find_conflict
@@ -50,6 +50,8 @@ def run(request: Request) -> Outcome:
             return Outcome(plan=plan)
         if is_nothing_to_do(request.spec, plan):
             return Outcome(plan=plan)
+        if request.ask_person is not None:
+            request = replace(request, intent=request.ask_person(plan, request.intent))
         is_act = request.effect is Effect.ACT
         answers = ask_gates(
             plan,

@@ -57,6 +57,8 @@ class Request:
     credential: Credential | None = field(default=None, repr=False)
     read_snapshot: SnapshotReader | None = None
     open_forge: ForgeOpener | None = None
+    ask_person: Callable[[Plan, Intent], Intent] | None = None
+    """Shows the plan to a person at a terminal and asks for what is missing; None asks nobody."""
     only_a_person: bool = False
     """Whether every effect, not only --act, is for a person at a terminal."""
     second_phrase: str = ""

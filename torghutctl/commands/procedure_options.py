@@ -21,7 +21,10 @@ class ProcedureOptions:
         None
     )
     config: Annotated[Path | None, typer.Option(help="environments file (~/.config/torghut/environments.yaml)")] = None
-    repo: Annotated[str | None, typer.Option(help="path or URL of the GitOps repository")] = None
+    repo: Annotated[
+        str | None,
+        typer.Option(help="path or URL of the GitOps repository; a bare one on this machine is its own forge"),
+    ] = None
     base: Annotated[str | None, typer.Option(help="branch that is deployed (main)")] = None
     gitops_path: Annotated[str | None, typer.Option(help="folder of the application (argocd/applications/torghut)")] = (
         None

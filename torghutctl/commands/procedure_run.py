@@ -26,6 +26,7 @@ from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import ConfigurationError, RefusedError
 from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
 from torghutctl.procedures.verification import Verifier
 from torghutctl.snapshot.repository import Repository
@@ -200,12 +201,11 @@ def build_request(
         effect=effect,
         intent=Intent(
             reason=options.reason,
-            confirm=_confirmation(options, effect is not Effect.SHOW and is_terminal),
+            confirm=options.confirm,
             is_environment_named=environment.is_named,
             is_production=environment.production,
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_terminal,
-            typed=_typed(acting) if act and is_terminal else "",
         ),
         at_ns=moment(options.at),
         plan_digest=options.plan,
@@ -216,6 +216,7 @@ def build_request(
         labels=tuple(options.label or ()),
         credential=credential,
         read_snapshot=snapshot_reader(options, environment, is_needed=spec.needs_cluster),
+        ask_person=_ask_person(act, acting) if is_terminal else None,
         open_forge=_forge_opener(environment, credential),
         second_phrase=acting.second_phrase if acting is not None else "",
         only_a_person=acting is not None and acting.only_a_person,
@@ -332,12 +333,6 @@ def _forge_opener(environment: Environment, credential: Credential | None) -> Fo
     return open_forge
 
 
-def _typed(acting: Acting | None) -> str:
-    if acting is None or not acting.second_phrase:
-        return ""
-    return str(typer.prompt("this deletes; type the topics' names to go on", default="", show_default=False, err=True))
-
-
 def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
     """Return what carries out actions: commands in pods, and annotations of KafkaTopics."""
     from torghutctl.adapters.kubernetes_client import connect
@@ -355,10 +350,25 @@ def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
     return Hands(run=PodCommands(reader).run, annotate=annotate)
 
 
-def _confirmation(options: ProcedureOptions, may_ask: bool) -> str:
-    if options.confirm or not may_ask:
-        return options.confirm
-    return str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
+def _ask_person(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], Intent]:
+    """Return how a person is asked: the plan is shown first, then what is missing is typed."""
+
+    def ask(plan: Plan, intent: Intent) -> Intent:
+        from torghutctl.render.plan_view import plan_table
+
+        phrase = acting.second_phrase if act and acting is not None else ""
+        if intent.confirm and not phrase:
+            return intent
+        tell(plan_table(plan.report()) + "\n")
+        if not intent.confirm:
+            intent = replace(intent, confirm=_typed("type ACTUATE_TORGHUT to go on"))
+        return replace(intent, typed=_typed("this deletes; type the topics' names to go on")) if phrase else intent
+
+    return ask
+
+
+def _typed(question: str) -> str:
+    return str(typer.prompt(question, default="", show_default=False, err=True))
 
 
 def _user() -> str:

@@ -83,6 +83,25 @@ def free_ratio(gauges: Mapping[str, float]) -> float | None:
     return free / total if total and free is not None else None
 
 
+def replay_headroom(given: PlanningInput, window_days: float, kept_days: float) -> Precondition:
+    """Estimate whether the rows of a window fit beside those that are there, until merges drop the older versions.
+
+    The worst case: every row of the window is written once more, and rows take the disk evenly over the days kept.
+    """
+    name = "the disk has room for the replayed rows"
+    reading = read_source(given, "clickhouse/gauges")
+    gauges = reading.value if isinstance(reading.value, dict) and reading.value else None
+    if gauges is None:
+        return not_known(name, reading)
+    share = min(1.0, window_days / kept_days)
+    ratios = {replica: free_ratio(found) for replica, found in sorted(gauges.items())}
+    left = {replica: None if free is None else free - (1 - free) * share for replica, free in ratios.items()}
+    short = [replica for replica, rest in left.items() if rest is None or rest < MIN_FREE_RATIO]
+    shown = ", ".join(f"{replica} {'unknown' if rest is None else f'{rest:.0%}'}" for replica, rest in left.items())
+    detail = f"estimated free at worst, for {window_days:.1f} days: {shown}; {MIN_FREE_RATIO:.0%} is needed"
+    return Precondition(name=name, ok=not short, detail=detail, value=str(not short))
+
+
 def data_fresh(given: PlanningInput) -> Precondition:
     """Ask whether bars and signals are fresh while the market should produce them; a closed market asks for none."""
     name = "data is fresh"

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from torghut_core.clock import NANOS_PER_SECOND
 from torghut_core.rfc3339 import format_ns
+from torghut_core.topics import QUOTES, TRADES
 from torghutctl.errors import InputError
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.planning.yaml_document import UneditableError, parse
@@ -21,6 +22,7 @@ from torghutctl.procedures.evidence import (
     job,
     not_known,
     read_source,
+    replay_headroom,
     ta_suspended,
     trading_paused,
 )
@@ -33,9 +35,10 @@ from torghutctl.procedures.verification import Check, group_checks
 CONFIG_FILE = "ta/configmap.yaml"
 GROUP, RESET = "TA_GROUP_ID", "TA_AUTO_OFFSET_RESET"
 REPLAY_PREFIX = "torghut-ta-replay-"
-INPUT_TOPICS = ("torghut.trades.v1", "torghut.quotes.v1")
+INPUT_TOPICS = (TRADES.name, QUOTES.name)
 SIGNALS_TTL_DAYS = 14
 _DAY_SECONDS = 86_400
+_RETENTION_DAYS = TRADES.retention_ms / 1000 / _DAY_SECONDS
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -256,7 +259,14 @@ def _preflight(given: PlanningInput, replay: Replay, group: str | None) -> tuple
         _never_used(given, replay),
         _inside_retention(given, replay),
         _inside_ttl(given, replay),
+        replay_headroom(given, _window_days(given, replay), SIGNALS_TTL_DAYS),
     )
+
+
+def _window_days(given: PlanningInput, replay: Replay) -> float:
+    if replay.since_ns is None:
+        return _RETENTION_DAYS
+    return (given.at_ns - replay.since_ns) / NANOS_PER_SECOND / _DAY_SECONDS
 
 
 def _job_read(given: PlanningInput) -> Precondition:
@@ -307,7 +317,7 @@ def _inside_retention(given: PlanningInput, replay: Replay) -> Precondition:
 
 def _inside_ttl(given: PlanningInput, replay: Replay) -> Precondition:
     """Ask whether ClickHouse would keep the rows: older ones vanish in the next merge."""
-    age = 0.0 if replay.since_ns is None else (given.at_ns - replay.since_ns) / NANOS_PER_SECOND / _DAY_SECONDS
+    age = 0.0 if replay.since_ns is None else _window_days(given, replay)
     ok = age <= SIGNALS_TTL_DAYS
     return Precondition(
         name="the window is inside ClickHouse's TTL",

@@ -135,6 +135,7 @@ PREFLIGHT: dict[str, tuple[Callable[[Any, Cluster], Any], Callable[[Any], Any], 
         "trading is paused",
     ),
     "disk low": (lambda g, c: incidents.set_gauges(c, free=(0.1, 0.5)), start(), "ClickHouse can be written"),
+    "no room for the rows": (lambda g, c: incidents.set_gauges(c, free=(0.6, 0.3)), start(), "the disk has room"),
     "job unreadable": (lambda g, c: c.remove(torghut_cluster.FLINK, "torghut-ta"), start(), "the TA job can be read"),
     "window too old": (lambda g, c: None, start(since_ns=parse_ns(NOW) - 8 * 86_400 * 10**9), "Kafka's retention"),
     "topics unreadable": (

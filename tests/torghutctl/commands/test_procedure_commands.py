@@ -241,6 +241,31 @@ def test_command_when_off_a_terminal_without_confirmation_then_6(run: Any, gitop
     assert (done.returncode, "--confirm ACTUATE_TORGHUT" in done.stderr) == (6, True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("typed", "code"), [("ACTUATE_TORGHUT", 0), ("yes", 6), ("", 6)])
+def test_command_when_at_a_terminal_then_the_plan_is_shown_before_the_phrase_is_asked(
+    typed: str, code: int, gitops: Any, tmp_path: Path
+) -> None:
+    """A person sees the diff first; anything but the exact phrase refuses."""
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+        arguments = ["-m", "torghutctl", "suspend-ta", "--repo", str(gitops.bare), "--branch", "--reason", "x"]
+        os.execve(sys.executable, [sys.executable, *arguments], environment)
+    said = b""
+    while not said.endswith(b"go on: "):
+        said += os.read(terminal, 1024)
+    os.write(terminal, typed.encode() + b"\n")
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        os.close(terminal)
+    assert (code, True) == (os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), b"+    state: suspended" in said)
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"metadata": {}}'])
 def test_command_when_in_an_agent_run_that_cannot_be_trusted_then_6(
     content: str | None, run: Any, gitops: Any, tmp_path: Path
