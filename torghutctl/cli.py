@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback-image": ("rollback_image", "go back to an earlier image of the trading service"),
     "replay-ta": ("replay_ta", "compute bars and signals again from what Kafka still holds, and come back"),
     "restore-replica": ("restore_replica", "bring read-only ClickHouse replicas back"),
+    "agentruns": ("agentruns", "AgentRun templates for every procedure; run one inside an AgentRun"),
     "audit": ("audit", "show or verify the audit log"),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's effective settings with their source"),

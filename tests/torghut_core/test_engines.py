@@ -96,10 +96,10 @@ def test_clickhouse_when_it_complains_then_reason_is_recognised(text: str, troub
 
 
 @pytest.mark.engine
-def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(tmp_path: Path) -> None:
+def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(engine_folder: Path) -> None:
     """A real server, twice on one folder."""
     for expected in ([], [(1,)]):
-        postgres = open_postgres(f"embedded:{tmp_path}/pg")
+        postgres = open_postgres(f"embedded:{engine_folder}/pg")
         with postgres.connect(autocommit=True) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS t (x int)")
             assert connection.execute("SELECT x FROM t").fetchall() == expected
@@ -108,17 +108,17 @@ def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(tmp_path: Path)
 
 
 @pytest.mark.engine
-def test_postgres_when_a_holder_was_killed_then_closing_still_stops_the_server(tmp_path: Path) -> None:
+def test_postgres_when_a_holder_was_killed_then_closing_still_stops_the_server(engine_folder: Path) -> None:
     """A crashed process leaves its server running; the next one takes it over and stops it at its own end."""
     opening = (
         f"import sys, os; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r});"
         "from torghut_core.engines.postgres import open_postgres;"
-        f"open_postgres('embedded:{tmp_path}/pg'); os.kill(os.getpid(), 9)"
+        f"open_postgres('embedded:{engine_folder}/pg'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", opening], check=False).returncode == -9
-    postmaster = tmp_path / "pg" / "data" / "postmaster.pid"
+    postmaster = engine_folder / "pg" / "data" / "postmaster.pid"
     assert postmaster.exists()
-    open_postgres(f"embedded:{tmp_path}/pg").close()
+    open_postgres(f"embedded:{engine_folder}/pg").close()
     assert not postmaster.exists()
 
 

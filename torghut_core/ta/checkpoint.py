@@ -24,7 +24,7 @@ from torghut_core.ta.quotes import QuoteColumns
 from torghut_core.ta.windows import BarColumns, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class CheckpointError(ConfigurationError):
@@ -118,13 +118,16 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
         "counts": [engine.counts.input_events, engine.counts.late_trades, dict(engine.counts.rejected)],
         "trades": {
             "highest_ns": engine.trades.highest_ns,
+            "late": [[met, list(ticks)] for met, ticks in engine.trades.late],
+            "lost": engine.trades.lost,
             "pending": list(engine.trades.pending),
             "closed": list(engine.trades.closed),
             "closed_until": engine.trades.closed_until,
         },
         "quotes": {
             "highest_ns": engine.quotes.highest_ns,
-            "newest": [engine.quotes.newest.at_ns[:symbols], engine.quotes.newest.values[:symbols]],
+            "newest": [column[:symbols] for column in engine.quotes.newest],
+            "forgotten_until": engine.quotes.forgotten_until,
             "pending": list(engine.quotes.pending),
         },
         "minutes": {
@@ -161,16 +164,18 @@ def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engi
     engine = Engine(settings)
     engine.names = list(body["symbols"])
     engine.numbers = {symbol: number for number, symbol in enumerate(engine.names)}
-    symbols = len(engine.names)
     engine.first_end = body["first_end"]
     engine.counts.input_events, engine.counts.late_trades = body["counts"][:2]
     engine.counts.rejected.update(body["counts"][2])
     trades, quotes, minutes = body["trades"], body["quotes"], body["minutes"]
     engine.trades.highest_ns, engine.trades.closed_until = trades["highest_ns"], trades["closed_until"]
+    engine.trades.late = [(met, Ticks._make(map(_array, ticks))) for met, ticks in trades["late"]]
+    engine.trades.lost = trades["lost"]
     engine.trades.pending = Ticks._make(map(_array, trades["pending"]))
     engine.trades.closed = Ticks._make(map(_array, trades["closed"]))
     engine.quotes.highest_ns = quotes["highest_ns"]
-    engine.quotes.newest = QuoteColumns(np.arange(symbols, dtype=np.int64), *map(_array, quotes["newest"]))
+    engine.quotes.newest = QuoteColumns._make(map(_array, quotes["newest"]))
+    engine.quotes.forgotten_until = quotes["forgotten_until"]
     engine.quotes.restore(QuoteColumns._make(map(_array, quotes["pending"])))
     engine.minutes.highest_ns = minutes["highest_ns"]
     engine.minutes.newest_end = _array(minutes["newest_end"])

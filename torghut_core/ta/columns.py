@@ -16,10 +16,29 @@ NANOS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Symbols:
+    """A column of symbols: each row's place among `names`, which a decoder appends to and never reorders."""
+
+    names: Sequence[str]
+    index: Ints
+
+    @staticmethod
+    def of(texts: Sequence[str]) -> Symbols:
+        """Return the column of plain symbols."""
+        places: dict[str, int] = {}
+        index = np.fromiter((places.setdefault(text, len(places)) for text in texts), np.int64, len(texts))
+        return Symbols(list(places), index)
+
+    def where(self, mask: NDArray[np.bool_]) -> Symbols:
+        """Return the rows at which `mask` is true."""
+        return Symbols(self.names, self.index[mask])
+
+
+@dataclass(frozen=True, slots=True)
 class Trades:
     """Trades in offset order. `at_ns` is event time, `price` above 0, `size` 0 or more, fractions allowed."""
 
-    symbol: Sequence[str]
+    symbol: Symbols
     at_ns: Ints
     price: Floats
     size: Floats
@@ -29,7 +48,7 @@ class Trades:
 class Quotes:
     """Quotes in offset order; prices in dollars, sizes as the feed gives them."""
 
-    symbol: Sequence[str]
+    symbol: Symbols
     at_ns: Ints
     bid: Floats
     ask: Floats
@@ -41,7 +60,7 @@ class Quotes:
 class Bars:
     """Upstream minute bars in offset order. `end_ns` is the minute's end, their event time; `vwap` may be NaN."""
 
-    symbol: Sequence[str]
+    symbol: Symbols
     end_ns: Ints
     open: Floats
     high: Floats
@@ -65,8 +84,3 @@ class Decoded:
 def floats(values: Sequence[float]) -> Floats:
     """Return a float64 array."""
     return np.array(values, np.float64)
-
-
-def kept(symbols: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:
-    """Return the symbols at which `mask` is true."""
-    return [symbol for symbol, keep in zip(symbols, mask.tolist(), strict=True) if keep]

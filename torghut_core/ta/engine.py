@@ -8,7 +8,7 @@ passed are emitted provisionally, from a copy of the state, so a trade that come
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torghut_core.ta import indicators
-from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Trades
+from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
 from torghut_core.ta.indicators import BarInputs, Cadence, State
 from torghut_core.ta.minutes import MinuteBars
-from torghut_core.ta.quotes import QuoteBuffer, QuoteColumns
+from torghut_core.ta.quotes import QuoteBuffer
 from torghut_core.ta.sessions import session_starts
 from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
 
 SourceName = Literal["trades", "quotes", "bars"]
 SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")
 _FOREVER_NS = 1 << 62
+_KEPT_SECONDS = 60
+"""How long quotes stay after every watermark passed them, for minute bars that come late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class _Cadence:
         self.newest_quotes = np.zeros((0, 6))
         self.first_anchor = np.zeros(0)
         self.provisional: dict[tuple[int, int], bytes] = {}
+        """Rows that were emitted early, by symbol and end; each goes when its window closes."""
 
     def grow(self, symbols: int) -> None:
         missing = symbols - len(self.newest_end)
@@ -110,7 +113,9 @@ class Engine:
         self.counts = EngineCounts()
         self.first_end = 0
         """End of the second of the first trade ever seen; 0 before it."""
-        self._corrections: list[BarColumns] = []
+        self._provisional_of: tuple[int, ...] = ()
+        self._names: Sequence[str] = ()
+        self._translation = np.empty(0, np.int64)
 
     # Input
 
@@ -124,17 +129,20 @@ class Engine:
         if decoded.bars is not None:
             self._add_bars(decoded.bars)
 
-    def _numbers(self, symbols: Sequence[str]) -> Ints:
-        numbers = self.numbers
-        try:
-            return np.fromiter(map(numbers.__getitem__, symbols), np.int64, len(symbols))
-        except KeyError:
-            for symbol in symbols:
-                if symbol not in numbers:
-                    numbers[symbol] = len(self.names)
-                    self.names.append(symbol)
+    def _numbers(self, symbols: Symbols) -> Ints:
+        names = symbols.names
+        done = len(self._translation) if names is self._names else 0
+        if done < len(names):
+            for name in names[done:]:
+                if name not in self.numbers:
+                    self.numbers[name] = len(self.names)
+                    self.names.append(name)
             self._grow()
-            return np.fromiter(map(numbers.__getitem__, symbols), np.int64, len(symbols))
+            new = np.fromiter(map(self.numbers.__getitem__, names[done:]), np.int64, len(names) - done)
+            self._translation = np.concatenate([self._translation[:done], new])
+            self._names = names
+        found: Ints = self._translation[symbols.index]
+        return found
 
     def _grow(self) -> None:
         have, need = len(self.seconds_cadence.newest_end), len(self.names)
@@ -149,21 +157,13 @@ class Engine:
         self.counts.input_events += len(trades.at_ns)
         if not self.first_end:
             self.first_end = int(trades.at_ns[0] // NANOS) + 1
-        late = self.trades.add(Ticks(self._numbers(trades.symbol), trades.at_ns, trades.price, trades.size))
-        if not len(late.symbol):
-            return
-        if self.settings.revises_late_trades:
-            corrected, lost = self.trades.revise(late)
-            self.counts.late_trades += lost
-            if corrected is not None:
-                self._corrections.append(corrected)
-        else:
-            self.counts.late_trades += len(late.symbol)
+        self.trades.add(Ticks(self._numbers(trades.symbol), trades.at_ns, trades.price, trades.size))
+        self.counts.late_trades = self.trades.lost
 
     def _add_quotes(self, quotes: Quotes) -> None:
         self.counts.input_events += len(quotes.at_ns)
         values = np.stack([quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size], axis=1)
-        self.quotes.add(QuoteColumns(self._numbers(quotes.symbol), quotes.at_ns, values))
+        self.quotes.add(self._numbers(quotes.symbol), quotes.at_ns, values)
 
     def _add_bars(self, bars: Bars) -> None:
         self.counts.input_events += len(bars.end_ns)
@@ -182,29 +182,26 @@ class Engine:
         passed = {source: _FOREVER_NS if source in idle else self.watermark_ns(source) for source in SOURCES}
         others = min(passed["quotes"], passed["bars"])
         final = min(self.trades.watermark_ns, others)
-        blocks = [self._fold_minutes(passed["quotes"])]
-        blocks += [self._correct(bars) for bars in self._corrections]
-        self._corrections = []
-        taken = self.trades.take(final // NANOS)
-        if taken is not None:
-            blocks.append(self._fold_seconds(taken))
+        blocks = [self._fold_minutes(passed["quotes"]), *self._close(final // NANOS)]
         if "trades" in idle and len(self.trades.pending.symbol):
-            blocks.append(self._provisional(min(others, _FOREVER_NS) // NANOS))
-        self.quotes.forget(min(self.quotes.watermark_ns, _FOREVER_NS if "trades" in idle else self.trades.watermark_ns))
+            blocks.append(self._provisional(others // NANOS))
+        needed = min(self.watermark_ns(source) for source in SOURCES if source not in idle or source == "quotes")
+        kept = self.trades.revise_seconds if self.settings.revises_late_trades else _KEPT_SECONDS
+        self.quotes.forget(needed // NANOS - kept)
         return [block for block in blocks if block is not None]
 
     def finish(self) -> list[RowBlock]:
         """Close every window: the input has ended, as a file does."""
-        blocks = [self._fold_minutes(_FOREVER_NS)]
-        blocks += [self._correct(bars) for bars in self._corrections]
-        self._corrections = []
-        taken = self.trades.take(_FOREVER_NS // NANOS)
-        if taken is not None:
-            blocks.append(self._fold_seconds(taken))
+        blocks = [self._fold_minutes(_FOREVER_NS), *self._close(_FOREVER_NS // NANOS)]
         return [block for block in blocks if block is not None]
 
+    def _close(self, until: int) -> Iterator[RowBlock | None]:
+        for bars, is_correction in self.trades.close(until):
+            yield self._correct(bars) if is_correction else self._fold_seconds(bars)
+        self.counts.late_trades = self.trades.lost
+
     def _fold_seconds(self, bars: BarColumns) -> RowBlock | None:
-        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        quotes = self.quotes.as_of(bars.symbol, bars.end)
         return self._fold(self.seconds_cadence, bars, quotes, np.zeros(len(bars.end), np.bool_))
 
     def _fold_minutes(self, quotes_passed_ns: int) -> RowBlock | None:
@@ -212,7 +209,7 @@ class Engine:
         if due is None:
             return None
         bars, kind = due
-        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        quotes = self.quotes.as_of(bars.symbol, bars.end)
         is_revision = kind == MinuteBars.REVISION
         kept = is_revision & (self.minutes_cadence.newest_end[bars.symbol] == bars.end)
         quotes[kept] = self.minutes_cadence.newest_quotes[bars.symbol[kept]]
@@ -220,20 +217,26 @@ class Engine:
 
     def _correct(self, bars: BarColumns) -> RowBlock | None:
         """Write corrected bars again, and the signal of each that is its symbol's newest."""
-        is_newest = self.seconds_cadence.newest_end[bars.symbol] == bars.end
-        quotes = self.seconds_cadence.newest_quotes[bars.symbol].copy()
-        return self._fold(self.seconds_cadence, bars, quotes, is_newest, ~is_newest)
+        newest = self.seconds_cadence.newest_end[bars.symbol]
+        quotes = self.quotes.as_of(bars.symbol, bars.end)
+        is_newest = newest == bars.end
+        quotes[is_newest] = self.seconds_cadence.newest_quotes[bars.symbol[is_newest]]
+        return self._fold(self.seconds_cadence, bars, quotes, is_newest, bars.end < newest)
 
     def _provisional(self, until: int) -> RowBlock | None:
+        cadence = self.seconds_cadence
+        state_of = (self.trades.seen, self.quotes.seen, min(until, self.trades.highest_ns // NANOS + 1))
+        if state_of == self._provisional_of:
+            return None
+        self._provisional_of = state_of
         bars = self.trades.peek(until)
         if bars is None:
             return None
-        cadence = self.seconds_cadence
         touched = np.unique(bars.symbol)
         state = indicators.taken(cadence.state, touched)
         newest, newest_quotes = cadence.newest_end[touched], cadence.newest_quotes[touched]
         first_anchor = cadence.first_anchor[touched]
-        quotes = self.quotes.as_of(bars.symbol, bars.end * NANOS)
+        quotes = self.quotes.as_of(bars.symbol, bars.end)
         block = self._fold(cadence, bars, quotes, np.zeros(len(bars.end), np.bool_), remembers=True)
         indicators.put_back(cadence.state, touched, state)
         cadence.newest_end[touched], cadence.newest_quotes[touched] = newest, newest_quotes

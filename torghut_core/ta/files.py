@@ -22,8 +22,8 @@ import zstandard
 
 from torghut_core.errors import ConfigurationError, InputError
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.decode import LineDecoder
 from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.lines import LineDecoder
 from torghut_core.ta.rows import (
     COMMON_COLUMNS,
     MICROBAR_COLUMNS,
@@ -271,8 +271,7 @@ def replay_file(
                 ingest_ms += 1  # no key twice with the same ingest time
 
         for chunk in whole_lines(read_bytes(path, progress), engine.counts.rejected):
-            for decoded in decoder.decode(chunk):
-                engine.add(decoded)
+            engine.add(decoder.decode(chunk))
             write(engine.emit(idle))
         write(engine.finish())
         output.publish()

@@ -38,7 +38,7 @@ RSI_PERIOD = 14
 BOLLINGER_PERIOD = 20
 
 # Columns of `State.scalars`.
-_EMA12, _EMA26, _SIGNAL, _GAIN, _LOSS, _CLOSE, _SESSION_PS, _SESSION_S, _ANCHOR, _SCALARS = range(10)
+_EMA12, _EMA26, _SIGNAL, _GAIN, _LOSS, _CLOSE, _SESSION_PS, _SESSION_S, _ANCHOR, _SIZED, _SCALARS = range(11)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +236,8 @@ def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
             x[_SESSION_S] = 0.0
         x[_SESSION_PS] += price_size[i]
         x[_SESSION_S] += size[i]
+        if size[i] > 0.0:
+            x[_SIZED] = end[i]
         if x[_SESSION_S] > 0.0:
             out[i, 9] = x[_SESSION_PS] / x[_SESSION_S]
 
@@ -273,7 +275,7 @@ def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
             state.returns_bounds[s, 0] = low
             state.returns_bounds[s, 1] = high
             count = high - low
-            if count >= 2 and window_size > 0.0:
+            if count >= 2 and x[_SIZED] > end[i] - vol_window:  # null while Σs of the window is 0
                 mean = _window_sum(state.returns, s, low, high) / count
                 variance = 0.0
                 for k in range(low, high):

@@ -1,6 +1,9 @@
 """As-of join: the last quote at or before a bar's end, by event time, never a later one.
 
-Quotes wait until the bars they belong to are emitted; per symbol the newest of those already passed is kept.
+Bars end at whole seconds, so of a symbol's quotes in `(s − 1, s]` only the last can ever be asked for: one per symbol
+and second waits, which bounds the memory. A bar sees the quotes that had come before the quotes' watermark passed its
+end, and no others, so that neither batches nor waiting can change its fields: a quote that comes later than that counts
+from the next second on.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.ta.columns import Floats, Ints
+from torghut_core.ta.columns import NANOS, Floats, Ints
 
 FIELDS = [
     "imbalance_spread",
@@ -31,20 +34,46 @@ class QuoteColumns(NamedTuple):
     symbol: Ints
     at_ns: Ints
     values: Floats
+    second: Ints
+    """End (epoch seconds) of the first bar that may see the quote."""
+
+    def where(self, which: NDArray[np.bool_] | Ints) -> QuoteColumns:
+        """Return the quotes at which a mask is true, or at some indices."""
+        return QuoteColumns._make(column[which] for column in self)
 
 
-NO_QUOTES = QuoteColumns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)))
+NO_QUOTES = QuoteColumns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)), np.empty(0, np.int64))
+
+
+def _joined(parts: list[QuoteColumns]) -> QuoteColumns:
+    if len(parts) == 1:
+        return parts[0]
+    return QuoteColumns._make(np.concatenate(columns) for columns in zip(NO_QUOTES, *parts, strict=True))
+
+
+def _last_per_second(quotes: QuoteColumns) -> QuoteColumns:
+    """Keep, per symbol and second, the quote of the highest event time; of equal ones the last that came."""
+    if len(quotes.symbol) < 2:
+        return quotes
+    order = np.lexsort((quotes.at_ns, quotes.second, quotes.symbol))
+    symbol, second = quotes.symbol[order], quotes.second[order]
+    is_last = np.concatenate([(symbol[1:] != symbol[:-1]) | (second[1:] != second[:-1]), [True]])
+    return quotes.where(np.sort(order[is_last]))
 
 
 class QuoteBuffer:
-    """Quotes of one partition."""
+    """Quotes of one partition. Holds 56 bytes per symbol and second between `forget` and the newest quote."""
 
     def __init__(self, stale_after_ns: int, tolerance_ns: int) -> None:
         self._stale_after_ns = stale_after_ns
         self._tolerance_ns = tolerance_ns
         self.highest_ns = _NEVER
-        self.newest = QuoteColumns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)))
-        """Per symbol number, the newest quote among those passed; `at_ns` is hugely negative where there is none."""
+        self.forgotten_until = _NEVER
+        """Epoch second up to which only the newest quote of each symbol is known."""
+        self.newest = NO_QUOTES
+        """Per symbol number, the newest of the forgotten; `at_ns` is hugely negative where there is none."""
+        self.seen = 0
+        """Quotes taken in since this object was made: tells whether anything changed."""
         self._parts: list[QuoteColumns] = []
 
     @property
@@ -55,62 +84,53 @@ class QuoteBuffer:
     def pending(self) -> QuoteColumns:
         """What waits, in arrival order."""
         if len(self._parts) != 1:
-            self._parts = [
-                QuoteColumns(
-                    np.concatenate([part.symbol for part in self._parts] or [NO_QUOTES.symbol]),
-                    np.concatenate([part.at_ns for part in self._parts] or [NO_QUOTES.at_ns]),
-                    np.concatenate([part.values for part in self._parts] or [NO_QUOTES.values]),
-                )
-            ]
+            self._parts = [_last_per_second(_joined(self._parts))]
         return self._parts[0]
 
     def grow(self, symbols: int) -> None:
         """Make room for symbol numbers below `symbols`."""
-        missing = symbols - len(self.newest.at_ns)
-        if missing > 0:
+        known = len(self.newest.at_ns)
+        if symbols > known:
+            missing = symbols - known
             self.newest = QuoteColumns(
                 np.arange(symbols, dtype=np.int64),
-                np.concatenate([self.newest.at_ns, np.full(missing, _NEVER, np.int64)]),
-                np.concatenate([self.newest.values, np.zeros((missing, 4))]),
+                np.concatenate([self.newest.at_ns, np.full(missing, _NEVER)]),
+                np.concatenate([self.newest.values, np.full((missing, 4), np.nan)]),
+                np.concatenate([self.newest.second, np.full(missing, _NEVER)]),
             )
 
-    def add(self, quotes: QuoteColumns) -> None:
+    def add(self, symbol: Ints, at_ns: Ints, values: Floats) -> None:
         """Take quotes in offset order."""
-        self.highest_ns = max(self.highest_ns, int(quotes.at_ns.max()))
-        self._parts.append(quotes)
+        highest = np.maximum.accumulate(np.concatenate([[self.highest_ns], at_ns]))
+        self.highest_ns = int(highest[-1])
+        self.seen += len(at_ns)
+        passed = (highest[:-1] - self._tolerance_ns) // NANOS
+        second = np.maximum(-(-at_ns // NANOS), passed + 1)
+        self._parts.append(_last_per_second(QuoteColumns(symbol, at_ns, values, second)))
 
     def restore(self, pending: QuoteColumns) -> None:
-        """Put back what a checkpoint kept."""
-        self._parts = [pending] if len(pending.at_ns) else []
+        """Put back what `pending` held."""
+        self._parts = [pending]
 
-    def as_of(self, symbol: Ints, end_ns: Ints) -> Floats:
-        """Return `FIELDS` per bar, shape (n, 6); NaN where no quote is young enough."""
-        waiting = self.pending
-        merged = QuoteColumns(
-            np.concatenate([self.newest.symbol, waiting.symbol]),
-            np.concatenate([self.newest.at_ns, waiting.at_ns]),
-            np.concatenate([self.newest.values, waiting.values]),
-        )
-        out = np.full((len(symbol), 6), np.nan)
-        if not len(symbol) or not len(merged.symbol):
+    def as_of(self, symbol: Ints, end: Ints) -> Floats:
+        """Return `FIELDS` per asked symbol and bar end (epoch seconds), NaN without a quote that is fresh enough."""
+        out = np.full((len(symbol), len(FIELDS)), np.nan)
+        if not len(symbol):
             return out
-        # Only quotes that could be asked for: between the oldest useful instant and the last bar's end.
-        first, last = int(end_ns.min()) - self._stale_after_ns, int(end_ns.max())
-        useful = (merged.at_ns >= first) & (merged.at_ns <= last)
-        merged = QuoteColumns(merged.symbol[useful], merged.at_ns[useful], merged.values[useful])
-        if not len(merged.symbol):
+        first_ns, last = int(end.min()) * NANOS - self._stale_after_ns, int(end.max())
+        parts = [part.where((part.at_ns >= first_ns) & (part.second <= last)) for part in (self.newest, self.pending)]
+        known = _monotone(_last_per_second(_joined(parts)))
+        if not len(known.symbol):
             return out
-        if last - first < 1 << 46:  # about 19 hours: symbol and time fit one integer, which sorts and searches faster
-            key = (merged.symbol << 46) | (merged.at_ns - first)
-            order = np.argsort(key, kind="stable")
-            found = np.searchsorted(key[order], (symbol << 46) | (end_ns - first), side="right") - 1
-        else:
-            order = np.lexsort((merged.at_ns, merged.symbol))
-            found = _search(merged.symbol[order], merged.at_ns[order], symbol, end_ns)
+        base = int(min(known.second.min(), end.min()))
+        span = int(max(known.second.max(), last)) - base + 1
+        order = np.argsort(known.symbol * span + (known.second - base), kind="stable")
+        key = (known.symbol * span + (known.second - base))[order]
+        found = np.searchsorted(key, symbol * span + (end - base), side="right") - 1
         hit = order[np.maximum(found, 0)]
-        ok = (found >= 0) & (merged.symbol[hit] == symbol)
-        ok &= end_ns - merged.at_ns[hit] <= self._stale_after_ns
-        bid, ask, bid_size, ask_size = merged.values[hit].T
+        ok = (found >= 0) & (known.symbol[hit] == symbol)
+        ok &= end * NANOS - known.at_ns[hit] <= self._stale_after_ns
+        bid, ask, bid_size, ask_size = known.values[hit].T
         total = bid_size + ask_size
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(total > 0, (bid_size - ask_size) / total, np.nan)
@@ -118,27 +138,34 @@ class QuoteBuffer:
         out[ok] = fields[ok]
         return out
 
-    def forget(self, until_ns: int) -> None:
-        """Keep, of the quotes at or before `until_ns`, only the newest per symbol: no later bar asks for others."""
+    def forget(self, until: int) -> None:
+        """Keep, of the quotes that bars up to epoch second `until` saw, only the newest per symbol."""
+        if until <= self.forgotten_until:
+            return
+        self.forgotten_until = until
         waiting = self.pending
-        passed: NDArray[np.bool_] = waiting.at_ns <= until_ns
+        passed: NDArray[np.bool_] = waiting.second <= until
         if not passed.any():
             return
-        symbol, at_ns, values = waiting.symbol[passed], waiting.at_ns[passed], waiting.values[passed]
-        order = np.lexsort((at_ns, symbol))
-        last = order[np.flatnonzero(np.concatenate([symbol[order][1:] != symbol[order][:-1], [True]]))]
-        newer = last[at_ns[last] >= self.newest.at_ns[symbol[last]]]
-        self.newest.at_ns[symbol[newer]] = at_ns[newer]
-        self.newest.values[symbol[newer]] = values[newer]
-        self._parts = [QuoteColumns(waiting.symbol[~passed], waiting.at_ns[~passed], waiting.values[~passed])]
+        gone = waiting.where(passed)
+        order = np.lexsort((gone.at_ns, gone.symbol))
+        symbol = gone.symbol[order]
+        last = gone.where(order[np.concatenate([symbol[1:] != symbol[:-1], [True]])])
+        newer = last.where(last.at_ns >= self.newest.at_ns[last.symbol])
+        self.newest.at_ns[newer.symbol] = newer.at_ns
+        self.newest.values[newer.symbol] = newer.values
+        self.newest.second[newer.symbol] = newer.second
+        self._parts = [waiting.where(~passed)]
 
 
-def _search(symbols: Ints, at_ns: Ints, symbol: Ints, end_ns: Ints) -> Ints:
-    """Return the index of the last entry of sorted (symbol, time) pairs at or before each asked pair."""
-    low = np.searchsorted(symbols, symbol, side="left")
-    high = np.searchsorted(symbols, symbol, side="right")
-    found = [
-        int(start + np.searchsorted(at_ns[start:stop], at, side="right")) - 1
-        for start, stop, at in zip(low.tolist(), high.tolist(), end_ns.tolist(), strict=True)
-    ]
-    return np.where(np.array(found) >= low, found, -1)
+def _monotone(quotes: QuoteColumns) -> QuoteColumns:
+    """Drop quotes that came late and are older than one of their symbol that counts from an earlier second."""
+    order = np.lexsort((quotes.at_ns, quotes.second, quotes.symbol))
+    symbol, at_ns = quotes.symbol[order], quotes.at_ns[order]
+    if not ((symbol[1:] == symbol[:-1]) & (at_ns[1:] < at_ns[:-1])).any():
+        return quotes
+    keep = np.ones(len(order), np.bool_)
+    starts = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+        keep[start:stop] = at_ns[start:stop] >= np.maximum.accumulate(at_ns[start:stop])
+    return quotes.where(np.sort(order[keep]))

@@ -1,12 +1,15 @@
 """Event-time tumbling seconds: trades in, micro-bars out.
 
 Trades wait, as they came, until their second may be emitted; then they are sorted by event time (arrival breaks ties)
-and reduced once. So neither the order within the tolerance nor the split into batches can change a bar.
+and reduced once. So neither the order within the tolerance nor the split into batches can change a bar. A late trade
+that may correct its bar does so at the watermark it met, whenever the bar is emitted: first what had closed by then,
+then the correction, then what closed after it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +35,11 @@ class Ticks(NamedTuple):
         return Ticks._make(column[mask] for column in self)
 
     @staticmethod
-    def joined(first: Ticks, second: Ticks) -> Ticks:
+    def joined(parts: list[Ticks]) -> Ticks:
         """Return one after the other."""
-        if not len(first.symbol):
-            return second
-        return Ticks._make(np.concatenate(columns) for columns in zip(first, second, strict=True))
+        if len(parts) == 1:
+            return parts[0]
+        return Ticks._make(np.concatenate(columns) for columns in zip(NO_TICKS, *parts, strict=True))
 
 
 NO_TICKS = Ticks(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty(0))
@@ -101,7 +104,7 @@ def divided(price_size: Floats, size: Floats) -> Floats:
 
 @dataclass
 class TradeWindows:
-    """Trades of one partition that wait for their second to close.
+    """Trades of one partition that wait for their second to close, 32 bytes each.
 
     `tolerance_ns` is how far behind the highest event time a second stays open. With `revises` the trades of the last
     `revise_seconds` closed seconds are kept too, so that a late one can correct its bar.
@@ -111,10 +114,16 @@ class TradeWindows:
     revises: bool = False
     revise_seconds: int = 300
     highest_ns: int = _NEVER
-    pending: Ticks = NO_TICKS
     closed: Ticks = NO_TICKS
     closed_until: int = 0
     """Epoch second up to which windows were taken."""
+    late: list[tuple[int, Ticks]] = field(default_factory=list)
+    """Late trades that wait to correct their bars, and the watermark (epoch second) each met, in offset order."""
+    lost: int = 0
+    """Late trades so far that were dropped."""
+    seen: int = 0
+    """Trades taken in since this object was made: tells whether anything changed."""
+    _parts: list[Ticks] = field(default_factory=list)
 
     @property
     def watermark_ns(self) -> int:
@@ -122,58 +131,84 @@ class TradeWindows:
         return self.highest_ns - self.tolerance_ns
 
     @property
-    def watermark_second(self) -> int:
-        """Windows that end at or before this epoch second are final."""
-        return self.watermark_ns // NANOS
+    def pending(self) -> Ticks:
+        """Trades that wait, in arrival order."""
+        if len(self._parts) != 1:
+            self._parts = [Ticks.joined(self._parts)]
+        return self._parts[0]
 
-    def add(self, ticks: Ticks) -> Ticks:
-        """Take trades in offset order and return those that are late.
+    @pending.setter
+    def pending(self, ticks: Ticks) -> None:
+        self._parts = [ticks]
+
+    def add(self, ticks: Ticks) -> None:
+        """Take trades in offset order.
 
         A trade is late when its window's end is at or before the watermark that stood when it came.
         """
-        highest = np.maximum.accumulate(np.maximum(ticks.at_ns, self.highest_ns))
-        window_end_ns = (ticks.at_ns // NANOS + 1) * NANOS
-        is_late = window_end_ns <= highest - self.tolerance_ns
+        self.seen += len(ticks.symbol)
+        highest = np.maximum.accumulate(ticks.at_ns)
+        np.maximum(highest, self.highest_ns, out=highest)
         self.highest_ns = int(highest[-1])
-        if not is_late.any():
-            self.pending = Ticks.joined(self.pending, ticks)
-            return NO_TICKS
-        self.pending = Ticks.joined(self.pending, ticks.where(~is_late))
-        return ticks.where(is_late)
+        if int(ticks.at_ns.min()) // NANOS * NANOS + NANOS > self.watermark_ns:
+            self._parts.append(ticks)  # none can be late, whatever the order
+            return
+        watermark = highest - self.tolerance_ns
+        is_late = (ticks.at_ns // NANOS + 1) * NANOS <= watermark
+        self._parts.append(ticks.where(~is_late))
+        if self.revises:
+            met = watermark[is_late] // NANOS
+            late = ticks.where(is_late)
+            for second in np.unique(met).tolist():
+                self.late.append((second, late.where(met == second)))
+        else:
+            self.lost += int(is_late.sum())
 
     def peek(self, until: int) -> BarColumns | None:
         """Return bars of the pending windows that end at or before epoch second `until`, leaving them pending."""
         due = self._due(until)
         return reduce(self.pending.where(due)) if due.any() else None
 
-    def take(self, until: int) -> BarColumns | None:
-        """Return bars of the windows that end at or before `until`, and close them."""
+    def close(self, until: int) -> Iterator[tuple[BarColumns, bool]]:
+        """Close the windows that end at or before `until`; yield their bars, and corrections (true) between them."""
+        while self.late and self.late[0][0] <= until:
+            second, late = self.late.pop(0)
+            bars = self._take(second)
+            if bars is not None:
+                yield bars, False
+            corrected = self._revise(late, second)
+            if corrected is not None:
+                yield corrected, True
+        bars = self._take(until)
+        if bars is not None:
+            yield bars, False
+
+    def _take(self, until: int) -> BarColumns | None:
         due = self._due(until)
         self.closed_until = max(self.closed_until, until)
         if not due.any():
             return None
-        ticks = self.pending if due.all() else self.pending.where(due)
-        self.pending = NO_TICKS if due.all() else self.pending.where(~due)
+        if due.all():
+            ticks, self._parts = self.pending, []
+        else:
+            ticks, self.pending = self.pending.where(due), self.pending.where(~due)
         if self.revises:
-            joined = Ticks.joined(self.closed, ticks)
+            joined = Ticks.joined([self.closed, ticks])
             self.closed = joined.where(joined.at_ns // NANOS >= self.closed_until - self.revise_seconds)
         return reduce(ticks)
 
     def _due(self, until: int) -> NDArray[np.bool_]:
-        due: NDArray[np.bool_] = self.pending.at_ns // NANOS < until
+        due: NDArray[np.bool_] = self.pending.at_ns < until * NANOS
         return due
 
-    def revise(self, late: Ticks) -> tuple[BarColumns | None, int]:
-        """Return the corrected bars of closed windows, and how many late trades came too late even for that."""
+    def _revise(self, late: Ticks, met: int) -> BarColumns | None:
+        """Return the corrected bars of closed windows; a late trade too old even for that is lost."""
         second = late.at_ns // NANOS
-        is_open = second >= self.closed_until
-        if is_open.any():  # final, but not emitted yet: quotes or minute bars are still behind
-            self.pending = Ticks.joined(self.pending, late.where(is_open))
-        can = ~is_open & (second >= self.closed_until - self.revise_seconds)
-        lost = int((~is_open & ~can).sum())
+        can = second >= met - self.revise_seconds
+        self.lost += int((~can).sum())
         if not can.any():
-            return None, lost
-        self.closed = Ticks.joined(self.closed, late.where(can))
+            return None
+        self.closed = Ticks.joined([self.closed, late.where(can)])
         touched = np.unique((second[can] << 24) | late.symbol[can])
         mine = np.isin(((self.closed.at_ns // NANOS) << 24) | self.closed.symbol, touched)
-        return reduce(self.closed.where(mine)), lost
+        return reduce(self.closed.where(mine))

@@ -166,6 +166,13 @@ class Handler:
             self._parts.state.failed("broker", error)
             desk.snapshot = None
 
+    async def _read_last_order(self, intent: Intent, decision_id: UUID) -> int | None:
+        if self._parts.settings.cooldown_seconds <= 0:
+            return None
+        return await asyncio.to_thread(
+            self._parts.decisions.last_order_ns, intent.strategy.id, intent.symbol, but=decision_id
+        )
+
     async def _read_borrow(self, intent: Intent) -> Borrow | None:
         """Ask whether the symbol can be borrowed, where a sell may open a short position."""
         parts = self._parts
@@ -212,9 +219,7 @@ class Handler:
             reserved=desk.reserved,
             busy_symbols=frozenset(desk.busy),
             borrow=await self._read_borrow(intent),
-            last_order_ns=await asyncio.to_thread(
-                parts.decisions.last_order_ns, intent.strategy.id, intent.symbol, but=decision_id
-            ),
+            last_order_ns=await self._read_last_order(intent, decision_id),
         )
 
     async def _review(self, context: GateContext, decision_id: UUID) -> tuple[Size | None, tuple[str, ...]]:

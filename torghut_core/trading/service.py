@@ -159,11 +159,13 @@ async def _supervise(runtime: _Runtime, settings: TradingSettings, stop: asyncio
     finally:
         stop.set()
         stopped.cancel()
-        await asyncio.wait({work}, timeout=settings.drain_seconds)
-        if not work.done():
-            event(_LOG, "drain_timed_out", logging.ERROR, seconds=settings.drain_seconds)
-            work.cancel()
-            await asyncio.wait({work})
+        try:
+            await asyncio.wait({work}, timeout=settings.drain_seconds)
+        finally:  # also when the waiting itself is cancelled: nothing may go on below closed connections
+            if not work.done():
+                event(_LOG, "drain_cut_short", logging.ERROR, seconds=settings.drain_seconds)
+                work.cancel()
+                await asyncio.wait({work})
         await runtime.handler.drain()
     if not work.cancelled():
         work.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -18,12 +19,8 @@ LIVE_BROKER_HOST = "api.alpaca.markets"
 PAPER_BROKER_URL = "https://paper-api.alpaca.markets"
 DATA_URL = "https://data.alpaca.markets"
 
-_STAGE_ALIASES: Mapping[str, str] = {
-    "stage0_baseline": "stage0",
-    "stage1_shadow_pilot": "stage1",
-    "stage2_paper_advisory": "stage2",
-    "stage3_controlled_live": "stage3",
-}
+_STAGE = re.compile(r"(stage[0-3])(_[a-z_]+)?")
+"""A stage, or its long name, as `stage3_controlled_live`: the number decides."""
 
 
 def _symbols(value: object) -> object:
@@ -45,7 +42,8 @@ def _base_url(value: object) -> object:
 
 
 def _stage(value: object) -> object:
-    return _STAGE_ALIASES.get(value.lower(), value.lower()) if isinstance(value, str) else value
+    found = _STAGE.fullmatch(value.lower()) if isinstance(value, str) else None
+    return value if found is None else found[1]
 
 
 Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]

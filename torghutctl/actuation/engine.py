@@ -52,7 +52,10 @@ def run(request: Request) -> Outcome:
             return Outcome(plan=plan)
         is_act = request.effect is Effect.ACT
         answers = ask_gates(
-            plan, request.intent, only_a_person=is_act, second_phrase=request.second_phrase if is_act else ""
+            plan,
+            request.intent,
+            only_a_person=is_act or request.only_a_person,
+            second_phrase=request.second_phrase if is_act else "",
         )
         require_open(answers)
         if plan.is_empty:

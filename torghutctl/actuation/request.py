@@ -57,6 +57,8 @@ class Request:
     credential: Credential | None = field(default=None, repr=False)
     read_snapshot: SnapshotReader | None = None
     open_forge: ForgeOpener | None = None
+    only_a_person: bool = False
+    """Whether every effect, not only --act, is for a person at a terminal."""
     second_phrase: str = ""
     """What has to be typed besides, for steps that delete."""
     open_hands: Callable[[], Hands] | None = None

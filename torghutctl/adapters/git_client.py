@@ -204,11 +204,18 @@ def locate(given: str, *, credential: Credential | None = None) -> Location:
     path = path.resolve()
     client = GitClient(path, credential=credential)
     probe = client.attempt("rev-parse", "--is-bare-repository", "--absolute-git-dir")
+    if "dubious ownership" in probe.stderr:
+        raise InputError(
+            f"--repo {given}: belongs to another user, so git will not read it",
+            hint="git config --global --add safe.directory PATH, if you trust it",
+        )
     if probe.status != 0:
         raise InputError(f"--repo {given}: not a git repository", hint="git init it, or give another path or a URL")
     is_bare = probe.text.splitlines()[0] == "true"
     if is_bare:
         return Location(given=given, path=path, is_bare=True, remote=str(path))
+    top = client.attempt("rev-parse", "--show-toplevel")
+    path = Path(top.text) if top.status == 0 and top.text else path
     origin = client.attempt("config", "--get", "remote.origin.url")
     remote = origin.text if origin.status == 0 and origin.text else None
     if remote is not None and local_path(remote) is not None and not remote.startswith("file://"):

@@ -46,15 +46,30 @@ class PodCommands:
                 tty=False,
                 _preload_content=False,
             )
-            session.run_forever(timeout=_TIMEOUT_SECONDS)
-            output, errors = session.read_stdout() or "", session.read_stderr() or ""
-            status = session.returncode
-            session.close()
+            try:
+                session.run_forever(timeout=_TIMEOUT_SECONDS)
+                output, errors = session.read_stdout(timeout=0) or "", session.read_stderr(timeout=0) or ""
+                status = _status(session)
+            finally:
+                session.close()
+                # close() leaves the socket open when the other side said goodbye first
+                session.sock.shutdown()
         except (ApiException, WebSocketException, OSError) as error:
             raise UpstreamError(
                 f"pod {namespace}/{pod}: the command could not be run ({type(error).__name__})",
                 hint="check the pod's name and the right to pods/exec",
             ) from error
         if status is None:
-            raise UpstreamError(f"pod {namespace}/{pod}: the command did not end in time", hint="look into the pod")
-        return CommandResult(status=int(status), output=output, errors=errors)
+            raise UpstreamError(
+                f"pod {namespace}/{pod}: the command did not end, or its end was not told", hint="look into the pod"
+            )
+        return CommandResult(status=status, output=output, errors=errors)
+
+
+def _status(session: Any) -> int | None:
+    """Return the exit status; None when the stream ended without telling it, which the client answers with a TypeError."""
+    try:
+        status = session.returncode
+    except (TypeError, ValueError, KeyError, IndexError):
+        return None
+    return None if status is None else int(status)

@@ -37,6 +37,8 @@ class Acting:
 
     act: bool
     second_phrase: str = ""
+    only_a_person: bool = False
+    """Whether a branch or pull request too is for a person at a terminal."""
 
 
 def run_procedure(
@@ -216,6 +218,7 @@ def build_request(
         read_snapshot=snapshot_reader(options, environment, is_needed=spec.needs_cluster),
         open_forge=_forge_opener(environment, credential),
         second_phrase=acting.second_phrase if acting is not None else "",
+        only_a_person=acting is not None and acting.only_a_person,
         open_hands=lambda: _hands(options, environment),
     )
 

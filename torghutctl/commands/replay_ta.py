@@ -76,7 +76,7 @@ def start(
         lambda given: plan_start(given, replay),
         verify,
         {"step": "start", "id": identity, "mode": mode.value, "since": since or ""},
-        acting=Acting(act=act, second_phrase=TYPED_TOPICS),
+        acting=Acting(act=act, second_phrase=TYPED_TOPICS, only_a_person=mode is Mode.FROM_SCRATCH),
     )
     if outcome is not None and outcome.plan.result is not None:
         state.add_step(

@@ -47,6 +47,7 @@ class Demo:
     say: Say
     show: Say
     checks: list[tuple[bool, str]] = field(default_factory=list)
+    is_walked: bool = False
     _began: float = field(default_factory=time.monotonic)
 
     def run(self, loop: Callable[[asyncio.Event, Awaitable[None]], None]) -> None:
@@ -61,6 +62,8 @@ class Demo:
 
             stop = asyncio.Event()
             loop(stop, whole())
+        if not self.is_walked:
+            raise UnverifiedError(f"the demo was stopped after {len(self.checks)} checks, before its end")
         failed = [what for is_ok, what in self.checks if not is_ok]
         if failed:
             raise UnverifiedError(
@@ -119,6 +122,7 @@ class Demo:
             await self._report("healthy", 0)
             if self.replay is not None:
                 await self._finish_replay(http, system, market)
+        self.is_walked = True
         for is_ok, what in self.checks:
             self.show(f"{'ok    ' if is_ok else 'FAILED'}  {what}")
         if self.keep:

@@ -46,7 +46,9 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
     if cancel_orders:
         kill = find_switch(given.tree, KILL_SWITCH)
         editors = _switch_on(given, kill.settings, enabled.settings, blocked)
-        blocked.extend(item for item in kill.blocked)
+        blocked.extend(kill.blocked)
+        set_in = {setting.file.path for setting in kill.settings}
+        blocked.extend(item for item in enabled.blocked if item.path not in set_in)
     else:
         editors = _switch_off(enabled.settings, blocked)
         blocked.extend(enabled.blocked)

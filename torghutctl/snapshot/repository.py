@@ -154,7 +154,7 @@ class Repository:
         return entries
 
     def _fetch(self, source: str, ref: str, into: str, *, missing_base: bool = False) -> bool:
-        options = ["--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc"]
+        options = ["--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow"]
         result = self.client.attempt("fetch", *options, "--", source, f"+{ref}:{into}")
         if result.status == 0:
             return True
@@ -182,6 +182,12 @@ def open_repository(repo: str, base: str, *, credential: Credential | None = Non
 
 def _borrow_objects(location: Location, scratch: Path, credential: Credential | None) -> None:
     if location.path is None:
+        return
+    is_shallow = (
+        GitClient(location.path, credential=credential).run("rev-parse", "--is-shallow-repository").text == "true"
+    )
+    if is_shallow:
+        # Its refs would promise a history that its objects do not have.
         return
     objects = GitClient(location.path, credential=credential).run("rev-parse", "--git-path", "objects").text
     store = (location.path / objects).resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -17,11 +18,13 @@ from torghut_core.trading.store.schema import migrate
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = open_postgres(f"embedded:{tmp_path_factory.mktemp('pg')}")
-    migrate(server)
-    yield server
-    server.close()
+def postgres_server() -> Iterator[Postgres]:
+    # Not below pytest's own folder: run as root, each pytest that starts closes that folder to the server's user.
+    with tempfile.TemporaryDirectory(prefix="torghut-tests-", ignore_cleanup_errors=True) as folder:
+        server = open_postgres(f"embedded:{folder}/pg")
+        migrate(server)
+        yield server
+        server.close()
 
 
 @pytest.fixture

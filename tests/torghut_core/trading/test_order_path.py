@@ -385,7 +385,7 @@ async def test_leadership_when_its_connection_is_killed_then_nothing_is_sent(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
-    with pytest.raises(Exception, match="PostgreSQL is unavailable"):
+    with pytest.raises(Exception, match="database unavailable"):
         await desk.execution.submit(request)
     assert (desk.leadership.is_leader, broker_server.state.posts) == (False, [])
     assert desk.leadership.check(now_ns=NOW_NS) is True

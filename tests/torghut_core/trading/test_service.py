@@ -13,6 +13,7 @@ from torghut_core.engines.clickhouse import Trouble
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import ConfigurationError
 from torghut_core.trading.service import run
+from torghutctl.snapshot.signatures import match_signatures
 
 pytestmark = pytest.mark.engine
 
@@ -153,6 +154,24 @@ async def test_run_when_clickhouse_fails_then_error_is_kept_until_it_answers(
         assert body["last_error"] == "trading: ClickHouse: a query failed: clickhouse_unreachable"
         tables.trouble = None
         await eventually(client, "/trading/status", lambda body: body["last_error"] is None)
+
+
+async def test_run_when_database_is_away_then_kill_switch_works_and_every_route_says_so(broker_server: Any) -> None:
+    """Stopping needs no PostgreSQL: open orders are cancelled, nothing is traded, and the outage is named."""
+    order = broker_server.state.keep(
+        {"client_order_id": "a" * 64, "qty": "1", "symbol": "T", "side": "buy", "time_in_force": "day"}
+    )
+    environment = service_environment(broker_server.url, TRADING_KILL_SWITCH_ENABLED="true")
+    away = Postgres("postgresql://user:hunter22@127.0.0.1:9/torghut")
+    async with running(environment, SignalTables(), away) as client:
+        status = await eventually(client, "/trading/status", lambda body: body["last_error"] is not None)
+        await eventually(client, "/trading/status", lambda body: body["metrics"]["orders_canceled_total"] == 1)
+        answers = [await client.get(path) for path in ("/readyz", "/db-check", "/trading/health", "/healthz")]
+    assert (status["last_error"], status["running"]) == ("start: DB_DSN: database unavailable", False)
+    assert [found["signature"] for found in match_signatures(status["last_error"])] == ["database_unavailable"]
+    assert [answer.status_code for answer in answers] == [503, 503, 503, 200]
+    assert answers[1].json() == {"detail": "database unavailable"}
+    assert broker_server.state.cancels == [order["id"]]
 
 
 async def test_run_when_tables_are_missing_then_no_signals_yet(postgres: Postgres, broker_server: Any) -> None:

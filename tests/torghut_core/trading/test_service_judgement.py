@@ -44,6 +44,23 @@ async def test_batch_when_buying_power_is_for_one_then_the_others_are_refused(
     assert sorted(map(str, reasons)) == ["None"] + ["insufficient_buying_power"] * 9
 
 
+async def test_cooldown_when_a_strategy_ordered_just_now_then_its_next_order_in_the_symbol_waits(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """The first order is not held back by its own row; the opposite cross right after it is."""
+    tables = SignalTables()
+    cross_up(tables)
+    broker_server.state.order_status = "filled"
+    broker_server.state.positions = {"AAPL": 20}
+    environment = service_environment(broker_server.url, TRADING_COOLDOWN_SECONDS="60")
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/executions", bool)
+        last_ms = tables.signals[-1]["event_ms"]
+        tables.add("AAPL", last_ms + 500, macd=-1.0, rsi14=70.0)
+        newest, _ = await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 2))
+    assert (newest["decision"]["action"], newest["risk_reasons"]) == ("sell", "cooldown_active")
+
+
 @asynccontextmanager
 async def _reviewer(answer: dict[str, Any]) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
     app, asked = FastAPI(openapi_url=None), []
@@ -164,4 +181,23 @@ async def test_database_when_it_fails_after_the_broker_took_the_order_then_it_is
             connection.execute("ALTER TABLE executions DROP CONSTRAINT out_of_order")
         [execution] = await eventually(client, "/trading/executions", bool)
         await eventually(client, "/trading/status", lambda body: body["last_error"] is None)
+    assert broker_server.state.posts == [execution["client_order_id"]]
+
+
+async def test_stop_when_broker_hangs_then_drain_ends_and_the_next_start_finds_the_order(
+    postgres: Postgres, database: Database, broker_server: Any
+) -> None:
+    """Shutdown waits for a call in flight only so long; its claim stays, and the successor asks by client id."""
+    tables = SignalTables()
+    cross_up(tables)
+    broker_server.state.fault = "lost_answer"
+    drain = {"TRADING_SCHEDULER_SHUTDOWN_DRAIN_SECONDS": "0.1"}
+    async with running(service_environment(broker_server.url, **drain), tables, postgres):
+        await broker_server.state.submitted.wait()
+    with database.transaction() as connection:
+        [claim] = connection.execute("SELECT state FROM order_claims").fetchall()
+    assert claim["state"] == "claimed"
+    broker_server.state.fault = None
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
+        [execution] = await eventually(client, "/trading/executions", bool)
     assert broker_server.state.posts == [execution["client_order_id"]]

@@ -25,6 +25,12 @@ def test_settings_when_nothing_is_set_then_paper_off_and_killed() -> None:
     assert (settings.llm_fail_mode, settings.llm_fail_mode_enforcement) == ("veto", "strict_veto")
 
 
+@pytest.mark.parametrize(("given", "stage"), [("stage2", "stage2"), ("stage3_controlled_live", "stage3")])
+def test_settings_when_stage_has_its_long_name_then_the_stage(given: str, stage: str) -> None:
+    """The number in a stage's long name decides."""
+    assert load_settings({"LLM_ROLLOUT_STAGE": given}).llm_rollout_stage == stage
+
+
 def test_settings_when_live_is_complete_then_live() -> None:
     """All live switches together are no contradiction."""
     assert load_settings(LIVE).is_live_broker is True

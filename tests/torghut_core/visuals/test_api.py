@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +26,12 @@ NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def universe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Universe]:
-    """A universe in a real PostgreSQL."""
-    postgres = open_postgres(f"embedded:{tmp_path_factory.mktemp('pg')}")
-    yield Universe(postgres, ["AAPL", "MSFT"])
-    postgres.close()
+def universe() -> Iterator[Universe]:
+    """A universe in a real PostgreSQL, in a folder outside pytest's (see `engine_folder`)."""
+    with tempfile.TemporaryDirectory(prefix="torghut-engine-", ignore_cleanup_errors=True) as folder:
+        postgres = open_postgres(f"embedded:{folder}")
+        yield Universe(postgres, ["AAPL", "MSFT"])
+        postgres.close()
 
 
 class Client:

@@ -19,7 +19,7 @@ from torghutctl.effects.audit_log import AuditLog
 from torghutctl.effects.forge import PullRequestDraft
 from torghutctl.effects.local_forge import LocalForge
 from torghutctl.environments import Environment
-from torghutctl.errors import InputError, RefusedError, StalePlanError
+from torghutctl.errors import InputError, RefusedError, StalePlanError, UpstreamError
 from torghutctl.planning.gates import AgentRun, Intent
 from torghutctl.procedures import pause_trading, restart_ta, restart_ws, resume_ta, suspend_ta
 from torghutctl.snapshot.repository import Repository
@@ -308,6 +308,22 @@ def test_run_when_it_was_cut_off_after_the_push_then_the_branch_is_taken_up_agai
         second.plan.result.commit,
         pull(second),
     )
+
+
+def test_run_when_the_repository_refuses_the_push_then_it_is_upstream_and_can_be_repeated(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """A token without rights, a protected branch: 9, no pull request, and nothing in the way of the next try."""
+    hook = gitops.bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refs = gitops.refs()
+    with pytest.raises(UpstreamError) as caught:
+        engine.run(ask(pause_trading))
+    assert (9, refs) == (int(caught.value.exit_code), gitops.refs())
+    hook.unlink()
+    assert pull(engine.run(ask(pause_trading))) == (1, False)
 
 
 @pytest.mark.slow

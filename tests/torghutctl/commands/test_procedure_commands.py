@@ -151,6 +151,7 @@ def test_pause_when_a_value_comes_from_elsewhere_then_it_is_never_nothing_to_cha
     assert (done.returncode, "s.yaml" in done.stderr, "nothing to change\n" in done.stderr) == (6, True, False)
 
 
+@pytest.mark.slow
 def test_outputs_when_a_secret_stands_beside_the_edit_then_it_appears_nowhere(
     run: Any, empty_gitops: Any, tmp_path: Path
 ) -> None:
@@ -271,6 +272,7 @@ def test_command_when_the_digest_is_another_then_7(run: Any, gitops: Any) -> Non
     assert done.returncode == 7
 
 
+@pytest.mark.slow
 def test_rollback_when_listed_then_the_history_is_told_and_the_choice_moves_all_three(run: Any, gitops: Any) -> None:
     """Digest, version and commit go together; one that was rolled back before is marked and passed over."""
     old = "torghut/torghut:0.1.0"
@@ -294,6 +296,7 @@ def test_rollback_when_listed_then_the_history_is_told_and_the_choice_moves_all_
     assert done.returncode == 6
 
 
+@pytest.mark.slow
 def test_audit_when_a_line_is_edited_removed_or_the_tail_cut_then_verify_says_where(
     run: Any, gitops: Any, tmp_path: Path
 ) -> None:

@@ -20,9 +20,9 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_demo_when_run_then_every_check_passes(tmp_path: Path) -> None:
+def test_demo_when_run_then_every_check_passes(engine_folder: Path) -> None:
     """Services, rows, signals, decisions, orders, the 406 and its report, the pull request."""
-    done = _run("-m", "torghutctl", "demo", "--dir", str(tmp_path / "demo"))
+    done = _run("-m", "torghutctl", "demo", "--dir", str(engine_folder / "demo"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "FAILED" not in done.stdout
     for words in (
@@ -32,21 +32,23 @@ def test_demo_when_run_then_every_check_passes(tmp_path: Path) -> None:
         '-              value: "true"',
     ):
         assert words in done.stdout
-    assert not (tmp_path / "demo" / "endpoints.json").exists()
+    assert not (engine_folder / "demo" / "endpoints.json").exists()
 
 
-def test_replay_when_a_slice_goes_through_everything_then_bars_equal_a_query_over_the_file(tmp_path: Path) -> None:
+def test_replay_when_a_slice_goes_through_everything_then_bars_equal_a_query_over_the_file(engine_folder: Path) -> None:
     """To the last digit, although the connection was cut on the way."""
-    recording = tmp_path / "slice.ndjson"
+    recording = engine_folder / "slice.ndjson"
     dumped = _run(
         *("-m", "torghut_core.simulator", "--dump", str(recording), "--minutes", "40", "--symbols", "AAPL,TSLA"),
         *("--start", "2026-01-05T14:15:00Z"),
     )
     assert dumped.returncode == 0, dumped.stderr
     done = _run(
-        *("-m", "torghutctl", "demo", "--dir", str(tmp_path / "demo"), "--replay", str(recording), "--speed", "60")
+        *("-m", "torghutctl", "demo", "--dir", str(engine_folder / "demo"), "--replay", str(recording), "--speed", "60")
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    compared = _run("scripts/compare_microbars.py", str(recording), str(tmp_path / "demo" / "engines" / "clickhouse"))
+    compared = _run(
+        "scripts/compare_microbars.py", str(recording), str(engine_folder / "demo" / "engines" / "clickhouse")
+    )
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert "differences 0" in compared.stdout

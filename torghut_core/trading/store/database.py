@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from torghut_core.clock import utc_datetime
 from torghut_core.engines.postgres import Postgres
@@ -24,6 +24,7 @@ logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 Connection = psycopg.Connection[DictRow]
 STATEMENT_TIMEOUT_MS = 10_000
+_UNAVAILABLE = "DB_DSN: database unavailable"
 
 
 class DatabaseError(UpstreamError):
@@ -74,21 +75,17 @@ class Database:
 
         Raises EngineUnavailableError when no connection can be had or it breaks, DatabaseError for a refused statement.
         """
-        with translated():
-            try:
-                with self._pool.connection() as connection:
-                    yield connection
-            except PoolTimeout as error:
-                raise EngineUnavailableError("DB_DSN: PostgreSQL does not accept a connection") from error
+        with translated(), self._pool.connection() as connection:
+            yield connection
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn psycopg's errors into EngineUnavailableError (connection, timeout) or DatabaseError (the rest)."""
+    """Turn errors into EngineUnavailableError (no connection, timeout), always in these words, or DatabaseError."""
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise EngineUnavailableError("DB_DSN: PostgreSQL is unavailable") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, EngineUnavailableError) as error:
+        raise EngineUnavailableError(_UNAVAILABLE) from error
     except psycopg.Error as error:
         raise DatabaseError(f"PostgreSQL refused a statement (SQLSTATE {error.sqlstate})") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import EngineUnavailableError, TorghutError
+from torghut_core.trading.store.database import translated
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -45,7 +46,7 @@ def migrate(postgres: Postgres) -> SchemaState:
 
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=postgres.connect, poolclass=sqlalchemy.NullPool)
     try:
-        with engine.begin() as connection:
+        with translated(), engine.begin() as connection:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
             config = _config()
             config.attributes["connection"] = connection
@@ -56,7 +57,7 @@ def migrate(postgres: Postgres) -> SchemaState:
             hint="run the image the schema belongs to, or a newer one",
         ) from error
     except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError) as error:
-        raise EngineUnavailableError("DB_DSN: PostgreSQL is unavailable") from error
+        raise EngineUnavailableError("DB_DSN: database unavailable") from error
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise SchemaError("PostgreSQL: a migration failed and was rolled back") from error
     finally:
@@ -69,7 +70,7 @@ def read_schema(postgres: Postgres) -> SchemaState:
     from alembic.script import ScriptDirectory
 
     expected = tuple(sorted(ScriptDirectory.from_config(_config()).get_heads()))
-    with postgres.connect(autocommit=True) as connection:
+    with translated(), postgres.connect(autocommit=True) as connection:
         exists = connection.execute("SELECT to_regclass(%s)", (_VERSION_TABLE,)).fetchone()
         if exists is None or exists[0] is None:
             return SchemaState(current_heads=(), expected_heads=expected)

@@ -1,0 +1,132 @@
+"""Lines of a file to columns: Alpaca messages and envelopes, alone or in arrays, mixed as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from torghut_core.ta.columns import Decoded
+from torghut_core.ta.decode import FIELDS, FUTURE_TOLERANCE_NS, BarPayload, Decoder, QuotePayload, TradePayload
+from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan
+
+
+class _TradeMessage(TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):
+    S: str
+    t: str
+
+
+class _QuoteMessage(QuotePayload, gc=False, tag_field="T", tag="q", kw_only=True):
+    S: str
+    t: str
+
+
+class _BarMessage(BarPayload, gc=False, tag_field="T", tag="b", kw_only=True):
+    S: str
+    t: str
+
+
+class _UpdatedBarMessage(_BarMessage, gc=False, tag_field="T", tag="u", kw_only=True):
+    """The same fields; a bar's second word."""
+
+
+class _Kind(msgspec.Struct, gc=False):
+    """What tells an Alpaca message from an envelope, and the kinds apart."""
+
+    T: str | None = None
+    channel: str | None = None
+
+
+_AnyMessage = _TradeMessage | _QuoteMessage | _BarMessage | _UpdatedBarMessage
+_MESSAGES = msgspec.json.Decoder(_AnyMessage)
+_KIND = msgspec.json.Decoder(_Kind)
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_OTHER_KINDS = frozenset(["s", "d", "x", "c", "l", "success", "error", "subscription", "n", "i"])
+_CHANNELS = {"trades": TRADE, "quotes": QUOTE}
+_BAR_CHANNELS = frozenset(["bars", "updatedBars"])
+
+
+class LineDecoder:
+    """Decodes lines of a file: Alpaca messages (alone or in arrays, as frames hold them) and envelopes, mixed.
+
+    `latest_ns` is the instant after which no event of a recording can lie; Alpaca messages carry no ingest time.
+    """
+
+    def __init__(self, *, latest_ns: int) -> None:
+        self._decoder = Decoder(latest_ns=latest_ns + FUTURE_TOLERANCE_NS)
+
+    def decode(self, chunk: bytes) -> Decoded:
+        """Return the columns of a chunk of whole lines, each kind in the order of the lines."""
+        rejected: Counter[str] = Counter()
+        found = self._scan(chunk)
+        unusual = np.flatnonzero(found.kind == UNUSUAL)
+        if any(chunk[start : start + 1] == b"[" for start in found.bounds[unusual, 0].tolist()):
+            chunk = _flattened(chunk, rejected)
+            found = self._scan(chunk)
+            unusual = np.flatnonzero(found.kind == UNUSUAL)
+        self._decoder.settle_symbols(found)
+        bounds = found.bounds
+
+        def line_of(row: int) -> bytes:
+            return chunk[bounds[row, 0] : bounds[row, 1]]
+
+        bars: list[tuple[str, str, Any]] = []
+        bar_rows: list[int] = []
+        for row in unusual.tolist():
+            line = line_of(row).strip()
+            if line:
+                before = len(bars)
+                self._read(line, row, found, bars, rejected)
+                bar_rows += [row] * (len(bars) - before)
+        return Decoded(
+            trades=self._decoder.valid_trades(found, line_of, rejected),
+            quotes=self._decoder.valid_quotes(found, line_of, rejected),
+            bars=self._decoder.valid_bars(bars, lambda row: line_of(bar_rows[row]), rejected),
+            rejected=rejected,
+        )
+
+    def _scan(self, chunk: bytes) -> Scanned:
+        return scan(chunk + PADDING, chunk.count(b"\n") + 1, ANY, self._decoder.table)[0]
+
+    def _read(
+        self, line: bytes, row: int, found: Scanned, bars: list[tuple[str, str, Any]], rejected: Counter[str]
+    ) -> None:
+        try:
+            kind = _KIND.decode(line)
+            if kind.channel is None and kind.T in ("t", "q", "b", "u"):
+                message = _MESSAGES.decode(line)
+                if isinstance(message, _BarMessage):
+                    bars.append((message.S, message.t, message))
+                else:
+                    code = TRADE if isinstance(message, _TradeMessage) else QUOTE
+                    self._decoder.fill(found, code, np.array([row]), [FIELDS[code](message.S, message.t, message)])
+                return
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rejected["undecodable"] += 1
+            return
+        if kind.channel in _BAR_CHANNELS:
+            rows, _ = self._decoder.bar_reader.read([line], rejected)
+            bars += [(each.symbol, each.event_ts, each.payload) for each in rows]
+        elif kind.channel in _CHANNELS:
+            code = _CHANNELS[kind.channel]
+            rows, _ = self._decoder.readers[code].read([line], rejected)
+            fields = [FIELDS[code](each.symbol, each.event_ts, each.payload) for each in rows]
+            self._decoder.fill(found, code, np.array([row] * len(rows), np.int64), fields)
+        else:
+            rejected["other_message" if kind.T in _OTHER_KINDS else "unknown_channel"] += 1
+
+
+def _flattened(chunk: bytes, rejected: Counter[str]) -> bytes:
+    """Return the lines with every array of messages as one line a message."""
+    lines: list[bytes] = []
+    for line in chunk.splitlines():
+        if line[:1] != b"[":
+            lines.append(line)
+            continue
+        try:
+            lines += [bytes(each).strip() for each in _ARRAY.decode(line)]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rejected["undecodable"] += 1
+    return b"\n".join(lines)

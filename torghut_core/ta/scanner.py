@@ -1,0 +1,434 @@
+"""Trades and quotes out of JSON bytes, straight into columns, by a compiled pass that makes no Python objects.
+
+It reads what producers usually write: one record a line, keys in any order, plain ASCII strings without escapes, decimal
+numbers of up to 15 digits, timestamps in UTC. Of such a record it reads exactly the values a full JSON parser would
+(such a number is an integer over a power of ten, both exact, so one division rounds as a parser must). Anything else it
+leaves to the caller as unusual, and never guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+UNUSUAL, TRADE, QUOTE = 0, 1, 2
+ANY = 0
+"""Asks for trades and quotes, as messages or envelopes, told apart by `T` or `channel`."""
+
+PADDING = b"\n" + bytes(40)
+"""What must follow the lines, so that the pass needs no bounds checks: it never goes on after a newline."""
+
+
+class Scanned(NamedTuple):
+    """One row per line, in columns."""
+
+    kind: NDArray[np.uint8]
+    symbol: NDArray[np.int64]
+    """Place in the symbol table, −1 where the table lacks it."""
+    packed: NDArray[np.uint64]
+    """The symbol's bytes, for those the table lacks."""
+    at_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    """Price and size of a trade; bid, ask, bid size, ask size of a quote."""
+    bounds: NDArray[np.int64]
+    """Start and end of the line."""
+
+
+class SymbolTable:
+    """Symbols by place, and an open-addressing index over those of up to eight bytes for the compiled pass."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.places: dict[str, int] = {}
+        self.keys = np.zeros(1024, np.uint64)
+        self.slots = np.zeros(1024, np.int64)
+
+    def place(self, name: str) -> int:
+        """Return the place of `name`, a new one when it is new."""
+        found = self.places.get(name)
+        if found is None:
+            found = self.places[name] = len(self.names)
+            self.names.append(name)
+            if 2 * len(self.names) > len(self.keys):
+                self.keys = np.zeros(4 * len(self.keys), np.uint64)
+                self.slots = np.zeros(len(self.keys), np.int64)
+                self._index(self.names)
+            else:
+                self._index([name])
+        return found
+
+    def _index(self, names: Iterable[str]) -> None:
+        for name in names:
+            text = name.encode()
+            if 0 < len(text) <= 8:
+                _insert(self.keys, self.slots, np.uint64(int.from_bytes(text, "little")), self.places[name])
+
+
+def scan(lines: bytes, count: int, wanted: int, table: SymbolTable) -> tuple[Scanned, int]:
+    """Scan `count` newline-separated records followed by `PADDING`; return the columns and how many lines there are."""
+    found = Scanned(
+        kind=np.zeros(count, np.uint8),
+        symbol=np.empty(count, np.int64),
+        packed=np.empty(count, np.uint64),
+        at_ns=np.empty(count, np.int64),
+        values=np.empty((count, 4)),
+        bounds=np.empty((count, 2), np.int64),
+    )
+    data = np.frombuffer(lines, np.uint8)
+    return found, int(_scan(data, len(lines) - len(PADDING) + 1, wanted, table.keys, table.slots, found))
+
+
+def unpacked(packed: int) -> str:
+    """Return the symbol that `Scanned.packed` holds."""
+    return packed.to_bytes(8, "little").rstrip(b"\0").decode("ascii")
+
+
+def _key(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(text.encode(), "little"))
+
+
+_T, _CHANNEL, _PAYLOAD = _key("T"), _key("channel"), _key("payload")
+_TIME, _SYMBOL = _key("t"), _key("S")
+_EVENT_TS, _EVENT_TS_CAMEL, _ENVELOPE_SYMBOL = _key("event_ts"), _key("eventTs"), _key("symbol")
+_P, _S, _BP, _AP, _BS, _AS = _key("p"), _key("s"), _key("bp"), _key("ap"), _key("bs"), _key("as")
+_KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
+_POWERS = 10.0 ** np.arange(16)
+_POWERS_INT = 10 ** np.arange(10)
+_BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334])
+_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
+_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _BACKSLASH, _ZERO, _NINE = 123, 125, 91, 93, 92, 48, 57
+# What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
+_HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE = 1, 2, 4 + 8, 16 + 32 + 64 + 128
+
+
+@njit(cache=True)
+def _slot(keys: Any, key: Any) -> Any:
+    mask = np.uint64(len(keys) - 1)
+    at = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while keys[at] != np.uint64(0) and keys[at] != key:
+        at = (at + np.uint64(1)) & mask
+    return np.int64(at)
+
+
+@njit(cache=True)
+def _insert(keys: Any, slots: Any, key: Any, place: int) -> None:
+    at = _slot(keys, key)
+    keys[at] = key
+    slots[at] = place
+
+
+@njit(cache=True)
+def _blank(data: Any, p: int) -> int:
+    while data[p] == 32:
+        p += 1
+    return p
+
+
+@njit(cache=True)
+def _string(data: Any, p: int) -> int:
+    """Return the place of the closing mark of the string whose first character is at p, −1 when it is unusual."""
+    while data[p] != _QUOTE_MARK:
+        if data[p] == _BACKSLASH or data[p] < 32 or data[p] > 126:
+            return -1
+        p += 1
+    return p
+
+
+@njit(cache=True)
+def _pack(data: Any, start: int, end: int) -> Any:
+    packed = np.uint64(0)
+    for k in range(end - start):
+        packed |= np.uint64(data[start + k]) << np.uint64(8 * k)
+    return packed
+
+
+@njit(cache=True)
+def _digits(data: Any, p: int) -> int:
+    while _ZERO <= data[p] <= _NINE:
+        p += 1
+    return p
+
+
+@njit(cache=True)
+def _number_end(data: Any, p: int) -> int:
+    """Return the end of the number at p, −1 when it is none or has an exponent."""
+    if data[p] == _MINUS:
+        p += 1
+    end = _digits(data, p)
+    if end == p or (end > p + 1 and data[p] == _ZERO):
+        return -1
+    if data[end] == _DOT:
+        p = end + 1
+        end = _digits(data, p)
+        if end == p:
+            return -1
+    if data[end] == 101 or data[end] == 69:
+        return -1
+    return end
+
+
+@njit(cache=True)
+def _number(data: Any, p: int, end: int) -> Any:
+    """Return whether the number between p and end has at most 15 digits, and its value."""
+    is_negative = data[p] == _MINUS
+    if is_negative:
+        p += 1
+    mantissa: Any = 0
+    fraction = 0
+    is_fraction = 0
+    digits = 0
+    while p < end:
+        if data[p] == _DOT:
+            is_fraction = 1
+        else:
+            mantissa = mantissa * 10 + (np.int64(data[p]) - _ZERO)
+            fraction += is_fraction
+            digits += 1
+            if digits > 15:
+                return False, 0.0
+        p += 1
+    value = mantissa / _POWERS[fraction]
+    return True, -value if is_negative else value
+
+
+@njit(cache=True)
+def _two(data: Any, p: int) -> Any:
+    a = np.int64(data[p]) - _ZERO
+    b = np.int64(data[p + 1]) - _ZERO
+    if a < 0 or a > 9 or b < 0 or b > 9:
+        return -1
+    return a * 10 + b
+
+
+@njit(cache=True)
+def _time(data: Any, p: int) -> Any:
+    """Return nanoseconds of the UTC timestamp at p and the place of its closing mark, −1 when it is unusual."""
+    century, year, month, day = _two(data, p), _two(data, p + 2), _two(data, p + 5), _two(data, p + 8)
+    hour, minute, second = _two(data, p + 11), _two(data, p + 14), _two(data, p + 17)
+    if data[p + 4] != _MINUS or data[p + 7] != _MINUS or data[p + 10] != 84 or data[p + 13] != _COLON:
+        return 0, -1
+    if data[p + 16] != _COLON or year < 0 or month < 1 or month > 12 or day < 1:
+        return 0, -1
+    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
+        return 0, -1
+    year += century * 100
+    if year < 1970 or year > 2199:
+        return 0, -1
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if day > _IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
+        return 0, -1
+    p += 19
+    nanos: Any = 0
+    if data[p] == _DOT:
+        end = _digits(data, p + 1)
+        count = end - p - 1
+        if count < 1 or count > 9:
+            return 0, -1
+        for k in range(p + 1, end):
+            nanos = nanos * 10 + (np.int64(data[k]) - _ZERO)
+        nanos *= _POWERS_INT[9 - count]
+        p = end
+    if data[p] != 90 or data[p + 1] != _QUOTE_MARK:
+        return 0, -1
+    before = year - 1
+    days = 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
+    days += _BEFORE_MONTH[month] + (1 if is_leap and month > 2 else 0) + day - 1
+    return (days * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000_000 + nanos, p + 1
+
+
+@njit(cache=True)
+def _scalar(data: Any, p: int) -> int:
+    """Return the end of the string, number or literal at p, −1 when it is something else."""
+    c = data[p]
+    if c == _QUOTE_MARK:
+        end = _string(data, p + 1)
+        return end + 1 if end >= 0 else -1
+    if c == _MINUS or _ZERO <= c <= _NINE:
+        return _number_end(data, p)
+    if c == 110 and data[p + 1] == 117 and data[p + 2] == 108 and data[p + 3] == 108:  # null
+        return p + 4
+    if c == 116 and data[p + 1] == 114 and data[p + 2] == 117 and data[p + 3] == 101:  # true
+        return p + 4
+    if c == 102 and data[p + 1] == 97 and data[p + 2] == 108 and data[p + 3] == 115 and data[p + 4] == 101:  # false
+        return p + 5
+    return -1
+
+
+@njit(cache=True)
+def _skip(data: Any, p: int) -> int:
+    """Return the end of the scalar or list of scalars at p, −1 when it is something else."""
+    if data[p] != _OPEN_LIST:
+        return _scalar(data, p)
+    p = _blank(data, p + 1)
+    if data[p] == _CLOSE_LIST:
+        return p + 1
+    while True:
+        p = _scalar(data, p)
+        if p < 0:
+            return -1
+        p = _blank(data, p)
+        if data[p] == _CLOSE_LIST:
+            return p + 1
+        if data[p] != _COMMA:
+            return -1
+        p = _blank(data, p + 1)
+
+
+@njit(cache=True)
+def _value_column(key: Any) -> Any:
+    """Return the column a value key belongs to, and the bit that notes it; −1 for other keys."""
+    if key == _P:
+        return 0, 4
+    if key == _S:
+        return 1, 8
+    if key == _BP:
+        return 0, 16
+    if key == _AP:
+        return 1, 32
+    if key == _BS:
+        return 2, 64
+    if key == _AS:
+        return 3, 128
+    return -1, 0
+
+
+@njit(cache=True)
+def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row: int) -> Any:
+    """Read the record at p into `row`; return its kind and its end."""
+    kind = wanted
+    in_envelope, in_message = 0, 0
+    depth = 1
+    if data[p] != _OPEN:
+        return UNUSUAL, p
+    p = _blank(data, p + 1)
+    while True:
+        if data[p] != _QUOTE_MARK:
+            return UNUSUAL, p
+        end = _string(data, p + 1)
+        if end < 0:
+            return UNUSUAL, p
+        key = _pack(data, p + 1, end) if end - p <= 9 else np.uint64(0)
+        p = _blank(data, end + 1)
+        if data[p] != _COLON:
+            return UNUSUAL, p
+        p = _blank(data, p + 1)
+        column, bit = _value_column(key)
+        if key == _PAYLOAD and depth == 1 and data[p] == _OPEN:
+            depth = 2
+            p = _blank(data, p + 1)
+            continue
+        if column >= 0 and (depth == 2 or wanted == ANY):
+            end = _number_end(data, p)
+            if end < 0:
+                return UNUSUAL, p
+            is_exact, out.values[row, column] = _number(data, p, end)
+            if not is_exact:
+                return UNUSUAL, p
+            p = end
+            if depth == 2:
+                in_envelope |= bit
+            else:
+                in_message |= bit
+        elif depth == 1 and (key == _EVENT_TS or key == _EVENT_TS_CAMEL or (key == _TIME and wanted == ANY)):
+            if data[p] != _QUOTE_MARK:
+                return UNUSUAL, p
+            out.at_ns[row], end = _time(data, p + 1)
+            if end < 0:
+                return UNUSUAL, p
+            p = end + 1
+            if key == _TIME:
+                in_message |= _HAS_TIME
+            else:
+                in_envelope |= _HAS_TIME
+        elif depth == 1 and (key == _ENVELOPE_SYMBOL or (key == _SYMBOL and wanted == ANY)):
+            if data[p] != _QUOTE_MARK:
+                return UNUSUAL, p
+            end = _string(data, p + 1)
+            if end < 0 or end - p > 9 or end == p + 1:
+                return UNUSUAL, p
+            packed = _pack(data, p + 1, end)
+            at = _slot(keys, packed)
+            out.symbol[row] = slots[at] if keys[at] == packed else -1
+            out.packed[row] = packed
+            p = end + 1
+            if key == _SYMBOL:
+                in_message |= _HAS_SYMBOL
+            else:
+                in_envelope |= _HAS_SYMBOL
+        elif depth == 1 and wanted == ANY and (key == _T or key == _CHANNEL):
+            if data[p] != _QUOTE_MARK:
+                return UNUSUAL, p
+            end = _string(data, p + 1)
+            if end < 0 or end - p > 9 or kind != ANY:
+                return UNUSUAL, p
+            said = _pack(data, p + 1, end)
+            if (key == _T and said == _KIND_T) or (key == _CHANNEL and said == _KIND_TRADES):
+                kind = TRADE
+            elif (key == _T and said == _KIND_Q) or (key == _CHANNEL and said == _KIND_QUOTES):
+                kind = QUOTE
+            else:
+                return UNUSUAL, p
+            p = end + 1
+            if key == _T:
+                in_message |= 256
+            else:
+                in_envelope |= 256
+        else:
+            p = _skip(data, p)
+            if p < 0:
+                return UNUSUAL, 0
+        p = _blank(data, p)
+        if data[p] == _CLOSE and depth == 2:
+            depth = 1
+            p = _blank(data, p + 1)
+        if data[p] == _COMMA:
+            p = _blank(data, p + 1)
+        elif data[p] == _CLOSE and depth == 1:
+            break
+        else:
+            return UNUSUAL, p
+    if in_envelope != 0 and in_message != 0:
+        return UNUSUAL, p
+    needed = _HAS_TIME | _HAS_SYMBOL | (_HAS_TRADE if kind == TRADE else _HAS_QUOTE)
+    if wanted == ANY:
+        needed |= 256
+    return (kind if (in_envelope | in_message) == needed else UNUSUAL), p + 1
+
+
+@njit(cache=True)
+def _scan(data: Any, size: int, wanted: int, keys: Any, slots: Any, out: Any) -> int:
+    p = 0
+    row = 0
+    while p < size:
+        start = p
+        kind, end = UNUSUAL, p
+        if row < len(out.kind):
+            kind, end = _record(data, p, wanted, keys, slots, out, row)
+        if kind != UNUSUAL:
+            end = _blank(data, end)
+            if data[end] == 13:
+                end += 1
+            if data[end] != _NEWLINE:
+                kind = UNUSUAL
+        end = max(end, start)
+        while data[end] != _NEWLINE:
+            end += 1
+        if row < len(out.kind):
+            out.kind[row] = kind
+            out.bounds[row, 0] = start
+            out.bounds[row, 1] = end
+        row += 1
+        p = end + 1
+    return row
+
+
+def warm_up() -> None:
+    """Compile, or load what was compiled before; takes seconds the first time."""
+    table = SymbolTable()
+    table.place("A")
+    scan(b"{}" + PADDING, 1, ANY, table)
