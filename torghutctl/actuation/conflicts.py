@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torghutctl.effects.forge import PullRequest
-from torghutctl.errors import StalePlanError, TorghutError
+from torghutctl.errors import StalePlanError, UpstreamError
 from torghutctl.planning.plan import FileEdit, Plan, ScalarChange
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, parse
 from torghutctl.snapshot.repository import Repository
@@ -39,8 +39,16 @@ def find_conflict(plan: Plan, repository: Repository, pulls: list[PullRequest], 
     """Return the pull request to adopt or those to name. Raises StalePlanError when one is in the way."""
     others: list[PullRequest] = []
     same: PullRequest | None = None
+    try:
+        heads = repository.fetch_heads({pull.head_ref: f"refs/torghut/head/{pull.number}" for pull in pulls})
+    except UpstreamError:
+        if not is_stop:
+            raise
+        # A stop does not wait for the others' branches to be readable.
+        return Conflict()
     for pull in pulls:
-        relation = _relation(plan, repository, pull)
+        head = heads.get(pull.head_ref)
+        relation = _relation(plan, repository, head) if head is not None else _Relation.UNRELATED
         if relation is _Relation.SAME and same is None:
             same = pull
         elif relation is _Relation.OTHER:
@@ -55,13 +63,9 @@ def find_conflict(plan: Plan, repository: Repository, pulls: list[PullRequest], 
     return Conflict(named=tuple(others))
 
 
-def _relation(plan: Plan, repository: Repository, pull: PullRequest) -> _Relation:
-    try:
-        head = repository.fetch(pull.head_ref, f"refs/torghut/head/{pull.number}")
-    except TorghutError:
-        head = None
-    fork = repository.merge_base(head, repository.base) if head is not None else None
-    if head is None or fork is None:
+def _relation(plan: Plan, repository: Repository, head: str) -> _Relation:
+    fork = repository.merge_base(head, repository.base)
+    if fork is None:
         return _Relation.UNRELATED
     changed = set(
         repository.client.run("diff", "--name-only", "-z", fork, head).stdout.decode("utf-8", "replace").split("\0")

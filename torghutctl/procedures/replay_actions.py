@@ -16,7 +16,6 @@ from torghutctl.planning.plan import Action
 DERIVED_TOPICS = (TA_BARS_1S, TA_SIGNALS)
 TYPED_TOPICS = " ".join(topic.name for topic in DERIVED_TOPICS)
 """What is typed as the second confirmation."""
-_REPLICATION_FACTOR = 3
 _POD = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]")
 _KAFKA_TOPICS = "/opt/kafka/bin/kafka-topics.sh"
@@ -35,6 +34,8 @@ class Places:
     """`alias/bucket` as the MinIO pod's own client knows it."""
     prefix: str
     """The job's prefix in the bucket; checkpoints and savepoints lie below it."""
+    replication_factor: int = 3
+    """Of the derived topics that are made anew."""
 
     def __post_init__(self) -> None:
         for option, value in (("--kafka-pod", self.kafka_pod), ("--minio-pod", self.minio_pod)):
@@ -86,10 +87,12 @@ def destructive_actions(identity: str, places: Places) -> tuple[Action, ...]:
             Action(
                 target=kafka,
                 statement=f"{common} --create --if-not-exists --topic {topic.name} --partitions {topic.partitions} "
-                f"--replication-factor {_REPLICATION_FACTOR} --config retention.ms={topic.retention_ms} "
+                f"--replication-factor {places.replication_factor} --config retention.ms={topic.retention_ms} "
                 "--config cleanup.policy=delete --config compression.type=lz4 --config min.insync.replicas=2",
             )
         )
+        # Deleting may go on behind the broker's answer: this fails when what was made anew is not there.
+        actions.append(Action(target=kafka, statement=f"{common} --describe --topic {topic.name}"))
     actions.extend(_managed(places, topic, value=None) for topic in DERIVED_TOPICS)
     actions.extend(Action(target=minio, statement=f"mc rm --recursive --force {places.state(part)}") for part in parts)
     return tuple(actions)

@@ -14,6 +14,7 @@ from pathlib import Path
 from torghutctl.adapters.git_client import Credential, GitClient, Location, failure, locate
 from torghutctl.errors import InputError, UpstreamError
 
+_FETCH = ("--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow")
 _REGULAR_MODES = ("100644", "100755")
 
 
@@ -73,6 +74,21 @@ class Repository:
         if not self._fetch(source, ref, into):
             return None
         return self.client.run("rev-parse", "--verify", f"{into}^{{commit}}").text
+
+    def fetch_heads(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Fetch refs of the remote (ref to local name) in one go; return the commit of each that is still there."""
+        if not refs:
+            return {}
+        source = self.location.remote or str(self.location.path)
+        specs = [f"+{ref}:{into}" for ref, into in refs.items()]
+        if self.client.attempt("fetch", *_FETCH, "--", source, *specs).status == 0:
+            pairs = {
+                ref: self.client.attempt("rev-parse", "--verify", f"{into}^{{commit}}") for ref, into in refs.items()
+            }
+            return {ref: found.text for ref, found in pairs.items() if found.status == 0}
+        # One that is gone fails them all: ask for each.
+        single = {ref: self.fetch(ref, into) for ref, into in refs.items()}
+        return {ref: commit for ref, commit in single.items() if commit is not None}
 
     def fetch_all(self, pattern: str, into: str) -> None:
         """Fetch every ref of the remote that matches `pattern`, which may be none."""
@@ -154,8 +170,7 @@ class Repository:
         return entries
 
     def _fetch(self, source: str, ref: str, into: str, *, missing_base: bool = False) -> bool:
-        options = ["--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow"]
-        result = self.client.attempt("fetch", *options, "--", source, f"+{ref}:{into}")
+        result = self.client.attempt("fetch", *_FETCH, "--", source, f"+{ref}:{into}")
         if result.status == 0:
             return True
         if "couldn't find remote ref" not in result.stderr.lower():
