@@ -292,9 +292,5 @@ def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
 def warm_up() -> None:
     """Compile `fold`, or load what was compiled before; takes seconds the first time."""
     none, nothing = np.empty(0, np.int64), np.empty(0)
-    fold(
-        new_state(1, Cadence(size="PT1S", seconds=1)),
-        BarInputs(none, none, *[nothing] * 4, np.empty(0, np.bool_)),
-        1,
-        1,
-    )
+    bars = BarInputs(none, none, nothing, nothing, nothing, nothing, np.empty(0, np.bool_))
+    fold(new_state(1, Cadence(size="PT1S", seconds=1)), bars, 1, 1)
