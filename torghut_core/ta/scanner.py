@@ -250,7 +250,7 @@ def _time(data: Any, p: int) -> Any:
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
         return 0, -1
     year += century * 100
-    if year < 1970 or year > 2199:
+    if year < 1970 or year > 2115:
         return 0, -1
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if day > _IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
