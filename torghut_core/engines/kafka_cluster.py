@@ -344,7 +344,8 @@ class ClusterConsumer:
         return [at for at in (_TopicPartition(*at) for at in partitions) if at in assigned]
 
     async def seek(self, partition: TopicPartition, offset: int) -> None:
-        self._inner.seek(_TopicPartition(*partition), offset)
+        async with _translated("seeking"):
+            self._inner.seek(_TopicPartition(*partition), offset)
 
     async def position(self, partition: TopicPartition) -> int:
         async with _translated("asking for a position"):

@@ -241,6 +241,19 @@ class CheckpointStore:
         except Exception as error:
             raise UpstreamError(f"checkpoint {name} cannot be read ({type(error).__name__})") from error
 
+    def names(self, folder: str) -> list[str]:
+        """Return what is stored below `folder`, each as `folder/…`."""
+        try:
+            if self._folder is not None:
+                found = sorted((self._folder / folder).glob("*"))
+                return [f"{folder}/{path.name}" for path in found if path.suffix != ".new"]
+            prefix = f"{self._prefix}/{folder}"
+            return [f"{folder}/{path.rpartition('/')[2]}" for path in self._remote.find(prefix)]
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise UpstreamError(f"checkpoints of {folder} cannot be listed ({type(error).__name__})") from error
+
     def delete(self, name: str) -> None:
         """Remove `name`; it need not be there."""
         try:

@@ -289,6 +289,8 @@ def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
     return out
 
 
-def anchors(state: State, symbols: Ints) -> Floats:
-    """Return the VWAP session start of the symbols' newest bars (seconds), 0 for those without one."""
-    return np.where(state.bars[symbols] > 0, state.scalars[symbols, _ANCHOR], 0.0)
+def warm_up() -> None:
+    """Compile `fold`, or load what was compiled before; takes seconds the first time."""
+    none, nothing = np.empty(0, np.int64), np.empty(0)
+    bars = BarInputs(none, none, nothing, nothing, nothing, nothing, np.empty(0, np.bool_))
+    fold(new_state(1, Cadence(size="PT1S", seconds=1)), bars, 1, 1)

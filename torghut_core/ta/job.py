@@ -2,11 +2,13 @@
 
 A checkpoint holds the state at offsets C. The group's committed offsets T (T ≥ C) name it in their metadata. A restart
 restores the state, reads from C again, and up to T sends nothing to Kafka, for those rows were committed with T. What
-ClickHouse may have missed between C and T it gets again, under the same keys.
+ClickHouse may have missed between C and T it gets again, under the same keys. The first checkpoint holds the empty state
+at the first offsets, and is written before anything is read: a crash before the next one begins there again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -47,6 +49,8 @@ class PartitionJob:
     checkpointed_positions: tuple[int, ...] = ()
     checkpointed_at: float = 0.0
     previous_name: str = ""
+    first_commits: dict[TopicPartition, Committed] | None = None
+    """What to commit before anything else: where a new job began."""
     is_silent: bool = False
     """Whether rows stay out of Kafka because the offsets they belong to are committed already."""
 
@@ -135,7 +139,7 @@ async def open_job(
     checkpoint: Checkpoint | None = None
     name = names.pop() if names else ""
     if name:
-        data = store.read(f"{group}/{name}")
+        data = await asyncio.to_thread(store.read, f"{group}/{name}")
         if data is None:
             raise CheckpointError(
                 f"checkpoint {group}/{name}: is named by the group's offsets, but is not in TA_CHECKPOINT_DIR",
@@ -169,6 +173,13 @@ async def open_job(
         checkpointed_at=time.monotonic(),
     )
     job.is_silent = job.is_catching_up
+    if checkpoint is None:
+        job.checkpoint_name, data, job.first_commits = job.snapshot()
+        await asyncio.to_thread(store.write, f"{group}/{job.checkpoint_name}", data)
+    for stored in await asyncio.to_thread(store.names, group):
+        # Written, but never named by a commit: a crash came between.
+        if stored.startswith(f"{group}/{number}-") and stored != f"{group}/{job.checkpoint_name}":
+            await asyncio.to_thread(store.delete, stored)
     return job
 
 

@@ -87,14 +87,47 @@ def unpacked(packed: int) -> str:
     return packed.to_bytes(8, "little").rstrip(b"\0").decode("ascii")
 
 
+_u = np.uint64
+"""Every place in the bytes is indexed as unsigned: the compiler then leaves out the test for negative ones."""
+
+
 def _key(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(text.encode(), "little"))
 
 
-_T, _CHANNEL, _PAYLOAD = _key("T"), _key("channel"), _key("payload")
-_TIME, _SYMBOL = _key("t"), _key("S")
-_EVENT_TS, _EVENT_TS_CAMEL, _ENVELOPE_SYMBOL = _key("event_ts"), _key("eventTs"), _key("symbol")
-_P, _S, _BP, _AP, _BS, _AS = _key("p"), _key("s"), _key("bp"), _key("ap"), _key("bs"), _key("as")
+# What a key means. Values: column, and from the third column on a quote's alone.
+_OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _FIRST_VALUE = range(9)
+_MEANINGS = {
+    "payload": _PAYLOAD,
+    "event_ts": _EVENT_TS,
+    "eventTs": _EVENT_TS,
+    "t": _TIME,
+    "symbol": _ENVELOPE_SYMBOL,
+    "S": _SYMBOL,
+    "T": _T,
+    "channel": _CHANNEL,
+    **{name: _FIRST_VALUE + number for number, name in enumerate(["p", "s", "bp", "ap", "bs", "as"])},
+}
+_COLUMN = np.array([0, 1, 0, 1, 2, 3])
+
+
+def _perfect_hash(texts: list[str]) -> np.uint64:
+    """Return an odd factor that sends every key to a slot of its own among 64."""
+    keys = [int.from_bytes(text.encode(), "little") for text in texts]
+    factor = 0x9E3779B97F4A7C15
+    while len({(key * factor % (1 << 64)) >> 58 for key in keys}) < len(keys):
+        factor = (factor * 6364136223846793005 + 1442695040888963406) % (1 << 64) | 1
+    return np.uint64(factor)
+
+
+_FACTOR = _perfect_hash(list(_MEANINGS))
+_SHIFT = np.uint64(58)
+_HASHED = np.zeros(64, np.uint64)
+_MEANS = np.zeros(64, np.int64)
+for _name, _meaning in _MEANINGS.items():
+    _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
+    _HASHED[_at], _MEANS[_at] = _key(_name), _meaning
+
 _KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
 _POWERS = 10.0 ** np.arange(16)
 _POWERS_INT = 10 ** np.arange(10)
@@ -102,6 +135,8 @@ _BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 3
 _IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _BACKSLASH, _ZERO, _NINE = 123, 125, 91, 93, 92, 48, 57
+_IS_PLAIN = np.array([32 <= c <= 126 and c not in (_QUOTE_MARK, _BACKSLASH) for c in range(256)])
+_IS_DIGIT = np.array([_ZERO <= c <= _NINE for c in range(256)])
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
 _HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE = 1, 2, 4 + 8, 16 + 32 + 64 + 128
 
@@ -124,7 +159,7 @@ def _insert(keys: Any, slots: Any, key: Any, place: int) -> None:
 
 @njit(cache=True)
 def _blank(data: Any, p: int) -> int:
-    while data[p] == 32:
+    while data[_u(p)] == 32:
         p += 1
     return p
 
@@ -132,24 +167,22 @@ def _blank(data: Any, p: int) -> int:
 @njit(cache=True)
 def _string(data: Any, p: int) -> int:
     """Return the place of the closing mark of the string whose first character is at p, −1 when it is unusual."""
-    while data[p] != _QUOTE_MARK:
-        if data[p] == _BACKSLASH or data[p] < 32 or data[p] > 126:
-            return -1
+    while _IS_PLAIN[data[_u(p)]]:
         p += 1
-    return p
+    return p if data[_u(p)] == _QUOTE_MARK else -1
 
 
 @njit(cache=True)
 def _pack(data: Any, start: int, end: int) -> Any:
     packed = np.uint64(0)
     for k in range(end - start):
-        packed |= np.uint64(data[start + k]) << np.uint64(8 * k)
+        packed |= np.uint64(data[_u(start + k)]) << np.uint64(8 * k)
     return packed
 
 
 @njit(cache=True)
 def _digits(data: Any, p: int) -> int:
-    while _ZERO <= data[p] <= _NINE:
+    while _IS_DIGIT[data[_u(p)]]:
         p += 1
     return p
 
@@ -157,17 +190,17 @@ def _digits(data: Any, p: int) -> int:
 @njit(cache=True)
 def _number_end(data: Any, p: int) -> int:
     """Return the end of the number at p, −1 when it is none or has an exponent."""
-    if data[p] == _MINUS:
+    if data[_u(p)] == _MINUS:
         p += 1
     end = _digits(data, p)
-    if end == p or (end > p + 1 and data[p] == _ZERO):
+    if end == p or (end > p + 1 and data[_u(p)] == _ZERO):
         return -1
-    if data[end] == _DOT:
+    if data[_u(end)] == _DOT:
         p = end + 1
         end = _digits(data, p)
         if end == p:
             return -1
-    if data[end] == 101 or data[end] == 69:
+    if data[_u(end)] == 101 or data[_u(end)] == 69:
         return -1
     return end
 
@@ -175,7 +208,7 @@ def _number_end(data: Any, p: int) -> int:
 @njit(cache=True)
 def _number(data: Any, p: int, end: int) -> Any:
     """Return whether the number between p and end has at most 15 digits, and its value."""
-    is_negative = data[p] == _MINUS
+    is_negative = data[_u(p)] == _MINUS
     if is_negative:
         p += 1
     mantissa: Any = 0
@@ -183,10 +216,10 @@ def _number(data: Any, p: int, end: int) -> Any:
     is_fraction = 0
     digits = 0
     while p < end:
-        if data[p] == _DOT:
+        if data[_u(p)] == _DOT:
             is_fraction = 1
         else:
-            mantissa = mantissa * 10 + (np.int64(data[p]) - _ZERO)
+            mantissa = mantissa * 10 + (np.int64(data[_u(p)]) - _ZERO)
             fraction += is_fraction
             digits += 1
             if digits > 15:
@@ -198,8 +231,8 @@ def _number(data: Any, p: int, end: int) -> Any:
 
 @njit(cache=True)
 def _two(data: Any, p: int) -> Any:
-    a = np.int64(data[p]) - _ZERO
-    b = np.int64(data[p + 1]) - _ZERO
+    a = np.int64(data[_u(p)]) - _ZERO
+    b = np.int64(data[_u(p + 1)]) - _ZERO
     if a < 0 or a > 9 or b < 0 or b > 9:
         return -1
     return a * 10 + b
@@ -210,30 +243,30 @@ def _time(data: Any, p: int) -> Any:
     """Return nanoseconds of the UTC timestamp at p and the place of its closing mark, −1 when it is unusual."""
     century, year, month, day = _two(data, p), _two(data, p + 2), _two(data, p + 5), _two(data, p + 8)
     hour, minute, second = _two(data, p + 11), _two(data, p + 14), _two(data, p + 17)
-    if data[p + 4] != _MINUS or data[p + 7] != _MINUS or data[p + 10] != 84 or data[p + 13] != _COLON:
+    if data[_u(p + 4)] != _MINUS or data[_u(p + 7)] != _MINUS or data[_u(p + 10)] != 84 or data[_u(p + 13)] != _COLON:
         return 0, -1
-    if data[p + 16] != _COLON or year < 0 or month < 1 or month > 12 or day < 1:
+    if data[_u(p + 16)] != _COLON or year < 0 or month < 1 or month > 12 or day < 1:
         return 0, -1
     if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
         return 0, -1
     year += century * 100
-    if year < 1970 or year > 2199:
+    if year < 1970 or year > 2115:
         return 0, -1
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if day > _IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
         return 0, -1
     p += 19
     nanos: Any = 0
-    if data[p] == _DOT:
+    if data[_u(p)] == _DOT:
         end = _digits(data, p + 1)
         count = end - p - 1
         if count < 1 or count > 9:
             return 0, -1
         for k in range(p + 1, end):
-            nanos = nanos * 10 + (np.int64(data[k]) - _ZERO)
+            nanos = nanos * 10 + (np.int64(data[_u(k)]) - _ZERO)
         nanos *= _POWERS_INT[9 - count]
         p = end
-    if data[p] != 90 or data[p + 1] != _QUOTE_MARK:
+    if data[_u(p)] != 90 or data[_u(p + 1)] != _QUOTE_MARK:
         return 0, -1
     before = year - 1
     days = 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
@@ -244,17 +277,23 @@ def _time(data: Any, p: int) -> Any:
 @njit(cache=True)
 def _scalar(data: Any, p: int) -> int:
     """Return the end of the string, number or literal at p, −1 when it is something else."""
-    c = data[p]
+    c = data[_u(p)]
     if c == _QUOTE_MARK:
         end = _string(data, p + 1)
         return end + 1 if end >= 0 else -1
     if c == _MINUS or _ZERO <= c <= _NINE:
         return _number_end(data, p)
-    if c == 110 and data[p + 1] == 117 and data[p + 2] == 108 and data[p + 3] == 108:  # null
+    if c == 110 and data[_u(p + 1)] == 117 and data[_u(p + 2)] == 108 and data[_u(p + 3)] == 108:  # null
         return p + 4
-    if c == 116 and data[p + 1] == 114 and data[p + 2] == 117 and data[p + 3] == 101:  # true
+    if c == 116 and data[_u(p + 1)] == 114 and data[_u(p + 2)] == 117 and data[_u(p + 3)] == 101:  # true
         return p + 4
-    if c == 102 and data[p + 1] == 97 and data[p + 2] == 108 and data[p + 3] == 115 and data[p + 4] == 101:  # false
+    if (
+        c == 102
+        and data[_u(p + 1)] == 97
+        and data[_u(p + 2)] == 108
+        and data[_u(p + 3)] == 115
+        and data[_u(p + 4)] == 101
+    ):  # false
         return p + 5
     return -1
 
@@ -262,39 +301,27 @@ def _scalar(data: Any, p: int) -> int:
 @njit(cache=True)
 def _skip(data: Any, p: int) -> int:
     """Return the end of the scalar or list of scalars at p, −1 when it is something else."""
-    if data[p] != _OPEN_LIST:
+    if data[_u(p)] != _OPEN_LIST:
         return _scalar(data, p)
     p = _blank(data, p + 1)
-    if data[p] == _CLOSE_LIST:
+    if data[_u(p)] == _CLOSE_LIST:
         return p + 1
     while True:
         p = _scalar(data, p)
         if p < 0:
             return -1
         p = _blank(data, p)
-        if data[p] == _CLOSE_LIST:
+        if data[_u(p)] == _CLOSE_LIST:
             return p + 1
-        if data[p] != _COMMA:
+        if data[_u(p)] != _COMMA:
             return -1
         p = _blank(data, p + 1)
 
 
 @njit(cache=True)
-def _value_column(key: Any) -> Any:
-    """Return the column a value key belongs to, and the bit that notes it; −1 for other keys."""
-    if key == _P:
-        return 0, 4
-    if key == _S:
-        return 1, 8
-    if key == _BP:
-        return 0, 16
-    if key == _AP:
-        return 1, 32
-    if key == _BS:
-        return 2, 64
-    if key == _AS:
-        return 3, 128
-    return -1, 0
+def _meaning_of(key: Any) -> Any:
+    at = (key * _FACTOR) >> _SHIFT
+    return _MEANS[at] if _HASHED[at] == key else _OTHER
 
 
 @njit(cache=True)
@@ -303,30 +330,36 @@ def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row
     kind = wanted
     in_envelope, in_message = 0, 0
     depth = 1
-    if data[p] != _OPEN:
+    if data[_u(p)] != _OPEN:
         return UNUSUAL, p
     p = _blank(data, p + 1)
     while True:
-        if data[p] != _QUOTE_MARK:
+        if data[_u(p)] != _QUOTE_MARK:
             return UNUSUAL, p
-        end = _string(data, p + 1)
-        if end < 0:
+        end = p + 1
+        key = _u(0)
+        shift = _u(0)
+        while _IS_PLAIN[data[_u(end)]]:
+            key |= _u(data[_u(end)]) << (shift & _u(63))
+            shift += _u(8)
+            end += 1
+        if data[_u(end)] != _QUOTE_MARK:
             return UNUSUAL, p
-        key = _pack(data, p + 1, end) if end - p <= 9 else np.uint64(0)
+        meaning = _meaning_of(key) if shift <= _u(64) else _OTHER
         p = _blank(data, end + 1)
-        if data[p] != _COLON:
+        if data[_u(p)] != _COLON:
             return UNUSUAL, p
         p = _blank(data, p + 1)
-        column, bit = _value_column(key)
-        if key == _PAYLOAD and depth == 1 and data[p] == _OPEN:
+        if meaning == _PAYLOAD and depth == 1 and data[_u(p)] == _OPEN:
             depth = 2
             p = _blank(data, p + 1)
             continue
-        if column >= 0 and (depth == 2 or wanted == ANY):
+        if meaning >= _FIRST_VALUE and (depth == 2 or wanted == ANY):
+            bit = 4 << (meaning - _FIRST_VALUE)
             end = _number_end(data, p)
             if end < 0:
                 return UNUSUAL, p
-            is_exact, out.values[row, column] = _number(data, p, end)
+            is_exact, out.values[row, _COLUMN[meaning - _FIRST_VALUE]] = _number(data, p, end)
             if not is_exact:
                 return UNUSUAL, p
             p = end
@@ -334,19 +367,19 @@ def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row
                 in_envelope |= bit
             else:
                 in_message |= bit
-        elif depth == 1 and (key == _EVENT_TS or key == _EVENT_TS_CAMEL or (key == _TIME and wanted == ANY)):
-            if data[p] != _QUOTE_MARK:
+        elif depth == 1 and (meaning == _EVENT_TS or (meaning == _TIME and wanted == ANY)):
+            if data[_u(p)] != _QUOTE_MARK:
                 return UNUSUAL, p
             out.at_ns[row], end = _time(data, p + 1)
             if end < 0:
                 return UNUSUAL, p
             p = end + 1
-            if key == _TIME:
+            if meaning == _TIME:
                 in_message |= _HAS_TIME
             else:
                 in_envelope |= _HAS_TIME
-        elif depth == 1 and (key == _ENVELOPE_SYMBOL or (key == _SYMBOL and wanted == ANY)):
-            if data[p] != _QUOTE_MARK:
+        elif depth == 1 and (meaning == _ENVELOPE_SYMBOL or (meaning == _SYMBOL and wanted == ANY)):
+            if data[_u(p)] != _QUOTE_MARK:
                 return UNUSUAL, p
             end = _string(data, p + 1)
             if end < 0 or end - p > 9 or end == p + 1:
@@ -356,25 +389,25 @@ def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row
             out.symbol[row] = slots[at] if keys[at] == packed else -1
             out.packed[row] = packed
             p = end + 1
-            if key == _SYMBOL:
+            if meaning == _SYMBOL:
                 in_message |= _HAS_SYMBOL
             else:
                 in_envelope |= _HAS_SYMBOL
-        elif depth == 1 and wanted == ANY and (key == _T or key == _CHANNEL):
-            if data[p] != _QUOTE_MARK:
+        elif depth == 1 and wanted == ANY and (meaning == _T or meaning == _CHANNEL):
+            if data[_u(p)] != _QUOTE_MARK:
                 return UNUSUAL, p
             end = _string(data, p + 1)
             if end < 0 or end - p > 9 or kind != ANY:
                 return UNUSUAL, p
             said = _pack(data, p + 1, end)
-            if (key == _T and said == _KIND_T) or (key == _CHANNEL and said == _KIND_TRADES):
+            if (meaning == _T and said == _KIND_T) or (meaning == _CHANNEL and said == _KIND_TRADES):
                 kind = TRADE
-            elif (key == _T and said == _KIND_Q) or (key == _CHANNEL and said == _KIND_QUOTES):
+            elif (meaning == _T and said == _KIND_Q) or (meaning == _CHANNEL and said == _KIND_QUOTES):
                 kind = QUOTE
             else:
                 return UNUSUAL, p
             p = end + 1
-            if key == _T:
+            if meaning == _T:
                 in_message |= 256
             else:
                 in_envelope |= 256
@@ -383,12 +416,12 @@ def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row
             if p < 0:
                 return UNUSUAL, 0
         p = _blank(data, p)
-        if data[p] == _CLOSE and depth == 2:
+        if data[_u(p)] == _CLOSE and depth == 2:
             depth = 1
             p = _blank(data, p + 1)
-        if data[p] == _COMMA:
+        if data[_u(p)] == _COMMA:
             p = _blank(data, p + 1)
-        elif data[p] == _CLOSE and depth == 1:
+        elif data[_u(p)] == _CLOSE and depth == 1:
             break
         else:
             return UNUSUAL, p
@@ -411,12 +444,12 @@ def _scan(data: Any, size: int, wanted: int, keys: Any, slots: Any, out: Any) ->
             kind, end = _record(data, p, wanted, keys, slots, out, row)
         if kind != UNUSUAL:
             end = _blank(data, end)
-            if data[end] == 13:
+            if data[_u(end)] == 13:
                 end += 1
-            if data[end] != _NEWLINE:
+            if data[_u(end)] != _NEWLINE:
                 kind = UNUSUAL
         end = max(end, start)
-        while data[end] != _NEWLINE:
+        while data[_u(end)] != _NEWLINE:
             end += 1
         if row < len(out.kind):
             out.kind[row] = kind

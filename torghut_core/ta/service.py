@@ -36,6 +36,7 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.settings import load, reveal
+from torghut_core.ta import indicators, scanner
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
 from torghut_core.ta.engine import EngineSettings, SourceName
@@ -68,6 +69,7 @@ class TaService:
         self._clickhouse = clickhouse
         self._owns_clickhouse = clickhouse is None
         self._is_schema_verified = False
+        self._schema_trouble: str | None = None
         self._store = CheckpointStore(settings.checkpoint_dir, _s3_options(settings))
         self._engine_settings = EngineSettings(
             max_out_of_order_ms=settings.max_out_of_order_ms,
@@ -104,7 +106,9 @@ class TaService:
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether rows flow, and `/readyz`'s body."""
-        reason = self.reason
+        reason = self.reason or self._schema_trouble
+        if reason is None and self._writes_clickhouse and not self._is_schema_verified:
+            reason = "clickhouse_schema_pending"
         if reason is None:
             reason = next((writer.trouble for writer in self._writers.values() if writer.trouble), None)
         body = {
@@ -135,9 +139,11 @@ class TaService:
             ),
             tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
         )
+        for compile_kernels in (indicators.warm_up, scanner.warm_up):
+            await asyncio.to_thread(compile_kernels)
         kafka = self._kafka or open_kafka(address)
         ended = asyncio.Event()
-        writers = [asyncio.create_task(self._write(writer, ended)) for writer in self._writers.values()]
+        writers = [asyncio.create_task(self._write(ended))]
         work = asyncio.create_task(self._work(kafka, stop))
         try:
             await asyncio.wait([work, *writers], return_when=asyncio.FIRST_COMPLETED)
@@ -154,28 +160,27 @@ class TaService:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _write(self, writer: TableWriter, stop: asyncio.Event) -> None:
+    async def _write(self, stop: asyncio.Event) -> None:
+        """Prepare the schema, then let the writers write, until `stop` is set."""
         if not self._writes_clickhouse:
             await stop.wait()
             return
         attempt = 0
         while not self._is_schema_verified and not stop.is_set():
-            if writer.table != MICROBARS:  # one writer prepares the schema for both
-                await asyncio.sleep(0.02)
-                continue
             try:
                 await asyncio.to_thread(self._prepare_schema)
+                self._schema_trouble = None
             except (ClickHouseError, SchemaError) as error:
                 attempt += 1
-                writer.trouble = error.trouble.value if isinstance(error, ClickHouseError) else "clickhouse_schema"
-                event(_logger, "schema_not_ready", logging.WARNING, reason=writer.trouble, error=str(error))
+                trouble = error.trouble.value if isinstance(error, ClickHouseError) else "clickhouse_schema"
+                self._schema_trouble = trouble
+                event(_logger, "schema_not_ready", logging.WARNING, reason=trouble, error=str(error), attempt=attempt)
                 try:
                     await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
                 except TimeoutError:
                     continue
-        writer.trouble = None
         if self._is_schema_verified:
-            await writer.run(stop)
+            await asyncio.gather(*(writer.run(stop) for writer in self._writers.values()))
 
     def _prepare_schema(self) -> None:
         if self._clickhouse is None:
@@ -198,10 +203,10 @@ class TaService:
             started = time.monotonic()
             try:
                 await self._session(kafka, stop)
-            except KafkaUnavailableError as error:
+            except UpstreamError as error:
                 attempt = 1 if time.monotonic() - started > 60 else attempt + 1
-                self.reason = error.reason
-                event(_logger, "kafka_lost", logging.WARNING, reason=error.reason, error=str(error), attempt=attempt)
+                self.reason = error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
+                event(_logger, "session_lost", logging.WARNING, reason=self.reason, error=str(error), attempt=attempt)
                 try:
                     await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
                 except TimeoutError:
@@ -370,6 +375,9 @@ class TaService:
 
     async def _checkpoint(self, consumer: Consumer, number: int) -> None:
         job = self.jobs[number]
+        if job.first_commits is not None:
+            commits, job.first_commits = job.first_commits, None
+            await self._commit_checkpoint(consumer, job, commits)
         running = self._checkpointing.get(number)
         if running is not None:
             if running.done():

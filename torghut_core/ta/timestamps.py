@@ -15,6 +15,8 @@ from torghut_core.rfc3339 import parse_ns
 
 INVALID = np.iinfo(np.int64).min
 """Stands for a timestamp that could not be read."""
+LATEST_NS = 4_607_452_800 * 1_000_000_000
+"""The year 2116: later ones are no market's, and sums of them would leave 64 bits."""
 
 _ZERO = ord("0")
 _SHORTEST, _LONGEST = len("2026-01-02T03:04:05Z"), len("2026-01-02T03:04:05.123456789Z")
@@ -58,7 +60,7 @@ def _parse_equal(texts: Sequence[str], length: int) -> NDArray[np.int64]:
 
     year, month, day = number(0, 4), number(5, 7), number(8, 10)
     hour, minute, second = number(11, 13), number(14, 16), number(17, 19)
-    plain &= (year >= 1970) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1)
+    plain &= (year >= 1970) & (year < 2116) & (month >= 1) & (month <= 12) & (day >= 1)
     safe_month = np.where(plain, month, 1)
     is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     plain &= (day <= _DAYS_IN_MONTH[safe_month] - ((safe_month == 2) & ~is_leap)) & (hour < 24) & (minute < 60)
@@ -68,7 +70,7 @@ def _parse_equal(texts: Sequence[str], length: int) -> NDArray[np.int64]:
     days += _DAYS_BEFORE_MONTH[safe_month] + (is_leap & (safe_month > 2)) + day - 1
     ns = (days * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000_000
     if length > _SHORTEST:
-        ns += number(20, length - 1) * 10 ** (29 - length)
+        ns += number(20, length - 1) * 10 ** (30 - length)
     if not plain.all():
         odd = np.flatnonzero(~plain)
         ns[odd] = _parse_slowly([texts[i] for i in odd.tolist()])
@@ -83,6 +85,6 @@ def _parse_slowly(texts: Sequence[str]) -> NDArray[np.int64]:
             ns = parse_ns(text)
         except ValueError:
             continue
-        if 0 <= ns < 1 << 62:
+        if 0 <= ns < LATEST_NS:
             out[index] = ns
     return out

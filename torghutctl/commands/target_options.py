@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,10 +105,22 @@ def choose(
         repo=repo or entry.repo,
         base=base or entry.base,
         gitops_path=gitops_path or entry.gitops_path,
+        credential=None if from_snapshot is not None else _credential(repo or entry.repo, entry.token_file),
         environment=entry.name if entry.is_named else None,
         is_live_declared=entry.live,
     )
     return Choice(target=target, environment=entry, at_ns=parse_at(at))
+
+
+def _credential(repo: str | None, token_file: str | None) -> Any:
+    if repo is None:
+        return None
+    from torghutctl.commands.procedure_run import forge_credential
+
+    try:
+        return forge_credential(repo, token_file)
+    except InputError:
+        return None  # a folder that is no repository is a source that cannot be read, and the report says so
 
 
 def parse_at(text: str | None) -> int | None:

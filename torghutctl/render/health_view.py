@@ -36,14 +36,11 @@ def table(report: Mapping[str, Any]) -> str:
             word = finding["reason"] if finding["severity"] != "info" else f"{finding['reason']} (info)"
             rows.append((name, status, word, finding["since"] or "-", finding["message"]))
     lines += [columns(rows), ""]
-    for component in report["components"]:
-        for finding in component["findings"]:
-            if finding["severity"] == "info" or not finding["evidence"]:
-                continue
-            lines.append(f"evidence for {component['name']} {finding['reason']}:")
-            lines += [f"  {line}" for line in finding["evidence"][:_EVIDENCE_LINES]]
-            if len(finding["evidence"]) > _EVIDENCE_LINES:
-                lines.append(f"  and {len(finding['evidence']) - _EVIDENCE_LINES} more lines (-o json)")
+    for name, finding in _evident(report):
+        lines.append(f"evidence for {name} {finding['reason']}:")
+        lines += [f"  {line}" for line in finding["evidence"][:_EVIDENCE_LINES]]
+        if len(finding["evidence"]) > _EVIDENCE_LINES:
+            lines.append(f"  and {len(finding['evidence']) - _EVIDENCE_LINES} more lines (-o json)")
     return "\n".join(lines)
 
 
@@ -73,11 +70,9 @@ def markdown(report: Mapping[str, Any]) -> str:
                 _cell(finding["message"]),
             )
             lines.append(f"| {' | '.join(cells)} |")
-    for component in report["components"]:
-        for finding in component["findings"]:
-            if finding["severity"] != "info" and finding["evidence"]:
-                lines += ["", f"Evidence for {component['name']} `{finding['reason']}`:", ""]
-                lines += [f"- {line}" for line in finding["evidence"]]
+    for name, finding in _evident(report):
+        lines += ["", f"Evidence for {name} `{finding['reason']}`:", ""]
+        lines += [f"- {line}" for line in finding["evidence"]]
     return "\n".join(lines)
 
 
@@ -99,6 +94,23 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         lines += [f"{when} {component['name']}: {reason} ({severity}) began" for reason, severity in sorted(come)]
         lines += [f"{when} {component['name']}: {reason} ({severity}) ended" for reason, severity in sorted(gone)]
     return lines
+
+
+def _evident(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the findings whose evidence is shown, those of the top cause's component first."""
+    culprit = (report["topCause"] or {}).get("component")
+    components = sorted(report["components"], key=lambda item: item["name"] != culprit)
+    return [
+        (component["name"], finding)
+        for component in components
+        for finding in component["findings"]
+        if finding["evidence"] and (finding["severity"] != "info" or _is_cause(report, component["name"], finding))
+    ]
+
+
+def _is_cause(report: Mapping[str, Any], name: str, finding: Mapping[str, Any]) -> bool:
+    cause = report["topCause"]
+    return cause is not None and (name, finding["reason"]) == (cause["component"], cause["reason"])
 
 
 def _reasons(component: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -50,7 +50,7 @@ def read(
         tasks = [
             *ClusterReader(client, target.names).tasks(),
             *clickhouse_server.tasks(process),
-            *desired.tasks(target.repo, target.base, target.gitops_path, target.names),
+            *desired.tasks(target.repo, target.base, target.gitops_path, target.names, target.credential),
         ]
         readings = collect(tasks, deadline_s=deadline_s, monotonic=monotonic, tell=tell)
     finally:

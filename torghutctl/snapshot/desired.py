@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torghutctl.adapters.git_client import Credential
 from torghutctl.errors import TorghutError
 from torghutctl.snapshot import kept, resources, sources, workloads
 from torghutctl.snapshot.collector import Task
@@ -12,7 +13,9 @@ from torghutctl.snapshot.http import ReadError
 from torghutctl.snapshot.model import Failure, Names
 
 
-def tasks(repo: str | None, base: str, gitops_path: str, names: Names) -> list[Task]:
+def tasks(
+    repo: str | None, base: str, gitops_path: str, names: Names, credential: Credential | None = None
+) -> list[Task]:
     """Return the task that reads the repository; none when there is none."""
     if repo is None:
         return []
@@ -21,7 +24,7 @@ def tasks(repo: str | None, base: str, gitops_path: str, names: Names) -> list[T
         from torghutctl.snapshot.repository import open_repository
 
         try:
-            with open_repository(repo, base) as repository:
+            with open_repository(repo, base, credential=credential) as repository:
                 tree = repository.tree(gitops_path)
                 files = {path: file.data for path, file in tree.files.items()}
                 return {"commit": tree.commit, **desired_state(files, names)}

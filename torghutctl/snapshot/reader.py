@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torghutctl.adapters.git_client import Credential
 from torghutctl.errors import InputError
 from torghutctl.render.redaction import redact
 from torghutctl.snapshot import bundle, local, sources
@@ -28,6 +29,8 @@ class Target:
     repo: str | None = None
     base: str = "main"
     gitops_path: str = "argocd/applications/torghut"
+    credential: Credential | None = field(default=None, repr=False)
+    """What the repository's host asks for, when it is known."""
     environment: str | None = None
     """Name of the environment, when one was chosen."""
     is_live_declared: bool = False

@@ -1,0 +1,135 @@
+"""Trades, quotes and minute bars as envelopes, and the engine's rows as dictionaries by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from torghut_core.rfc3339 import format_ns
+from torghut_core.ta.columns import Decoded
+from torghut_core.ta.decode import Decoder
+from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.rows import to_tables
+
+START = 1_780_408_800
+"""2026-06-02 14:00:00 UTC, 10:00 New York, a Tuesday."""
+ALL_IDLE: frozenset[SourceName] = frozenset(["trades", "quotes", "bars"])
+ONLY_TRADES: frozenset[SourceName] = frozenset(["quotes", "bars"])
+
+
+class Record(NamedTuple):
+    """One record of one source."""
+
+    source: SourceName
+    value: bytes
+
+
+def _envelope(channel: str, symbol: str, at: float, payload: dict[str, Any], ingest_after: float = 0.1) -> bytes:
+    ns = round((START + at) * 1000) * 1_000_000
+    said = {
+        "ingest_ts": format_ns(ns + int(ingest_after * 1e9)),
+        "event_ts": format_ns(ns),
+        "feed": "iex",
+        "channel": channel,
+        "symbol": symbol,
+        "seq": 1,
+        "is_final": True,
+        "source": "ws",
+        "window": None,
+        "payload": {"S": symbol, **payload, "t": format_ns(ns)},
+        "version": 1,
+    }
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def trade(symbol: str, at: float, price: float, size: float = 100) -> Record:
+    """Return a trade `at` seconds after START."""
+    payload = {"i": 1, "x": "V", "p": price, "s": size, "c": ["@"], "z": "C"}
+    return Record("trades", _envelope("trades", symbol, at, payload))
+
+
+def quote(symbol: str, at: float, bid: float, ask: float, bid_size: float = 3, ask_size: float = 1) -> Record:
+    """Return a quote `at` seconds after START."""
+    payload = {"bx": "V", "bp": bid, "bs": bid_size, "ax": "V", "ap": ask, "as": ask_size, "c": ["R"], "z": "C"}
+    return Record("quotes", _envelope("quotes", symbol, at, payload))
+
+
+def bar(symbol: str, minute: int, close: float, *, volume: float = 10, vwap: float | None = None) -> Record:
+    """Return the minute bar that starts `minute` minutes after START."""
+    payload = {"o": close, "h": close, "l": close, "c": close, "v": volume, "n": 1}
+    if vwap is not None:
+        payload["vw"] = vwap
+    return Record("bars", _envelope("bars", symbol, 60 * minute, payload, ingest_after=61))
+
+
+class Run:
+    """An engine with its decoder, and the last row per key of what it emitted."""
+
+    def __init__(self, settings: EngineSettings | None = None, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine(settings or EngineSettings())
+        self.decoder = Decoder()
+        self.rows: dict[tuple[str, str, str, int], dict[str, Any]] = {}
+        """By table, window size, symbol, and end in seconds after START."""
+        self.written: list[tuple[str, str, str, int]] = []
+        """Keys in the order they were written."""
+        self._ingest_ms = 0
+
+    def feed(self, records: Iterable[Record]) -> None:
+        """Take records, in runs of one source."""
+        waiting: list[bytes] = []
+        source: SourceName | None = None
+        for record in records:
+            if record.source != source and source is not None:
+                self._add(source, waiting)
+                waiting = []
+            source = record.source
+            waiting.append(record.value)
+        if source is not None:
+            self._add(source, waiting)
+
+    def _add(self, source: SourceName, values: Sequence[bytes]) -> None:
+        read = {"trades": self.decoder.trades, "quotes": self.decoder.quotes, "bars": self.decoder.bars}[source]
+        decoded: Decoded = read(values)
+        self.engine.add(decoded)
+
+    def emit(self, idle: frozenset[SourceName] = ONLY_TRADES) -> list[tuple[str, str, str, int]]:
+        """Emit, and return the keys written now."""
+        return self._keep(self.engine.emit(idle))
+
+    def finish(self) -> list[tuple[str, str, str, int]]:
+        """End the input, and return the keys written now."""
+        return self._keep(self.engine.finish())
+
+    def _keep(self, blocks: list[RowBlock]) -> list[tuple[str, str, str, int]]:
+        keys = []
+        for block in blocks:
+            self._ingest_ms += 1
+            for table in to_tables(block, self._ingest_ms):
+                columns = table.clickhouse_columns()
+                for values in zip(*columns.values(), strict=True):
+                    row = dict(zip(columns, values, strict=True))
+                    name = "bar" if table.table.endswith("microbars") else "signal"
+                    key = (name, row["window_size"], row["symbol"], row["event_ts"] // 1000 - START)
+                    del row["ingest_ts"]
+                    self.rows[key] = row
+                    keys.append(key)
+        self.written += keys
+        return keys
+
+    def bar(self, symbol: str, end: int, size: str = "PT1S") -> dict[str, Any]:
+        """Return the bar that ends `end` seconds after START."""
+        return self.rows["bar", size, symbol, end]
+
+    def signal(self, symbol: str, end: int, size: str = "PT1S") -> dict[str, Any]:
+        """Return the signal of the bar that ends `end` seconds after START."""
+        return self.rows["signal", size, symbol, end]
+
+
+def run_of(records: Iterable[Record], settings: EngineSettings | None = None) -> Run:
+    """Return a run over all records at once, ended as a file ends."""
+    run = Run(settings)
+    run.feed(records)
+    run.emit(frozenset())
+    run.finish()
+    return run

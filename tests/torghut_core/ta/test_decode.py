@@ -1,0 +1,218 @@
+"""Bad input is counted by reason and costs itself alone; the compiled scan reads what a JSON parser reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.ta_inputs import START, bar, quote, trade
+from torghut_core.rfc3339 import format_ns, parse_ns
+from torghut_core.ta import scanner
+from torghut_core.ta.decode import Decoder
+from torghut_core.ta.lines import LineDecoder
+from torghut_core.ta.timestamps import INVALID, parse_column
+
+GOOD = trade("AAPL", 1, 10.5, 7).value
+NOW_NS = (START + 1000) * 10**9
+
+
+def _changed(**fields: Any) -> bytes:
+    said = json.loads(GOOD)
+    payload = {key: fields.pop(key) for key in list(fields) if key in ("p", "s")}
+    return json.dumps(said | fields | {"payload": said["payload"] | payload}).encode()
+
+
+def _without(*names: str) -> bytes:
+    said = json.loads(GOOD)
+    for name in names:
+        said.pop(name, None)
+        said["payload"].pop(name, None)
+    return json.dumps(said).encode()
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "truncated": (GOOD[:-9], "undecodable"),
+    "empty": (b"", "undecodable"),
+    "not json": (b"\xff\x00\x01", "undecodable"),
+    "two documents": (GOOD + GOOD, "undecodable"),
+    "trailing comma": (GOOD[:-1] + b",}", "undecodable"),
+    "NaN price": (GOOD.replace(b"10.5", b"NaN"), "undecodable"),
+    "price is text": (_changed(p="10.5"), "undecodable"),
+    "price is missing": (_without("p"), "undecodable"),
+    "price is null": (_changed(p=None), "undecodable"),
+    "huge price": (GOOD.replace(b"10.5", b"1e999"), "undecodable"),
+    "zero price": (_changed(p=0), "bad_price"),
+    "negative price": (_changed(p=-1.5), "bad_price"),
+    "negative size": (_changed(s=-1), "bad_size"),
+    "time is missing": (_without("event_ts"), "undecodable"),
+    "time is a number": (_changed(event_ts=12), "undecodable"),
+    "time is no time": (_changed(event_ts="yesterday"), "bad_time"),
+    "time has no zone": (_changed(event_ts="2026-06-02T14:00:01"), "bad_time"),
+    "no such day": (_changed(event_ts="2026-02-30T14:00:01Z"), "bad_time"),
+    "time in the far future": (_changed(event_ts="2099-01-01T00:00:00Z"), "time_in_future"),
+    "time before 1970": (_changed(event_ts="1969-12-31T23:59:59Z"), "bad_time"),
+    "empty symbol": (_changed(symbol=""), "bad_symbol"),
+    "symbol of ten thousand characters": (_changed(symbol="A" * 10_000), "bad_symbol"),
+    "unprintable symbol": (_changed(symbol="A\u0007"), "bad_symbol"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_record_when_it_is_bad_then_counted_by_reason_and_its_neighbours_are_kept(name: str) -> None:
+    """Good records around a bad one are read; the bad one is counted under its reason."""
+    record, reason = BAD[name]
+    decoder = Decoder()
+    first = decoder.trades([GOOD])  # what time it is, is known from the first
+    assert first.trades is not None
+    found = decoder.trades([GOOD, record, GOOD])
+    assert found.trades is not None
+    assert found.trades.price.tolist() == [10.5, 10.5]
+    assert {key: count for key, count in found.rejected.items() if count} == {reason: 1}
+    assert decoder.table.names == ["AAPL"]
+
+
+def test_first_record_when_its_time_is_absurd_then_refused() -> None:
+    """The very first record cannot carry the watermark away either."""
+    found = Decoder().trades([BAD["time in the far future"][0], GOOD])
+    assert found.trades is not None
+    assert (found.trades.at_ns.tolist(), found.rejected["time_in_future"]) == ([(START + 1) * 10**9], 1)
+
+
+def test_night_when_it_lies_between_records_then_the_jump_is_accepted() -> None:
+    """A jump that its own ingest time confirms is no fault."""
+    found = Decoder().trades([GOOD, trade("AAPL", 60_000, 11).value])
+    assert found.trades is not None
+    assert len(found.trades.price) == 2
+
+
+OTHER_SHAPES = {
+    "camel case": GOOD.replace(b"ingest_ts", b"ingestTs").replace(b"event_ts", b"eventTs").replace(b"is_f", b"isF"),
+    "spaces": json.dumps(json.loads(GOOD), indent=1).replace("\n", " ").encode(),
+    "newlines": json.dumps(json.loads(GOOD), indent=1).encode(),
+    "msgpack": msgspec.msgpack.encode(json.loads(GOOD)),
+    "unknown keys": GOOD.replace(b'{"ingest', b'{"extra":{"deep":[1,{"a":null}]},"more":[1,"x",true],"ingest'),
+    "escapes": GOOD.replace(b'"AAPL"', b'"\\u0041APL"'),
+    "exponent": GOOD.replace(b"10.5", b"1.05e1"),
+    "many digits": GOOD.replace(b"10.5", b"10.500000000000000000000000"),
+    "whole price": GOOD.replace(b"10.5", b"10.50"),
+    "another zone": _changed(event_ts="2026-06-02T10:00:01-04:00"),
+    "nanoseconds": _changed(event_ts="2026-06-02T14:00:01.000000000Z"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_SHAPES)
+def test_record_when_it_is_unusual_but_valid_then_read_the_same(name: str) -> None:
+    """Readers accept unknown keys, the older spelling, msgpack, and every legal way to write the same values."""
+    found = Decoder().trades([GOOD, OTHER_SHAPES[name]])
+    assert found.trades is not None
+    assert found.trades.symbol.index.tolist() == [0, 0]
+    assert (found.trades.at_ns.tolist(), found.trades.price.tolist()) == ([(START + 1) * 10**9] * 2, [10.5] * 2)
+    assert found.rejected.total() == 0
+
+
+_NUMBERS = st.one_of(
+    st.floats(0.0001, 1e6, allow_nan=False),
+    st.integers(0, 10**18),
+    st.decimals(0, 10**6, places=4).map(float),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(price=_NUMBERS, size=_NUMBERS)
+def test_scan_when_it_reads_a_number_then_it_is_the_float_a_parser_reads(price: float, size: float) -> None:
+    """Bit for bit the value of `json.loads`, whether the scan or the parser read it."""
+    record = _changed(p=price, s=size)
+    said = json.loads(record)["payload"]
+    found = Decoder().trades([record])
+    if said["p"] > 0:
+        assert found.trades is not None
+        assert (found.trades.price[0], found.trades.size[0]) == (float(said["p"]), float(said["s"]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_scan_when_a_byte_is_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
+    """Whatever one byte becomes, a record the scan takes is one that a full parser reads to the same values."""
+    place = data.draw(st.integers(0, len(GOOD) - 1))
+    record = GOOD[:place] + bytes([data.draw(st.integers(0, 255).filter(lambda byte: byte != 10))]) + GOOD[place + 1 :]
+    found, lines = scanner.scan(record + scanner.PADDING, 1, scanner.TRADE, scanner.SymbolTable())
+    assert lines == 1
+    if found.kind[0] == scanner.TRADE:
+        said = json.loads(record)
+        assert parse_ns(said["event_ts"] if "event_ts" in said else said["eventTs"]) == found.at_ns[0]
+        assert said["symbol"] == scanner.unpacked(int(found.packed[0]))
+        assert [said["payload"]["p"], said["payload"]["s"]] == found.values[0, :2].tolist()
+
+
+@settings(max_examples=300, deadline=None)
+@given(ns=st.integers(0, 4_607_452_799 * 10**9), digits=st.integers(0, 9), cut=st.integers(0, 29))
+def test_timestamps_when_parsed_as_a_column_then_as_one_by_one(ns: int, digits: int, cut: int) -> None:
+    """The column parser and the scan agree with the exact parser on any fraction; damaged ones are INVALID."""
+    seconds, fraction = divmod(ns, 10**9)
+    text = format_ns(seconds * 10**9)[:19] + (f".{fraction:09d}"[: digits + 1] if digits else "") + "Z"
+    damaged = text[:cut] + "x" + text[cut + 1 :]
+    assert parse_column([text, damaged, text]).tolist() == [parse_ns(text), INVALID, parse_ns(text)]
+    record = GOOD.replace(format_ns((START + 1) * 10**9).encode(), text.encode(), 2)
+    found, _ = scanner.scan(record + scanner.PADDING, 1, scanner.TRADE, scanner.SymbolTable())
+    assert (found.kind[0], found.at_ns[0]) == (scanner.TRADE, parse_ns(text))
+
+
+def test_symbols_when_there_are_many_then_each_keeps_its_place() -> None:
+    """The compiled index grows with the table, and long symbols take the other way."""
+    names = [f"S{i}" for i in range(5000)] + ["AAPL240119C00150000"]
+    records = [trade(name, 1, 10).value for name in names]
+    decoder = Decoder()
+    for _ in range(2):
+        found = decoder.trades(records)
+        assert found.trades is not None
+        assert [found.trades.symbol.names[i] for i in found.trades.symbol.index.tolist()] == names
+
+
+def _line(kind: str, **fields: Any) -> str:
+    return json.dumps({"T": kind, "S": "A", "t": "2026-06-02T14:00:01.5Z", **fields})
+
+
+TRADE = _line("t", p=10.25, s=3, c=["@"])
+QUOTE = _line("q", bp=9, ap=10, bs=1, **{"as": 2})
+BAR = _line("b", o=1, h=3, l=1, c=2, v=5, vw=2.5, n=4)
+
+
+def _lines(*lines: str | bytes) -> Any:
+    text = b"\n".join(line.encode() if isinstance(line, str) else line for line in lines)
+    return LineDecoder(latest_ns=NOW_NS).decode(text)
+
+
+def test_lines_when_messages_and_envelopes_mix_then_each_kind_is_in_the_order_of_the_lines() -> None:
+    """Alpaca messages, frames of several, envelopes and blank lines may alternate."""
+    found = _lines(
+        TRADE, "", f"[{TRADE},{QUOTE}]", trade("B", 2, 11).value, QUOTE, BAR, _line("u", o=1, h=3, l=1, c=2, v=5),
+        bar("B", 0, 7).value, quote("B", 2, 5, 6).value,
+    )  # fmt: skip
+    assert found.trades.price.tolist() == [10.25, 10.25, 11]
+    assert found.quotes.bid.tolist() == [9, 9, 5]
+    assert found.bars.close.tolist() == [2, 2, 7]
+    assert np.isnan(found.bars.vwap[1])
+    assert found.rejected.total() == 0
+
+
+def test_lines_when_some_are_bad_then_counted_by_reason() -> None:
+    """Control messages are told from unknown ones; a time after now is refused."""
+    found = _lines(
+        TRADE, '{"T":"success","msg":"connected"}', '{"T":"?"}', '{"channel":"news"}', "{", "[{]", "7", "[1]", "{}",
+        _line("t", p=1, s=1, t="2099-01-01T00:00:00Z"), _line("b", c=["@"]), _line("t", p=-1, s=1),
+        _line("q", bp=-9, ap=10),
+    )  # fmt: skip
+    assert found.trades.price.tolist() == [10.25]
+    assert {reason: count for reason, count in found.rejected.items() if count} == {
+        "other_message": 1,
+        "unknown_channel": 3,
+        "undecodable": 5,
+        "time_in_future": 1,
+        "bad_price": 2,
+    }

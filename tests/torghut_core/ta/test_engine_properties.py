@@ -1,0 +1,109 @@
+"""Rows are a function of the input alone: no split, no order within the tolerance, no restart changes them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.ta_inputs import Record, Run, bar, quote, run_of, trade
+from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
+from torghut_core.ta.engine import EngineSettings
+
+_SYMBOLS = st.sampled_from(["A", "BB", "CCC"])
+_TIMES = st.integers(0, 90_000).map(lambda ms: ms / 1000)
+_PRICES = st.integers(900, 1100).map(lambda cents: cents / 100)
+_SIZES = st.sampled_from([0, 1, 7.5, 100])
+_TRADES = st.builds(trade, _SYMBOLS, _TIMES, _PRICES, _SIZES)
+_QUOTES = st.builds(quote, _SYMBOLS, _TIMES, _PRICES, _PRICES)
+_BARS = st.builds(bar, _SYMBOLS, st.integers(0, 3), _PRICES)
+_ANY = st.lists(st.one_of(_TRADES, _TRADES, _QUOTES, _QUOTES, _BARS), min_size=1, max_size=60)
+_NONE = frozenset[str]()
+_PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def _split_run(records: Sequence[Record], cuts: Sequence[int], chosen: EngineSettings) -> Run:
+    run = Run(chosen)
+    for start, stop in pairwise([0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]):
+        run.feed(records[start:stop])
+        run.emit(frozenset())
+    run.finish()
+    return run
+
+
+@_PROPERTY
+@given(records=_ANY, cuts=st.lists(st.integers(0, 60), max_size=8), revises=st.booleans())
+def test_engine_when_input_is_split_otherwise_then_rows_are_the_same(
+    records: list[Record], cuts: list[int], revises: bool
+) -> None:
+    """Any split of any input, late records included, gives identical rows and counts."""
+    chosen = EngineSettings(revises_late_trades=revises)
+    whole, split = _split_run(records, [], chosen), _split_run(records, cuts, chosen)
+    assert whole.rows == split.rows
+    assert whole.engine.counts == split.engine.counts
+
+
+@_PROPERTY
+@given(records=_ANY, cuts=st.lists(st.integers(0, 60), max_size=4), at=st.integers(0, 60), revises=st.booleans())
+def test_checkpoint_when_restored_anywhere_then_rows_are_those_of_an_uninterrupted_run(
+    records: list[Record], cuts: list[int], at: int, revises: bool
+) -> None:
+    """A checkpoint, also in the middle of a window, goes on as if nothing had happened."""
+    chosen = EngineSettings(revises_late_trades=revises)
+    whole = _split_run(records, cuts, chosen)
+    first = Run(chosen)
+    first.feed(records[:at])
+    first.emit(frozenset())
+    data = pack(Checkpoint(group="g", partition=0, offsets={}, ingest_ms=7, engine=first.engine))
+    second = Run(engine=unpack(data, chosen, "g/x").engine)
+    second.feed(records[at:])
+    second.finish()
+    assert whole.rows == first.rows | second.rows
+    assert whole.engine.counts == second.engine.counts
+
+
+@_PROPERTY
+@given(count=st.integers(2, 80), seed=st.integers(0, 10**6))
+def test_trades_when_shuffled_within_the_tolerance_then_rows_are_those_in_order(count: int, seed: int) -> None:
+    """Trades that come at most two seconds late give the rows of the ordered ones."""
+    chance = random.Random(seed)
+    at = sorted(chance.sample(range(60_000), count))
+    ordered = [
+        trade(chance.choice(["A", "B"]), ms / 1000, round(10 + chance.random(), 2), chance.randint(0, 9)) for ms in at
+    ]
+    shuffled = [ordered[i] for _, i in sorted((ms + chance.randint(0, 1999), i) for i, ms in enumerate(at))]
+    assert run_of(ordered).rows == run_of(shuffled).rows
+
+
+@_PROPERTY
+@given(trades=st.lists(_TRADES, min_size=1, max_size=60), cuts=st.lists(st.integers(0, 60), max_size=6))
+def test_late_trade_when_it_comes_then_it_is_counted_and_splits_no_bar(trades: list[Record], cuts: list[int]) -> None:
+    """Every trade is in exactly one bar or counted late, and no key is written twice."""
+    run = _split_run(trades, cuts, EngineSettings())
+    bars = [row for key, row in run.rows.items() if key[0] == "bar"]
+    assert sum(row["count"] for row in bars) + run.engine.counts.late_trades == len(trades)
+    assert len(run.written) == len(set(run.written))
+
+
+@_PROPERTY
+@given(records=_ANY, cuts=st.lists(st.integers(0, 60), max_size=8))
+def test_silence_when_it_emits_early_then_the_last_rows_are_the_same(records: list[Record], cuts: list[int]) -> None:
+    """Emitting provisionally at any moment changes no last row but its quote columns."""
+    whole = _split_run(records, [], EngineSettings())
+    run = Run()
+    for start, stop in pairwise([0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]):
+        run.feed(records[start:stop])
+        run.emit(frozenset(["trades", "quotes", "bars"]))
+    run.finish()
+
+    def without_quotes(of: Run) -> dict[object, dict[str, object]]:
+        return {
+            key: {name: value for name, value in row.items() if not name.startswith("imbalance")}
+            for key, row in of.rows.items()
+        }
+
+    assert without_quotes(whole) == without_quotes(run)
+    assert run.engine.seconds_cadence.provisional == {}

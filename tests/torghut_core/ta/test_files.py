@@ -1,0 +1,184 @@
+"""`replay-file`: what it reads, writes, counts and refuses; nothing half-written is ever left."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from tests.fakes.ta_inputs import START, Record, bar, quote, run_of, trade
+from torghut_core.ta import files
+from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, SIGNAL_COLUMNS
+from torghutctl.cli import app
+
+RECORDS = [
+    record
+    for second in range(50)
+    for record in (quote("A", second + 0.1, 9, 10), trade("A", second + 0.5, 10 + second % 3, 5))
+] + [bar("A", 0, 10)]
+OUTPUTS = ["ta_microbars.ndjson", "ta_signals.ndjson"]
+
+
+def _bytes(records: list[Record] = RECORDS) -> bytes:
+    return b"".join(record.value + b"\n" for record in records)
+
+
+def _messages() -> bytes:
+    lines = []
+    for record in RECORDS:
+        payload = json.loads(record.value)["payload"]
+        kind = {"trades": "t", "quotes": "q", "bars": "b"}[record.source]
+        lines.append(json.dumps({"T": kind, **payload}))
+    return "\n".join(lines).encode()
+
+
+def _replay(tmp_path: Path, content: bytes, *options: str) -> Any:
+    source = tmp_path / "in"
+    source.write_bytes(content)
+    return CliRunner().invoke(app, ["ta", "replay-file", str(source), str(tmp_path / "out"), *options])
+
+
+def _rows(tmp_path: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
+
+
+def _without_ingest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "ingest_ts"} for row in rows]
+
+
+def test_file_when_it_is_replayed_then_rows_have_the_table_columns_and_times_are_rfc3339(tmp_path: Path) -> None:
+    """Keys are the ClickHouse columns in their order, values those of the engine."""
+    result = _replay(tmp_path, _bytes())
+    assert (result.exit_code, result.stdout) == (0, "")
+    bars, signals = (_rows(tmp_path, name) for name in OUTPUTS)
+    assert list(bars[0]) == COMMON_COLUMNS + MICROBAR_COLUMNS
+    assert list(signals[0]) == COMMON_COLUMNS + SIGNAL_COLUMNS
+    first = next(row for row in bars if row["window_size"] == "PT1S")
+    assert (first["event_ts"], first["window_start"], first["seq"]) == (
+        "2026-06-02T14:00:01Z",
+        "2026-06-02T14:00:00Z",
+        START + 1,
+    )
+    expected = run_of(RECORDS)
+    assert {(row["window_size"], row["seq"] - START): row["close"] for row in signals} == {
+        (key[1], key[3]): row["close"] for key, row in expected.rows.items() if key[0] == "signal"
+    }
+
+
+COMPRESSIONS = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "gzip in members": lambda data: gzip.compress(data[:1000]) + gzip.compress(data[1000:]) + b"\0" * 7,
+    "zstd": zstandard.compress,
+    "zstd in frames": lambda data: zstandard.compress(data[:1000]) + zstandard.compress(data[1000:]),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+@pytest.mark.parametrize("chunk", [1000, files.CHUNK_BYTES])
+def test_file_when_it_is_compressed_or_cut_otherwise_then_rows_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, chunk: int
+) -> None:
+    """What the bytes say decides, not the name; messages and envelopes, in chunks of any size, give one result."""
+    _replay(tmp_path, _bytes())
+    expected = {row["event_ts"] + row["window_size"]: row for row in _without_ingest(_rows(tmp_path, OUTPUTS[1]))}
+    monkeypatch.setattr(files, "CHUNK_BYTES", chunk)
+    for content in (_bytes(), _messages()):
+        assert _replay(tmp_path, COMPRESSIONS[name](content)).exit_code == 0
+        found = {row["event_ts"] + row["window_size"]: row for row in _without_ingest(_rows(tmp_path, OUTPUTS[1]))}
+        assert found == expected
+
+
+def test_file_when_kinds_stand_one_after_the_other_then_rows_are_the_same(tmp_path: Path) -> None:
+    """Trades first, quotes after them: a window waits for the quotes that the file will bring."""
+    _replay(tmp_path, _bytes())
+    expected = _without_ingest(_rows(tmp_path, OUTPUTS[1]))
+    _replay(tmp_path, _bytes(sorted(RECORDS, key=lambda record: record.source, reverse=True)))
+    found = _without_ingest(_rows(tmp_path, OUTPUTS[1]))
+    by_key = lambda row: (row["window_size"], row["event_ts"])  # noqa: E731
+    assert sorted(found, key=by_key) == sorted(expected, key=by_key)
+
+
+def test_parquet_when_asked_for_then_same_rows_with_real_times(tmp_path: Path) -> None:
+    """--format parquet writes the same columns, times as timestamps in UTC."""
+    _replay(tmp_path, _bytes())
+    assert _replay(tmp_path, _bytes(), "--format", "parquet").exit_code == 0
+    for name in OUTPUTS:
+        expected = _rows(tmp_path, name)
+        table = parquet.read_table(tmp_path / "out" / name.replace("ndjson", "parquet")).to_pylist()
+        assert [list(row) for row in table[:1]] == [list(expected[0])]
+        assert [row["event_ts"].strftime("%Y-%m-%dT%H:%M:%SZ") for row in table] == [r["event_ts"] for r in expected]
+        times = {"event_ts", "ingest_ts", "window_start", "window_end"}
+        assert [{k: v for k, v in row.items() if k not in times} for row in table] == [
+            {k: v for k, v in row.items() if k not in times} for row in expected
+        ]
+
+
+BROKEN = {
+    "truncated gzip": gzip.compress(_bytes())[:-20],
+    "truncated zstd": zstandard.compress(_bytes())[:-20],
+    "damaged gzip": gzip.compress(_bytes())[:40] + b"\xff" * 40 + gzip.compress(_bytes())[80:],
+    "damaged zstd": zstandard.compress(_bytes())[:12] + b"\xff" * 9,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_archive_when_it_is_broken_then_one_line_exit_2_and_nothing_left(tmp_path: Path, name: str) -> None:
+    """An archive that does not end or decompress is refused whole; earlier results stay as they were."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / OUTPUTS[0]).write_text("earlier\n")
+    result = _replay(tmp_path, BROKEN[name])
+    assert result.exit_code == 2
+    assert len([line for line in result.stderr.splitlines() if line.startswith("error: IN=")]) == 1
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {OUTPUTS[0]: "earlier\n"}
+
+
+def test_file_when_it_is_missing_or_a_folder_then_exit_2(tmp_path: Path) -> None:
+    """The message names the argument and the file."""
+    for source in (tmp_path / "nothing", tmp_path):
+        result = CliRunner().invoke(app, ["ta", "replay-file", str(source), str(tmp_path / "out")])
+        assert (result.exit_code, f"IN={source}: cannot be read" in result.stderr) == (2, True)
+    target = tmp_path / "file"
+    target.write_bytes(_bytes())
+    result = CliRunner().invoke(app, ["ta", "replay-file", str(target), str(target)])
+    assert (result.exit_code, f"DIR={target}: cannot be written" in result.stderr) == (2, True)
+
+
+def test_input_when_some_is_bad_then_counted_on_stderr_and_the_rest_is_used(tmp_path: Path) -> None:
+    """Reasons and late trades are told; a line of two megabytes is dropped as it comes."""
+    lines = [_bytes(), b"{\n", b"x" * (2 * files.LONGEST_LINE), b"\n", trade("A", 1, 10).value, b"\n"]
+    result = _replay(tmp_path, b"".join(lines))
+    assert result.exit_code == 0
+    assert "1 late trades" in result.stderr
+    assert "2 records not used: undecodable" in result.stderr
+    assert len([row for row in _rows(tmp_path, OUTPUTS[0]) if row["window_size"] == "PT1S"]) == 50
+
+
+def test_options_when_given_then_they_reach_the_engine(tmp_path: Path) -> None:
+    """Tolerance, late policy and quote age are options."""
+    late = _bytes([trade("A", 0.5, 10, 1), trade("A", 9, 11, 1), trade("A", 0.7, 20, 1), quote("A", 0.2, 9, 10)])
+
+    def first(*options: str) -> dict[str, Any]:
+        assert _replay(tmp_path, late, *options).exit_code == 0
+        rows = [row for row in _rows(tmp_path, OUTPUTS[0]) if row["seq"] == START + 1]
+        signals = [row for row in _rows(tmp_path, OUTPUTS[1]) if row["seq"] == START + 1]
+        return rows[-1] | {"bid": signals[0]["imbalance_bid_px"]}
+
+    assert first()["c"] == 10
+    assert first("--late-trades", "revise")["c"] == 20
+    assert first("--max-out-of-order-ms", "10000")["c"] == 20
+    assert first("--quote-stale-after-ms", "799")["bid"] is None
+    assert first("--quote-stale-after-ms", "800")["bid"] == 9
+    assert _replay(tmp_path, late, "--late-trades", "keep").exit_code == 2
+
+
+def test_file_when_it_is_empty_then_empty_results(tmp_path: Path) -> None:
+    """Nothing in, nothing out, no error."""
+    assert _replay(tmp_path, b"").exit_code == 0
+    assert [(tmp_path / "out" / name).read_bytes() for name in OUTPUTS] == [b"", b""]

@@ -1,0 +1,139 @@
+"""The health report of a running system while the simulator misbehaves, fault by fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from torghut_core.simulator import process as simulator
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
+_PATIENCE_SECONDS = 90
+
+
+class System:
+    """`torghutctl up` on a simulated market that runs at twenty times its speed."""
+
+    def __init__(self, folder: Path, market: simulator.SimulatorProcess) -> None:
+        self.folder, self.market = folder, market
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self._environment = inherited | {"NO_COLOR": "1"}
+        environment = {
+            **self._environment,
+            "APCA_API_KEY_ID": simulator.KEY_ID,
+            "APCA_API_SECRET_KEY": simulator.SECRET_KEY,
+            "APCA_API_BASE_URL": market.http,
+            "APCA_DATA_API_BASE_URL": market.http,
+            "ALPACA_STREAM_URL": market.ws,
+            "SYMBOLS": "AAPL,MSFT",
+            "TORGHUT_CLOCK": f"file:{folder / 'clock.json'}",
+            "TORGHUT_MARKET_CALENDAR": "always-open",
+            "TRADING_POLL_MS": "500",
+            "TRADING_RECONCILE_MS": "500",
+            "TRADING_BROKER_TIMEOUT_SECONDS": "2",
+            "TA_CLICKHOUSE_FLUSH_MS": "250",
+            "GUARDRAILS_SCRAPE_SECONDS": "1",
+            "RECONNECT_BASE_MS": "100",
+            "RECONNECT_MAX_MS": "500",
+        }
+        command = [sys.executable, "-m", "torghutctl", "up", "--dir", str(folder / "up"), "--port", "0"]
+        with (folder / "up.log").open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def report(self) -> tuple[int, dict[str, Any]]:
+        """Ask for the health report."""
+        command = [
+            sys.executable,
+            "-m",
+            "torghutctl",
+            "health-report",
+            "--local",
+            str(self.folder / "up"),
+            "-o",
+            "json",
+        ]
+        done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout) if done.stdout else {}
+
+    def until(self, code: int, reason: str | None) -> dict[str, Any]:
+        """Ask until exit code and top cause are these; return the last report."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            found, report = self.report()
+            cause = (report.get("topCause") or {}).get("reason")
+            if (found, cause) == (code, reason):
+                return report
+            if time.monotonic() > deadline:
+                log = (self.folder / "up.log").read_text()[-1500:]
+                raise AssertionError(f"expected {(code, reason)}, got {(found, cause)}: {report or log}")
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """One system for all faults: each is switched off again, and it recovers by itself."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="torghut-engine-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        arguments = ["--symbols", "AAPL,MSFT", "--calendar", "always-open", "--speed", "20"]
+        with simulator.running(folder, [*arguments, "--clock-file", str(folder / "clock.json")]) as market:
+            running = System(folder, market)
+            try:
+                running.until(0, None)
+                yield running
+            finally:
+                running.process.terminate()
+                running.process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cuts", "code", "reason", "procedure"),
+    [
+        ("reject_406", True, 4, "alpaca_406_second_connection", "restart-ws"),
+        ("auth_401", True, 4, "alpaca_auth", "rotate-credentials"),
+        ("stream_500", True, 3, "forwarder_not_ready", "restart-ws"),
+        ("silent_socket", False, 4, "ta_stalled", "restart-ta"),
+        ("http_500", False, 3, "trading_error", "trading-loop"),
+        ("http_timeout", False, 3, "trading_error", "trading-loop"),
+    ],
+)
+def test_report_when_a_fault_is_on_then_its_cause_is_named_and_it_heals_when_it_is_off(
+    system: System, fault: str, cuts: bool, code: int, reason: str, procedure: str
+) -> None:
+    """The right cause and the right next procedure, and no restart is needed afterwards."""
+    system.market.switch_fault(fault)
+    if cuts:
+        system.market.call("/simulator/disconnect", {"stream": "data"})
+    try:
+        report = system.until(code, reason)
+    finally:
+        system.market.switch_fault(fault, on=False)
+    assert report["nextProcedure"]["name"] == procedure
+    if fault == "silent_socket":  # the old socket stays mute: a cut stands for the restart that the report asks for
+        system.market.call("/simulator/disconnect", {"stream": "data"})
+    system.until(0, None)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["duplicates", "out_of_order", "malformed", "order_answer_lost", "trade_updates_disconnect", "reject_orders"],
+)
+def test_report_when_a_fault_is_absorbed_then_healthy(system: System, fault: str) -> None:
+    """Noise is no outage."""
+    system.market.switch_fault(fault)
+    try:
+        for _ in range(4):
+            assert system.report()[0] == 0
+    finally:
+        system.market.switch_fault(fault, on=False)
+    system.until(0, None)
