@@ -11,10 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential, GitClient, Location, failure, locate
+from torghutctl.adapters.git_client import (
+    ZERO_ID,
+    Credential,
+    GitClient,
+    GitResult,
+    Location,
+    failure,
+    local_path,
+    locate,
+)
 from torghutctl.errors import InputError, UpstreamError
 
 _FETCH = ("--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow")
+_PARTIAL = ("--filter=blob:none",)
 _REGULAR_MODES = ("100644", "100755")
 
 
@@ -55,8 +65,10 @@ class HistoryEntry:
 class Repository:
     """A scratch repository over the one at `--repo`. Open it with `open_repository`."""
 
-    def __init__(self, location: Location, client: GitClient, base: str) -> None:
+    def __init__(self, location: Location, client: GitClient, base: str, *, is_partial: bool = False) -> None:
         self.location = location
+        self.is_partial = is_partial
+        """Whether file contents are left at the remote until they are asked for."""
         self.client = client
         self.base_branch = base
         self.base = ""
@@ -81,7 +93,7 @@ class Repository:
             return {}
         source = self.location.remote or str(self.location.path)
         specs = [f"+{ref}:{into}" for ref, into in refs.items()]
-        if self.client.attempt("fetch", *_FETCH, "--", source, *specs).status == 0:
+        if self._attempt_fetch(source, specs).status == 0:
             pairs = {
                 ref: self.client.attempt("rev-parse", "--verify", f"{into}^{{commit}}") for ref, into in refs.items()
             }
@@ -131,7 +143,10 @@ class Repository:
         if not ids:
             return {}
         unique = sorted(set(ids))
-        out = self.client.run("cat-file", "--batch", stdin="".join(f"{i}\n" for i in unique).encode()).stdout
+        if self.is_partial:
+            # Without this, git would ask the remote for each of them on its own.
+            self.client.attempt("fetch", *_FETCH, *_PARTIAL, "--stdin", "origin", stdin=_lines(unique))
+        out = self.client.run("cat-file", "--batch", stdin=_lines(unique)).stdout
         found: dict[str, bytes] = {}
         position = 0
         for _ in unique:
@@ -160,17 +175,27 @@ class Repository:
 
     def history(self, path: str, limit: int) -> list[HistoryEntry]:
         """Return the newest commits of the base that touched `path`, newest first, with the file as each left it."""
-        listing = self.client.run("log", f"-{limit}", "--format=%H%x00%ct%x00%s", self.base, "--", path).text
-        entries: list[HistoryEntry] = []
-        for line in listing.splitlines():
-            commit, seconds, subject = line.split("\0", 2)
-            data = self.file_at(commit, path)
-            if data is not None:
-                entries.append(HistoryEntry(commit=commit, committed_at=int(seconds), subject=subject, data=data))
-        return entries
+        shape = ["--format=%x01%H%x00%ct%x00%s%x00", "--raw", "--no-abbrev", "--no-renames", "-m", "--first-parent"]
+        listing = self.client.run("log", f"-{limit}", *shape, self.base, "--", path).stdout.decode("utf-8", "replace")
+        found: list[tuple[str, int, str, str]] = []
+        for entry in listing.split("\x01")[1:]:
+            commit, seconds, subject, raw = entry.split("\0", 3)
+            blob = next((line.split(" ")[3] for line in raw.splitlines() if line.startswith(":")), None)
+            if blob is not None and blob != ZERO_ID:
+                found.append((commit, int(seconds), subject, blob))
+        contents = self.blobs([blob for *_, blob in found])
+        return [
+            HistoryEntry(commit=commit, committed_at=seconds, subject=subject, data=contents[blob])
+            for commit, seconds, subject, blob in found
+        ]
+
+    def _attempt_fetch(self, source: str, specs: list[str]) -> GitResult:
+        if self.is_partial:
+            return self.client.attempt("fetch", *_FETCH, *_PARTIAL, "--", "origin", *specs)
+        return self.client.attempt("fetch", *_FETCH, "--", source, *specs)
 
     def _fetch(self, source: str, ref: str, into: str, *, missing_base: bool = False) -> bool:
-        result = self.client.attempt("fetch", *_FETCH, "--", source, f"+{ref}:{into}")
+        result = self._attempt_fetch(source, [f"+{ref}:{into}"])
         if result.status == 0:
             return True
         if "couldn't find remote ref" not in result.stderr.lower():
@@ -190,9 +215,37 @@ def open_repository(repo: str, base: str, *, credential: Credential | None = Non
         client = GitClient(Path(folder), credential=credential)
         client.run("init", "--quiet", "--bare", "--initial-branch=scratch", ".")
         _borrow_objects(location, Path(folder), credential)
-        repository = Repository(location, client, base)
+        is_partial = is_remote(location) and _prepare_partial(client, location)
+        repository = Repository(location, client, base, is_partial=is_partial)
         repository.fetch_base()
         yield repository
+
+
+def is_remote(location: Location) -> bool:
+    """Tell whether everything has to come over the network: no complete clone to borrow from, a remote elsewhere."""
+    if location.remote is None or local_path(location.remote) is not None:
+        return False
+    return location.path is None or _is_shallow(location.path)
+
+
+def _prepare_partial(client: GitClient, location: Location) -> bool:
+    """Make the scratch repository a partial clone: commits and trees at once, contents when they are needed."""
+    settings = {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.url": str(location.remote),
+        "remote.origin.promisor": "true",
+        "remote.origin.partialCloneFilter": "blob:none",
+    }
+    return all(client.attempt("config", key, value).status == 0 for key, value in settings.items())
+
+
+def _is_shallow(path: Path) -> bool:
+    return GitClient(path).attempt("rev-parse", "--is-shallow-repository").text == "true"
+
+
+def _lines(ids: Sequence[str]) -> bytes:
+    return "".join(f"{object_id}\n" for object_id in ids).encode()
 
 
 def _borrow_objects(location: Location, scratch: Path, credential: Credential | None) -> None:

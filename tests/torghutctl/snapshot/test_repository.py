@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from torghutctl.adapters.git_client import locate, remote_host, remote_slug
+from torghutctl.adapters.git_client import Location, locate, remote_host, remote_slug
+from torghutctl.effects.commit import Author, NewFile, create_branch, make_commit
 from torghutctl.errors import InputError, UpstreamError
 from torghutctl.snapshot.repository import open_repository
 
@@ -86,3 +87,37 @@ def test_remote_when_written_in_some_way_then_host_and_name_are_found(address: s
     """Both are what the forge's API needs."""
     assert (host, slug) == (remote_host(address), remote_slug(address))
     assert locate(address).remote == address
+
+
+def test_open_repository_when_all_is_over_the_network_then_only_what_is_read_is_fetched(
+    gitops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partial clone: history and files of the application come, other contents stay at the remote; commits work."""
+    (gitops.clone / "large").write_bytes(b"x" * 100_000)
+    for number in range(3):
+        gitops.replace("ws/configmap.yaml", "SYMBOLS_POLL", f"A{number}: 'x'\n  SYMBOLS_POLL", f"change {number}")
+    for key in ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"):
+        gitops.git("config", key, "true", where=gitops.bare)
+    address = f"file://{gitops.bare}"
+    elsewhere = Location(given=address, path=None, is_bare=False, remote=address)
+    monkeypatch.setattr("torghutctl.snapshot.repository.locate", lambda *_, **__: elsewhere)
+    monkeypatch.setattr("torghutctl.snapshot.repository.is_remote", lambda _: True)
+    with open_repository(address, "main") as repository:
+        assert repository.is_partial
+        tree = repository.tree(FOLDER)
+        history = repository.history(f"{FOLDER}/ws/configmap.yaml", 10)
+        missing = repository.client.run("rev-list", "--objects", "--missing=print", "--all").text.splitlines()
+        assert [line for line in missing if line.startswith("?")] == [f"?{gitops.git('rev-parse', 'main:large')}"]
+        assert [f"change {n}" for n in (2, 1, 0)] == [entry.subject for entry in history[:3]]
+        assert (b"A2" in history[0].data, b"A2" in history[1].data) == (True, False)
+        made = make_commit(
+            repository.client,
+            base=repository.base,
+            files=[NewFile(path=f"{FOLDER}/ws/configmap.yaml", mode="100644", data=b"kind: ConfigMap\n")],
+            message="a change\n",
+            author=Author(name="a", email="a@b"),
+            at_seconds=1,
+        )
+        create_branch(repository.client, address, branch="x", commit=made)
+    assert len(tree.files) > 10
+    assert gitops.git("diff", "--name-only", "main", "x", where=gitops.bare) == f"{FOLDER}/ws/configmap.yaml"
