@@ -149,21 +149,27 @@ class LocalSystem:
             )
 
     def _raise_if_ended(self) -> None:
+        self._raise_failure()
         for name, task in self._tasks.items():
             if task.done():
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
                 raise ConfigurationError(f"{name} ended unexpectedly", hint=f"read {self.folder.log_file}")
+
+    def _raise_failure(self) -> None:
+        """Raise what a service failed with; one that fails also tells the others to stop."""
+        for task in self._tasks.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _supervised(self, work: Callable[[LocalSystem], Awaitable[None]]) -> None:
         working = asyncio.ensure_future(work(self))
         stopping = asyncio.create_task(self.stop.wait())
         try:
             await asyncio.wait([working, stopping, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
-            if not self.stop.is_set() and not working.done():
-                self._raise_if_ended()
             if working.done():
                 working.result()
+            elif not self.stop.is_set():
+                self._raise_if_ended()
+            self._raise_failure()
         finally:
             for task in (working, stopping):
                 task.cancel()
@@ -178,3 +184,4 @@ class LocalSystem:
             logging.getLogger("torghut.local").warning("service_cancelled", extra={"fields": {"name": task.get_name()}})
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._raise_failure()

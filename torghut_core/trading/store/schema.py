@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+# At the top on purpose: two threads that import SQLAlchemy for the first time at once find it half made.
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import EngineUnavailableError, TorghutError
 from torghut_core.trading.store.database import translated
-
-if TYPE_CHECKING:
-    from alembic.config import Config
 
 _FOLDER = Path(__file__).parents[1] / "migrations"
 _LOCK_KEY = 0x746F726768757401  # serialises migrations of processes that start together
@@ -40,10 +43,6 @@ def migrate(postgres: Postgres) -> SchemaState:
     Several processes may call this at once. Raises EngineUnavailableError when PostgreSQL is away, SchemaError when a
     version fails or the database is ahead of this program (an older image must not run on a newer schema).
     """
-    import sqlalchemy
-    from alembic import command
-    from alembic.util.exc import CommandError
-
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=postgres.connect, poolclass=sqlalchemy.NullPool)
     try:
         with translated(), engine.begin() as connection:
@@ -67,8 +66,6 @@ def migrate(postgres: Postgres) -> SchemaState:
 
 def read_schema(postgres: Postgres) -> SchemaState:
     """Return both versions. Raises EngineUnavailableError when PostgreSQL is away."""
-    from alembic.script import ScriptDirectory
-
     expected = tuple(sorted(ScriptDirectory.from_config(_config()).get_heads()))
     with translated(), postgres.connect(autocommit=True) as connection:
         exists = connection.execute("SELECT to_regclass(%s)", (_VERSION_TABLE,)).fetchone()
@@ -79,8 +76,6 @@ def read_schema(postgres: Postgres) -> SchemaState:
 
 
 def _config() -> Config:
-    from alembic.config import Config
-
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
