@@ -180,9 +180,10 @@ class _Ndjson:
         self._file.write(self._encode([self._row(*values) for values in zip(*columns.values(), strict=True)]))
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 class _Parquet:
@@ -226,6 +227,7 @@ class _Output:
                 scratch = folder / f".{final.name}.{os.getpid()}.part"
                 stack.callback(scratch.unlink, missing_ok=True)
                 self._tables[table] = make(scratch, table)
+                stack.callback(self._tables[table].close)
                 self._paths[scratch] = final
                 self.rows[table] = 0
         except OSError as error:

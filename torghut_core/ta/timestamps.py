@@ -15,7 +15,7 @@ from torghut_core.rfc3339 import parse_ns
 
 INVALID = np.iinfo(np.int64).min
 """Stands for a timestamp that could not be read."""
-LATEST_NS = 4_607_452_800 * 1_000_000_000
+LATEST_NS = 4_607_280_000 * 1_000_000_000
 """The year 2116: later ones are no market's, and sums of them would leave 64 bits."""
 
 _ZERO = ord("0")
