@@ -12,6 +12,7 @@ from enum import StrEnum
 from torghutctl.effects.forge import PullRequest
 from torghutctl.errors import StalePlanError, UpstreamError
 from torghutctl.planning.plan import FileEdit, Plan, ScalarChange
+from torghutctl.planning.unified_diff import unified_diff
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, parse
 from torghutctl.snapshot.repository import Repository
 
@@ -81,7 +82,32 @@ def _relation(plan: Plan, repository: Repository, head: str) -> _Relation:
     if not touched:
         return _Relation.UNRELATED
     sets_all = len(touched) == len(plan.draft.changes) and all(relation is _Relation.SAME for relation in touched)
-    return _Relation.SAME if sets_all else _Relation.OTHER
+    if sets_all and (
+        all(change.is_restart for change in plan.draft.changes)
+        or _does_only_this(plan, repository, head, fork, changed)
+    ):
+        return _Relation.SAME
+    return _Relation.OTHER
+
+
+def _does_only_this(plan: Plan, repository: Repository, head: str, fork: str, changed: set[str]) -> bool:
+    """Tell whether a pull request changes the same lines as the plan and no other: more than that is another effect."""
+    if changed - {""} != {edit.path for edit in plan.draft.edits}:
+        return False
+    # Restart times and nonces differ between two restarts that are the same all the same.
+    free = {str(change.address[-1]) for change in plan.draft.changes if change.is_restart}
+    for edit in plan.draft.edits:
+        theirs = _changed_lines(
+            repository.file_at(fork, edit.path) or b"", repository.file_at(head, edit.path) or b"", free
+        )
+        if theirs != _changed_lines(edit.before, edit.after, free):
+            return False
+    return True
+
+
+def _changed_lines(before: bytes, after: bytes, free: set[str]) -> list[str]:
+    lines = unified_diff("x", before, after).splitlines()[3:]
+    return [line for line in lines if line[:1] in ("+", "-") and not any(key in line for key in free)]
 
 
 def _scalar_relation(change: ScalarChange, edit: FileEdit, repository: Repository, head: str, fork: str) -> _Relation:

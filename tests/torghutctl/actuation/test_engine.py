@@ -231,6 +231,25 @@ def test_run_when_another_pull_request_sets_it_otherwise_then_a_stop_is_opened_a
     assert "contradicts #1" in body
 
 
+def test_run_when_another_pull_request_does_the_same_and_more_then_it_is_not_adopted(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """A pause that also turns live trading on is no pause: the stop is opened and names it."""
+    path = gitops.clone / "argocd/applications/torghut/knative-service.yaml"
+    more = path.read_text().replace(
+        'TRADING_ENABLED\n              value: "true"', 'TRADING_ENABLED\n              value: "false"'
+    )
+    gitops.git("checkout", "-q", "-b", "sneaky")
+    path.write_text(more.replace("value: paper", "value: live", 1))
+    gitops.git("commit", "-qam", "pause, and more")
+    gitops.git("push", "-q", "origin", "sneaky")
+    gitops.git("checkout", "-q", "main")
+    forge = LocalForge(gitops.bare, GitClient(gitops.clone))
+    forge.open_pull_request(PullRequestDraft(title="pause", body="", head_branch="sneaky", base_branch="main"))
+    outcome = engine.run(ask(pause_trading))
+    assert (pull(outcome), "pull request 1" in " ".join(outcome.notes)) == ((2, False), True)
+
+
 def test_run_when_a_restart_is_open_then_it_is_adopted_until_the_base_has_its_nonce(
     ask: Callable[..., Request], gitops: Any
 ) -> None:
@@ -241,6 +260,16 @@ def test_run_when_a_restart_is_open_then_it_is_adopted_until_the_base_has_its_no
     third = engine.run(ask(restart_ta, at_ns=parse_ns("2026-03-04T18:00:00Z")))
     assert (pull(first), pull(third)) == ((1, False), (2, False))
     assert third.plan.draft.changes[0].after == "3"
+
+
+def test_run_when_a_restart_with_replicas_is_open_then_it_is_adopted_though_its_time_is_another(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """The time of a restart is its own; what it restarts, and how many replicas, are the same."""
+    gitops.replace("ws/deployment.yaml", "replicas: 1", "replicas: 2")
+    first = engine.run(ask(restart_ws))
+    second = engine.run(ask(restart_ws, at_ns=parse_ns("2026-03-04T17:00:00Z")))
+    assert (pull(first), pull(second)) == ((1, False), (1, True))
 
 
 def test_run_when_the_base_moves_elsewhere_before_publishing_then_the_same_plan_goes_on(
