@@ -31,6 +31,8 @@ class _Input:
     heard_at: float
     """Monotonic time of its last record."""
     catch_up_to: int
+    sought: int = -1
+    """The position that was sought again because records before the ones that came were missing."""
 
 
 @dataclass

@@ -333,12 +333,19 @@ class TaService:
             its = job.inputs[source]
             if batch.offsets[0] < its.position:
                 continue  # read ahead before a seek
+            if batch.offsets[0] > its.position and its.sought != its.position:
+                # The client may lose a seek that meets its own look-up of the group's offsets. A gap that is still there
+                # after another seek is the log's own (compaction, retention).
+                its.sought = its.position
+                await consumer.seek(batch.at, its.position)
+                continue
             if job.is_catching_up:
                 part = cut(batch, its.catch_up_to)
                 if part is not batch:
                     # Nothing beyond the target before every source has reached its own.
                     await consumer.seek(batch.at, max(its.position, its.catch_up_to))
                 if part is None:
+                    its.position = max(its.position, its.catch_up_to)
                     continue
                 batch = part  # noqa: PLW2901
             job.take(source, batch)

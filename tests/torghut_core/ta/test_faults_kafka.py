@@ -1,0 +1,159 @@
+"""Faults against Apache Kafka and chDB: whatever is killed, the last row per key is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import apache_kafka
+from tests.fakes.apache_kafka import Broker
+from tests.fakes.ta_inputs import Record, bar, quote, trade
+from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
+from torghut_core.engines.kafka import Kafka, KafkaAddress, open_kafka
+from torghut_core.ta.engine import EngineSettings
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.engine,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("apache-kafka"),
+    pytest.mark.timeout(300),
+]
+SETTINGS = EngineSettings(max_out_of_order_ms=1000)
+SYMBOLS = [f"SYM{i}" for i in range(12)]
+
+
+def _market(seconds: int, seed: int = 3) -> list[Record]:
+    chance = random.Random(seed)
+    records: list[Record] = []
+    for second in range(seconds):
+        for _ in range(60):
+            records.append(
+                trade(
+                    chance.choice(SYMBOLS),
+                    max(0, round(second + chance.random() - chance.random() * 1.2, 3)),
+                    round(100 + chance.gauss(0, 1), 2),
+                    chance.randint(1, 500),
+                )
+            )
+        for _ in range(20):
+            bid = round(100 + chance.gauss(0, 1), 2)
+            records.append(quote(chance.choice(SYMBOLS), second + chance.random(), bid, bid + 0.02))
+        if second % 60 == 0:
+            records += [bar(symbol, second // 60, round(100 + chance.gauss(0, 1), 2)) for symbol in SYMBOLS]
+    return records
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    """One broker for one test."""
+    with apache_kafka.running(tmp_path / "kafka") as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(broker: Broker) -> Kafka:
+    """The broker as a client sees it."""
+    return open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+
+
+async def test_ta_when_killed_three_times_then_kafka_and_clickhouse_are_as_if_it_had_not_been(
+    tmp_path: Path, broker: Broker, kafka: Kafka
+) -> None:
+    """SIGKILL during a backlog: read_committed records and ClickHouse FINAL equal the engine's own rows."""
+    records = _market(1500)
+    expected = expected_rows(records, SETTINGS)
+    await produce(kafka, records)
+    outputs = await Outputs(kafka).start()
+    process = TaProcess(tmp_path, broker.bootstrap)
+    chance = random.Random(1)
+    try:
+        for number in range(3):
+            process.start()
+            enough = int(len(expected) * (0.1 + 0.25 * number + 0.1 * chance.random()))
+            await outputs.until(lambda enough=enough: len(outputs.rows) >= enough, 60, [process])
+            process.kill()
+        process.start()
+        await outputs.until(lambda: len(outputs.rows) >= len(expected), 90, [process])
+        await outputs.settle()
+        assert process.end() == 0
+        await outputs.settle()
+        assert differences(expected, outputs.rows) == []
+        assert differences(expected, process.rows_in_clickhouse()) == []
+    finally:
+        process.kill()
+        await outputs.close()
+
+
+async def test_ta_when_the_broker_restarts_then_it_goes_on_by_itself(
+    tmp_path: Path, broker: Broker, kafka: Kafka
+) -> None:
+    """A broker that is killed and comes back is waited for; no row is lost, doubled or changed."""
+    records = _market(900)
+    expected = expected_rows(records, SETTINGS)
+    await produce(kafka, records)
+    process = TaProcess(tmp_path, broker.bootstrap)
+    outputs = await Outputs(kafka).start()
+    try:
+        process.start()
+        await outputs.until(lambda: len(outputs.rows) >= len(expected) // 5, 60, [process])
+        await outputs.close()
+        broker.stop(kill=True)
+        broker.start()
+        outputs = await Outputs(kafka).start()
+        await outputs.until(lambda: len(outputs.rows) >= len(expected), 120, [process])
+        assert process.code is None
+        assert process.end() == 0
+        await outputs.settle()
+        assert differences(expected, outputs.rows) == []
+        assert differences(expected, process.rows_in_clickhouse()) == []
+    finally:
+        process.kill()
+        await outputs.close()
+
+
+async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_nothing(
+    tmp_path: Path, broker: Broker, kafka: Kafka
+) -> None:
+    """A second instance takes half; the first is stopped, loses the rest, wakes up and must not write a row."""
+    records = _market(600)
+    half = len(records) // 2
+    expected = expected_rows(records, SETTINGS)
+    await produce(kafka, records[:half])
+    outputs = await Outputs(kafka).start()
+    first, second = (TaProcess(tmp_path, broker.bootstrap, name) for name in "ab")
+    try:
+        first.start()
+        await outputs.until(lambda: len(outputs.rows) > len(expected) // 20, 60, [first])
+        second.start()
+        await outputs.until(lambda: "partition_opened" in second.log.read_text(), 60, [first, second])
+        first.signal(signal.SIGSTOP)
+        await produce(kafka, records[half:])
+        await outputs.until(lambda: len(outputs.rows) >= len(expected), 120, [second])
+        await outputs.settle()
+        assert differences(expected, outputs.rows) == []
+        before = outputs.count
+        first.signal(signal.SIGCONT)
+        await outputs.until(
+            lambda: first.code is not None or "session_lost" in first.log.read_text()[-2000:] or second_opened(second),
+            60,
+            [first, second],
+        )
+        await outputs.settle(3)
+        assert differences(expected, outputs.rows) == []
+        assert outputs.count == before
+    finally:
+        first.kill()
+        second.kill()
+        await outputs.close()
+        await asyncio.sleep(0)
+
+
+def second_opened(process: TaProcess) -> bool:
+    """Tell whether the group was shared out again after the takeover."""
+    return process.log.read_text().count("partition_opened") >= 5
