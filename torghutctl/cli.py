@@ -71,6 +71,19 @@ class LazyGroup(TyperGroup):
         for name, (module, summary) in COMMANDS.items():
             self.commands[name] = LazyCommand(name, module, summary)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the program; an error nobody expected is a bug: its trace is shown masked, exit code 1."""
+        try:
+            return super().main(*args, **options)
+        except Exception as error:  # noqa: BLE001  the last resort, so that nothing leaves unmasked
+            import traceback
+
+            from torghutctl.render.redaction import redact_text
+
+            typer.echo(redact_text("".join(traceback.format_exception(error))), err=True)
+            typer.echo(f"error: a bug in torghutctl ({type(error).__name__}); please report the lines above", err=True)
+            raise SystemExit(1) from None
+
     def invoke(self, ctx: Any) -> Any:
         from torghutctl.errors import TorghutError
 

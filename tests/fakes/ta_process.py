@@ -205,4 +205,3 @@ def differences(expected: Rows, actual: Rows) -> list[str]:
             if expected[key][name] != actual[key][name]:
                 found.append(f"{key} {name}: expected {expected[key][name]}, found {actual[key][name]}")
     return sorted(found)
-

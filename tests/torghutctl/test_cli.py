@@ -128,3 +128,19 @@ def test_port_when_in_use_then_variable_and_port_are_named(tmp_path: Path) -> No
         done = _run("run", "visuals", VISUALS_PORT=str(port), TORGHUT_HTTP_HOST="127.0.0.1", HOME=str(tmp_path))
     assert done.returncode == 2
     assert f"VISUALS_PORT={port}: cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_bug_when_it_happens_then_exit_1_and_no_secret_in_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected is said to be a bug; what its message quotes is masked."""
+    from typer.testing import CliRunner
+
+    from torghutctl import cli
+
+    def broken(self: LazyCommand) -> None:
+        raise KeyError("postgresql://user:hunter22@db/torghut")
+
+    monkeypatch.setattr(LazyCommand, "load", broken)
+    result = CliRunner().invoke(cli.app, ["status"])
+    assert result.exit_code == 1
+    assert "a bug in torghutctl (KeyError)" in result.output
+    assert "hunter22" not in result.output

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
+from aiokafka.partitioner import murmur2
 from pydantic import SecretStr
 
 from torghut_core.engines import embedded_folder
@@ -204,8 +205,6 @@ def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key: murmur2, masked to a positive number, modulo the topic's partitions."""
     if partitions == 1:
         return 0
-    from aiokafka.partitioner import murmur2
-
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
