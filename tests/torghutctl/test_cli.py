@@ -65,6 +65,7 @@ def test_command_when_help_is_asked_then_it_teaches(name: str) -> None:
     assert typer.main.get_command is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "environment", "code", "words"),
     [

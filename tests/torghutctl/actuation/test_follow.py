@@ -100,6 +100,7 @@ def merge(gitops: Any, branch: str) -> str:
     return str(gitops.git("rev-parse", "HEAD"))
 
 
+@pytest.mark.slow
 def test_follow_when_each_stage_comes_true_in_turn_then_it_ends_at_the_effective_state(
     ask: Callable[..., Request], gitops: Any, cluster: Cluster
 ) -> None:
@@ -148,6 +149,7 @@ def test_follow_when_closed_unmerged_then_it_is_not_verified(ask: Callable[..., 
     assert int(caught.value.exit_code) == 8
 
 
+@pytest.mark.slow
 def test_follow_when_a_stage_takes_too_long_then_it_says_which_and_how_to_go_on(
     ask: Callable[..., Request], gitops: Any, cluster: Cluster
 ) -> None:

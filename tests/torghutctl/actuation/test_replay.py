@@ -96,6 +96,7 @@ def merge(gitops: Any, outcome: Any) -> None:
     gitops.git("push", "-q", "origin", "HEAD:main")
 
 
+@pytest.mark.slow
 def test_backfill_when_started_and_left_then_only_the_nonce_is_another(
     ask: Callable[..., Request], gitops: Any
 ) -> None:
@@ -116,6 +117,7 @@ def test_backfill_when_started_and_left_then_only_the_nonce_is_another(
     assert engine.run(ask(plan_exit)).plan.is_empty
 
 
+@pytest.mark.slow
 def test_backfill_when_repeated_then_nothing_is_done_twice(ask: Callable[..., Request], gitops: Any) -> None:
     """Before the merge the pull request is adopted, after it there is nothing to change."""
     begun = engine.run(ask(start()))
@@ -430,6 +432,7 @@ def suspend(gitops: Any, cluster: Cluster) -> None:
     )
 
 
+@pytest.mark.slow
 def test_from_scratch_when_gone_through_then_suspend_delete_and_start_follow_each_other(
     ask: Callable[..., Request], gitops: Any, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def pod() -> Iterator[Callable[[dict[int, str]], tuple[int, list[dict[str, list[
         thread.join()
 
 
+@pytest.mark.slow
 def test_run_when_the_command_ends_well_then_its_output_comes_back(pod: Any, tmp_path: Path) -> None:
     """The words arrive one by one, without a shell."""
     port, asked = pod({1: '{"size": 3}\n', 3: json.dumps({"status": "Success"})})

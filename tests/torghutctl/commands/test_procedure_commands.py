@@ -235,6 +235,7 @@ def test_command_when_used_wrongly_then_it_says_so_in_a_line_and_exits_2(case: s
     assert (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout) == (2, True, False, "")
 
 
+@pytest.mark.slow
 def test_command_when_off_a_terminal_without_confirmation_then_6(run: Any, gitops: Any) -> None:
     """Nobody can be asked, so it is refused; the hint has the phrase."""
     done = run("suspend-ta", "--repo", str(gitops.bare), "--pr", "--reason", "x")
@@ -278,6 +279,7 @@ def test_command_when_in_an_agent_run_that_cannot_be_trusted_then_6(
     assert (done.returncode, "agent run label" in done.stderr) == (6, True)
 
 
+@pytest.mark.slow
 def test_command_when_the_environment_is_production_then_it_has_to_be_named(
     run: Any, gitops: Any, tmp_path: Path
 ) -> None:

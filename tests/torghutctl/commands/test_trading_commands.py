@@ -62,6 +62,7 @@ def test_explain_config_when_a_value_breaks_its_rule_then_exit_2_and_named() -> 
     assert "TRADING_POLL_MS='soon'" in done.stderr
 
 
+@pytest.mark.slow
 def test_promote_check_when_nothing_can_be_read_then_refused_and_unreadable_is_not_zero() -> None:
     """A gate that cannot read its input refuses."""
     done = _run("llm", "promote-check", "-o", "json", DB_DSN=f"postgresql://u:{SECRET}@127.0.0.1:9/x")

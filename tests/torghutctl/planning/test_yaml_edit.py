@@ -121,6 +121,7 @@ TREES = st.recursive(
     strip=st.booleans(),
     present=st.booleans(),
 )
+@pytest.mark.slow
 def test_set_scalar_when_given_any_document_then_nothing_else_changes(
     tree: dict[str, object], flow: bool | None, style: str | None, indent: int, newline: str, strip: bool, present: bool
 ) -> None:

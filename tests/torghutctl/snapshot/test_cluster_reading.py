@@ -46,6 +46,7 @@ def _read_directly(cluster: Cluster) -> Snapshot:
     return seal(observed_at_ns=NOW, names=names, target="cluster", readings=readings)
 
 
+@pytest.mark.slow
 def test_read_when_a_namespace_has_many_pods_then_every_page_is_read(tmp_path: Path) -> None:
     """1,200 more pods come in three pages; the forwarder's is still found."""
     cluster = base.healthy()
@@ -119,6 +120,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
+@pytest.mark.slow
 def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
     data: st.DataObject, tmp_path_factory: Any
 ) -> None:
