@@ -1,0 +1,174 @@
+"""The sink against a real engine: schema made and verified, batches kept until ClickHouse takes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.fakes.ta_inputs import START, Run, quote, trade
+from torghut_core.backoff import Backoff
+from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, Trouble, open_clickhouse
+from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
+from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_tables
+
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("chdb")]
+HERE = SchemaOptions(cluster=None, is_simulated=True)
+LIVE = SchemaOptions(cluster=None, is_simulated=False)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """The one embedded engine of this module."""
+    opened = open_clickhouse(Address(url=f"embedded:{tmp_path_factory.mktemp('clickhouse')}"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clickhouse(engine: ClickHouse) -> ClickHouse:
+    """The engine with no database."""
+    engine.command("DROP DATABASE IF EXISTS torghut")
+    return engine
+
+
+def _tables(ingest_ms: int = 1_780_000_000_000) -> list[TableRows]:
+    run = Run()
+    run.feed([quote("A", 0.1, 9, 10), trade("A", 0.5, 10, 0), trade("B", 0.5, 7, 1.5)])
+    return [table for block in run.engine.finish() for table in to_tables(block, ingest_ms)]
+
+
+@pytest.mark.parametrize("options", [HERE, LIVE])
+def test_schema_when_created_then_verified_and_creating_again_changes_nothing(
+    clickhouse: ClickHouse, options: SchemaOptions
+) -> None:
+    """What `create_schema` makes passes `verify_schema`, with and without a TTL."""
+    create_schema(clickhouse, options)
+    create_schema(clickhouse, options)
+    verify_schema(clickhouse, options)
+
+
+WRONG = {
+    "engine": ("ENGINE = ReplacingMergeTree(ingest_ts)", "ENGINE = MergeTree", "engine is 'MergeTree'"),
+    "version": ("ReplacingMergeTree(ingest_ts)", "ReplacingMergeTree(seq)", "version column is False"),
+    "key": ("ORDER BY (symbol, window_size, event_ts)", "ORDER BY (symbol, event_ts)", "sorting key is"),
+    "partition": ("PARTITION BY toDate(event_ts)", "PARTITION BY toYYYYMM(event_ts)", "partition key is"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_schema_when_a_table_is_otherwise_then_the_difference_is_named(clickhouse: ClickHouse, name: str) -> None:
+    """IF NOT EXISTS never repairs, so the difference is refused by table and name."""
+    create_schema(clickhouse, HERE)
+    said, instead, expected = WRONG[name]
+    statement = str(clickhouse.query("SHOW CREATE TABLE torghut.ta_signals")[0]["statement"])
+    assert said in statement
+    clickhouse.command("DROP TABLE torghut.ta_signals")
+    clickhouse.command(statement.replace(said, instead))
+    with pytest.raises(SchemaError, match="torghut.ta_signals") as caught:
+        verify_schema(clickhouse, HERE)
+    assert expected in str(caught.value)
+
+
+def test_schema_when_a_column_a_table_or_the_ttl_is_missing_then_refused(clickhouse: ClickHouse) -> None:
+    """A missing column is named; so are a missing TTL and a missing table."""
+    create_schema(clickhouse, HERE)
+    with pytest.raises(SchemaError, match="TTL in days is None, must be 30"):
+        verify_schema(clickhouse, LIVE)
+    clickhouse.command("ALTER TABLE torghut.ta_microbars DROP COLUMN vwap")
+    with pytest.raises(SchemaError, match=r"columns is \['vwap'\]"):
+        verify_schema(clickhouse, HERE)
+    clickhouse.command("DROP TABLE torghut.ta_microbars")
+    with pytest.raises(SchemaError, match="torghut.ta_microbars is missing"):
+        verify_schema(clickhouse, HERE)
+
+
+class _Refusing(ClickHouse):
+    """The real engine behind a door that stays shut for the first attempts."""
+
+    def __init__(self, inner: ClickHouse, refusals: int) -> None:
+        self._inner = inner
+        self.left = refusals
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        if self.left:
+            self.left -= 1
+            raise ClickHouseError(Trouble.DISK_FULL, "an insert")
+        self._inner.insert(table, columns)
+
+
+def _writer(clickhouse: ClickHouse, table: str = MICROBARS, *, buffer_rows: int = 1000) -> TableWriter:
+    return TableWriter(
+        table,
+        lambda: clickhouse,
+        batch_rows=100,
+        flush_seconds=0.01,
+        buffer_rows=buffer_rows,
+        backoff=Backoff(base=0.001, cap=0.002),
+    )
+
+
+async def test_rows_when_clickhouse_refuses_for_a_while_then_kept_reported_and_written_once(
+    clickhouse: ClickHouse,
+) -> None:
+    """The batch that failed is written when ClickHouse takes it again, and the trouble is told meanwhile."""
+    create_schema(clickhouse, HERE)
+    refusing = _Refusing(clickhouse, 5)
+    writer = _writer(refusing)
+    stop = asyncio.Event()
+    running = asyncio.create_task(writer.run(stop))
+    bars = next(table for table in _tables() if table.table == MICROBARS)
+    writer.put(bars)
+    troubles = set()
+    while writer.written < writer.accepted:
+        troubles.add(writer.trouble)
+        await asyncio.sleep(0)
+    stop.set()
+    await running
+    assert "clickhouse_disk_full" in troubles
+    assert (writer.trouble, writer.retries, writer.waiting_rows) == (None, 5, 0)
+    rows = clickhouse.query("SELECT symbol, seq, o, v, vwap, count FROM torghut.ta_microbars ORDER BY symbol")
+    assert rows == [
+        {"symbol": "A", "seq": START + 1, "o": 10.0, "v": 0.0, "vwap": None, "count": 1},
+        {"symbol": "B", "seq": START + 1, "o": 7.0, "v": 1.5, "vwap": 7.0, "count": 1},
+    ]
+
+
+async def test_rows_when_written_again_then_the_later_ingest_time_wins(clickhouse: ClickHouse) -> None:
+    """A repeat is idempotent by key: FINAL has one row, the one of the highest ingest_ts."""
+    create_schema(clickhouse, HERE)
+    writer = _writer(clickhouse, SIGNALS)
+    stop = asyncio.Event()
+    running = asyncio.create_task(writer.run(stop))
+    for ingest_ms in (1_780_000_000_002, 1_780_000_000_001):
+        writer.put(next(table for table in _tables(ingest_ms) if table.table == SIGNALS))
+    await writer.drained(writer.accepted)
+    stop.set()
+    await running
+    rows = clickhouse.query(
+        "SELECT symbol, toUnixTimestamp64Milli(ingest_ts) AS said, imbalance_bid_px AS bid, vwap_w5m, warm"
+        " FROM torghut.ta_signals FINAL ORDER BY symbol"
+    )
+    assert rows == [
+        {"symbol": "A", "said": 1_780_000_000_002, "bid": 9.0, "vwap_w5m": None, "warm": 0},
+        {"symbol": "B", "said": 1_780_000_000_002, "bid": None, "vwap_w5m": 7.0, "warm": 0},
+    ]
+
+
+async def test_writer_when_its_buffer_is_full_then_it_says_so_and_ends_when_told(clickhouse: ClickHouse) -> None:
+    """Memory is bounded: the input pauses; told to stop while ClickHouse refuses, the writer ends."""
+    writer = _writer(_Refusing(clickhouse, 10**9), buffer_rows=4)
+    bars = next(table for table in _tables() if table.table == MICROBARS)
+    writer.put(bars)
+    assert not writer.is_full
+    writer.put(bars)
+    assert writer.is_full
+    stop = asyncio.Event()
+    running = asyncio.create_task(writer.run(stop))
+    while writer.retries < 2:
+        await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+    assert writer.waiting_rows == 4

@@ -1,0 +1,167 @@
+"""`run ta` in this process over the embedded log: delivery, restarts, replays, status, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.ta_inputs import START, Record, bar, quote, trade
+from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
+from torghut_core import topics
+from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition, open_kafka
+from torghut_core.errors import ConfigurationError
+from torghut_core.rfc3339 import parse_ns
+from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.service import run
+
+SETTINGS = EngineSettings(max_out_of_order_ms=200)
+RECORDS: list[Record] = [
+    record
+    for second in range(80)
+    for symbol in ("A", "B", "C")
+    for record in (
+        quote(symbol, second + 0.1, 9, 10),
+        trade(symbol, second + 0.3, 10 + second % 5),
+        trade(symbol, second + 0.2, 11),
+    )
+] + [bar("A", 0, 10), bar("A", 1, 11)]
+
+
+@pytest.fixture
+async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
+    """A log of its own for each test."""
+    opened = open_kafka(KafkaAddress(bootstrap=f"embedded:{tmp_path / 'kafka'}", client_id="test"))
+    yield opened
+    await opened.close()
+
+
+def _environment(tmp_path: Path, **changed: str) -> dict[str, str]:
+    return {
+        "TA_KAFKA_BOOTSTRAP": "embedded:unused",
+        "TA_GROUP_ID": "ta",
+        "TA_AUTO_OFFSET_RESET": "earliest",
+        "TA_CHECKPOINT_DIR": f"file:{tmp_path / 'checkpoints'}",
+        "TA_CHECKPOINT_INTERVAL_MS": "100",
+        "TA_MAX_OUT_OF_ORDER_MS": "200",
+        "TA_HEALTH_PORT": "0",
+        "TA_METRICS_PORT": "0",
+        "TORGHUT_HTTP_HOST": "127.0.0.1",
+    } | changed
+
+
+async def _run_until(kafka: Kafka, environment: dict[str, str], done: Callable[[], Awaitable[None]]) -> None:
+    """Run the service until `done` returns, or it fails."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(run(environment, kafka=kafka, stop=stop))
+    waiting = asyncio.create_task(done())
+    finished, _ = await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    waiting.cancel()
+    await running
+    for task in finished:
+        task.result()
+
+
+@pytest.mark.parametrize("guarantee", ["EXACTLY_ONCE", "AT_LEAST_ONCE"])
+async def test_ta_when_restarted_between_batches_then_rows_are_those_of_one_run(
+    tmp_path: Path, kafka: Kafka, guarantee: str
+) -> None:
+    """A clean stop and a start go on from the checkpoint; the last row per key is that of the whole input."""
+    expected = expected_rows(RECORDS, SETTINGS)
+    await kafka.ensure_topics(topics.ALL)
+    outputs = await Outputs(kafka).start()
+    environment = _environment(tmp_path, TA_KAFKA_DELIVERY_GUARANTEE=guarantee)
+    half = len(RECORDS) // 2
+    for part in (RECORDS[:half], RECORDS[half:]):
+        await produce(kafka, part)
+        wanted = set(expected_rows(RECORDS[: half if part is RECORDS[:half] else None], SETTINGS))
+        await _run_until(
+            kafka, environment, lambda wanted=wanted: outputs.until(lambda: outputs.rows.keys() >= wanted, 60)
+        )
+    await outputs.read()
+    # The first half's last second was told on silence: quotes that came later could not be in it.
+    found = [line for line in differences(expected, outputs.rows) if "imbalance" not in line]
+    assert found == []
+    await outputs.close()
+
+
+async def test_ta_when_it_starts_then_status_is_told_with_the_contract_fields(tmp_path: Path, kafka: Kafka) -> None:
+    """A heartbeat comes before any data, and counts once there is some."""
+    await kafka.ensure_topics(topics.ALL)
+    heard: list[dict[str, Any]] = []
+
+    async def listen() -> None:
+        consumer = kafka.consumer([topics.TA_STATUS.name], group="listener", reset="earliest")
+        await consumer.start()
+        while not heard or heard[-1]["payload"]["output_events"] == 0:
+            for batch in await consumer.poll(max_records=100, wait_seconds=0.05):
+                heard.extend(json.loads(value) for value in batch.values)
+            if heard and heard[0]["payload"]["input_events"] == 0 and not produced:
+                produced.append(True)
+                await produce(kafka, RECORDS)
+        await consumer.close()
+
+    produced: list[bool] = []
+    await asyncio.wait_for(_run_until(kafka, _environment(tmp_path), listen), 90)
+    first, last = heard[0], heard[-1]
+    assert (first["channel"], first["source"], first["payload"]["last_event_ts"]) == ("status", "ta", None)
+    assert {
+        "watermark_lag_ms",
+        "last_event_ts",
+        "status",
+        "heartbeat",
+        "input_events",
+        "output_events",
+        "late_trades",
+    } <= set(last["payload"])
+    assert (last["payload"]["status"], last["payload"]["heartbeat"]) == ("ok", True)
+    assert parse_ns(last["payload"]["last_event_ts"]) >= START * 10**9
+    assert last["payload"]["watermark_lag_ms"] > 0
+
+
+async def test_replay_when_its_group_has_offsets_but_no_checkpoint_then_refused(tmp_path: Path, kafka: Kafka) -> None:
+    """A replay begins with a group that was never used; the restart of the same replay goes on."""
+    await produce(kafka, RECORDS)
+    environment = _environment(tmp_path, TA_GROUP_ID="torghut-ta-replay-1")
+    outputs = await Outputs(kafka).start()
+    for _ in range(2):
+        await _run_until(kafka, environment, lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
+    assert [key for key in outputs.rows if key[0] == "signal"] == []  # no session reset was passed
+    assert min(key[3] for key in outputs.rows if key[1] == "PT1S") == START + 2
+    await outputs.close()
+    consumer = kafka.consumer([topics.TRADES.name], group="torghut-ta-replay-2", reset="earliest")
+    await consumer.start()
+    await consumer.commit({TopicPartition(topics.TRADES.name, 0): Committed(3)})
+    await consumer.close()
+    with pytest.raises(ConfigurationError, match="no checkpoint of this replay"):
+        await run(_environment(tmp_path, TA_GROUP_ID="torghut-ta-replay-2"), kafka=kafka, stop=asyncio.Event())
+
+
+async def test_ta_when_the_named_checkpoint_is_gone_then_refused_by_name(tmp_path: Path, kafka: Kafka) -> None:
+    """Offsets without their state are never gone on from."""
+    await produce(kafka, RECORDS)
+    outputs = await Outputs(kafka).start()
+    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
+    await outputs.close()
+    for path in (tmp_path / "checkpoints" / "ta").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigurationError, match="is named by the group's offsets, but is not in TA_CHECKPOINT_DIR"):
+        await run(_environment(tmp_path), kafka=kafka, stop=asyncio.Event())
+
+
+async def test_ta_when_no_commit_names_a_checkpoint_then_it_is_removed(tmp_path: Path, kafka: Kafka) -> None:
+    """What a crash left between writing and naming is cleared away; one checkpoint a partition number stays."""
+    await produce(kafka, RECORDS)
+    folder = tmp_path / "checkpoints" / "ta"
+    folder.mkdir(parents=True)
+    (folder / "0-orphan").write_bytes(b"")
+    outputs = await Outputs(kafka).start()
+    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
+    await outputs.close()
+    assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["0", "1", "2"]
+    assert not (folder / "0-orphan").exists()
