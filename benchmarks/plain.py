@@ -19,16 +19,29 @@ def read_time(text: str) -> int:
 
 
 def all_indicators() -> Callable[[int, float, float, float], tuple[Any, ...]]:
-    """Return the indicators of one symbol, as CONTRACT §3 defines them."""
+    """Return the indicators of one symbol, all twelve; running sums where they save time."""
     closes: deque[float] = deque(maxlen=20)
     window: deque[tuple[int, float, float]] = deque()
     returns: deque[tuple[int, float]] = deque()
     bars = 0
     ema12 = ema26 = signal = gain = loss = last = session_ps = session_s = 0.0
-    window_ps = window_s = 0.0
+    window_ps = window_s = total = squares = 0.0
 
     def take(end: int, close: float, price_size: float, size: float) -> tuple[Any, ...]:
-        nonlocal bars, ema12, ema26, signal, gain, loss, last, session_ps, session_s, window_ps, window_s
+        nonlocal \
+            bars, \
+            ema12, \
+            ema26, \
+            signal, \
+            gain, \
+            loss, \
+            last, \
+            session_ps, \
+            session_s, \
+            window_ps, \
+            window_s, \
+            total, \
+            squares
         rsi = upper = middle = lower = volatility = None
         if bars == 0:
             ema12 = ema26 = close
@@ -47,11 +60,14 @@ def all_indicators() -> Callable[[int, float, float, float], tuple[Any, ...]]:
             if bars >= 14:
                 rsi = 50.0 if gain + loss == 0 else 100 * gain / (gain + loss)
             while returns and returns[0][0] <= end - 60:
-                returns.popleft()
-            returns.append((end, math.log(close / last)))
+                _, old = returns.popleft()
+                total, squares = total - old, squares - old * old
+            value = math.log(close / last)
+            returns.append((end, value))
+            total, squares = total + value, squares + value * value
             if len(returns) >= 2:
-                mean = sum(value for _, value in returns) / len(returns)
-                volatility = math.sqrt(sum((value - mean) ** 2 for _, value in returns) / len(returns))
+                mean = total / len(returns)
+                volatility = math.sqrt(max(squares / len(returns) - mean * mean, 0.0))
         closes.append(close)
         if len(closes) == 20:
             middle = sum(closes) / 20

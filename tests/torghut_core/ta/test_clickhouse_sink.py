@@ -67,7 +67,7 @@ def test_schema_when_a_table_is_otherwise_then_the_difference_is_named(clickhous
     assert said in statement
     clickhouse.command("DROP TABLE torghut.ta_signals")
     clickhouse.command(statement.replace(said, instead))
-    with pytest.raises(SchemaError, match="torghut.ta_signals") as caught:
+    with pytest.raises(SchemaError, match=r"torghut\.ta_signals") as caught:
         verify_schema(clickhouse, HERE)
     assert expected in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_schema_when_a_column_a_table_or_the_ttl_is_missing_then_refused(clickho
     with pytest.raises(SchemaError, match=r"columns is \['vwap'\]"):
         verify_schema(clickhouse, HERE)
     clickhouse.command("DROP TABLE torghut.ta_microbars")
-    with pytest.raises(SchemaError, match="torghut.ta_microbars is missing"):
+    with pytest.raises(SchemaError, match=r"torghut\.ta_microbars is missing"):
         verify_schema(clickhouse, HERE)
 
 
@@ -167,8 +167,8 @@ async def test_writer_when_its_buffer_is_full_then_it_says_so_and_ends_when_told
     assert writer.is_full
     stop = asyncio.Event()
     running = asyncio.create_task(writer.run(stop))
-    while writer.retries < 2:
-        await asyncio.sleep(0)
+    while writer.retries < 2:  # the writer has nothing to wait on but itself
+        await asyncio.wait([running], timeout=0.001)
     stop.set()
     await asyncio.wait_for(running, 10)
     assert writer.waiting_rows == 4

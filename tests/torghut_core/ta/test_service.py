@@ -77,11 +77,11 @@ async def test_ta_when_restarted_between_batches_then_rows_are_those_of_one_run(
     outputs = await Outputs(kafka).start()
     environment = _environment(tmp_path, TA_KAFKA_DELIVERY_GUARANTEE=guarantee)
     half = len(RECORDS) // 2
-    for part in (RECORDS[:half], RECORDS[half:]):
-        await produce(kafka, part)
-        wanted = set(expected_rows(RECORDS[: half if part is RECORDS[:half] else None], SETTINGS))
+    for begin, end in ((0, half), (half, len(RECORDS))):
+        await produce(kafka, RECORDS[begin:end])
+        wanted = expected_rows(RECORDS[:end], SETTINGS).keys()
         await _run_until(
-            kafka, environment, lambda wanted=wanted: outputs.until(lambda: outputs.rows.keys() >= wanted, 60)
+            kafka, environment, lambda wanted=wanted: outputs.until(lambda: outputs.rows.keys() >= wanted, 30)
         )
     await outputs.read()
     # The first half's last second was told on silence: quotes that came later could not be in it.
