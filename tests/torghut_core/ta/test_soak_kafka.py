@@ -22,8 +22,7 @@ _SOURCES = {"t": ("trades", "trades"), "q": ("quotes", "quotes"), "b": ("bars", 
 
 def _records(path: Path) -> list[Record]:
     records = []
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
         for line in lines:
             message = json.loads(line)
             source, channel = _SOURCES[message.pop("T")]
