@@ -46,6 +46,7 @@ class TaProcess:
         self.clickhouse = f"embedded:{folder / f'clickhouse-{name}'}"
         self.log = folder / f"ta-{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._logged = 0
         clock = folder / "clock.json"
         if not clock.exists():  # the rows' own day: on the machine's clock the tables' TTL would drop them
             FileClock.write(clock, origin_ns=(START + 3600) * 10**9, speed=1.0)
@@ -67,6 +68,7 @@ class TaProcess:
         }
 
     def start(self) -> None:
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         root = str(Path(__file__).resolve().parents[2])
         with self.log.open("ab") as log:
@@ -76,6 +78,15 @@ class TaProcess:
                 stdout=log,
                 stderr=log,
             )
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether every partition number was opened since the last start, and has caught up with its commits."""
+        lines = [json.loads(line) for line in self.log.read_bytes()[self._logged :].splitlines() if line[:1] == b"{"]
+        behind = {line["partition"] for line in lines if line.get("catching_up")}
+        caught = {line["partition"] for line in lines if line.get("event") == "caught_up"}
+        opened = {line["partition"] for line in lines if line.get("event") == "partition_opened"}
+        return len(opened) == topics.TRADES.partitions and behind <= caught
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None

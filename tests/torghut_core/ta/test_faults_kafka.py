@@ -79,7 +79,7 @@ async def test_ta_when_killed_three_times_then_kafka_and_clickhouse_are_as_if_it
             await outputs.until(lambda enough=enough: len(outputs.rows) >= enough, 60, [process])
             process.kill()
         process.start()
-        await outputs.until(lambda: len(outputs.rows) >= len(expected), 90, [process])
+        await outputs.until(lambda: len(outputs.rows) >= len(expected) and process.is_caught_up, 90, [process])
         await outputs.settle()
         assert process.end() == 0
         await outputs.settle()

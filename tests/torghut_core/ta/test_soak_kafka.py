@@ -55,7 +55,7 @@ async def test_ta_when_killed_twenty_times_over_a_recorded_day_then_no_row_diffe
                 await outputs.until(lambda enough=enough: len(outputs.rows) >= enough, 300, [process])
                 process.kill()
             process.start()
-            await outputs.until(lambda: len(outputs.rows) >= len(expected), 600, [process])
+            await outputs.until(lambda: len(outputs.rows) >= len(expected) and process.is_caught_up, 600, [process])
             await outputs.settle()
             assert process.end() == 0
             await outputs.settle()
