@@ -166,10 +166,8 @@ class Forwarder:
 
     async def _sequence_floor(self) -> int:
         floor = 0
-        for topic in (topics.TRADES, topics.QUOTES, topics.BARS_1M):
-            name = self._channel_topics[
-                {"torghut.trades.v1": "trades", "torghut.quotes.v1": "quotes"}.get(topic.name, "bars")
-            ]
+        for channel, topic in (("trades", topics.TRADES), ("quotes", topics.QUOTES), ("bars", topics.BARS_1M)):
+            name = self._channel_topics[channel]
             for partition in range(topic.partitions):
                 last = await self._kafka.last_record(name, partition)
                 if last is not None:
