@@ -18,7 +18,7 @@ from aiokafka.partitioner import murmur2
 from pydantic import SecretStr
 
 from torghut_core.engines import embedded_folder
-from torghut_core.errors import ConfigurationError, EngineUnavailableError, TorghutError
+from torghut_core.errors import ConfigurationError, EngineUnavailableError, ExitCode, TorghutError
 from torghut_core.topics import Topic
 
 OffsetReset = Literal["earliest", "latest", "none"]
@@ -60,6 +60,8 @@ class Batch:
 
 class FencedError(TorghutError):
     """Another process took over this group or transactional id; this one must stop writing."""
+
+    exit_code = ExitCode.UPSTREAM
 
 
 class KafkaUnavailableError(EngineUnavailableError):
