@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from decimal import Decimal, getcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import talib
 
+from tests.fakes.recordings import recorded_day
 from tests.fakes.ta_inputs import START, Run, bar, run_of, trade
 from torghut_core.ta.engine import EngineSettings
 from torghut_core.ta.files import replay_file
@@ -192,9 +192,9 @@ def test_minute_bar_when_it_comes_then_vwap_uses_vw_and_volatility_is_null() -> 
 @pytest.mark.slow
 def test_recorded_day_when_replayed_then_every_indicator_is_independently_the_same(tmp_path: Path) -> None:
     """On a recorded day (RECORDED_DAY=FILE, regular Alpaca messages) all columns equal independent computations."""
-    recorded = os.environ.get("RECORDED_DAY")
+    recorded = recorded_day()
     if not recorded:
-        pytest.skip("RECORDED_DAY is not set")
+        pytest.skip("no recorded day: set RECORDED_DAY, or put one into ../shared/data")
     replay_file(
         Path(recorded), tmp_path, settings=EngineSettings(), file_format="ndjson", now_ns=2 * 10**18, progress=None
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import apache_kafka
+from tests.fakes.recordings import recorded_day
 from tests.fakes.ta_inputs import Record
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
 from torghut_core.engines.kafka import KafkaAddress, open_kafka
@@ -37,9 +37,9 @@ def _records(path: Path) -> list[Record]:
 
 async def test_ta_when_killed_twenty_times_over_a_recorded_day_then_no_row_differs(tmp_path: Path) -> None:
     """Kafka (read_committed, last per key) and ClickHouse FINAL equal the engine's own rows, but for ingest_ts."""
-    recorded = os.environ.get("RECORDED_DAY")
+    recorded = recorded_day()
     if not recorded:
-        pytest.skip("RECORDED_DAY is not set: RECORDED_DAY=day.ndjson.gz make soak")
+        pytest.skip("no recorded day: RECORDED_DAY=day.ndjson.gz make soak")
     records = _records(Path(recorded))
     expected = expected_rows(records, EngineSettings(max_out_of_order_ms=1000))
     chance = random.Random(20)
