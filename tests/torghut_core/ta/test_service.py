@@ -19,6 +19,8 @@ from torghut_core.rfc3339 import parse_ns
 from torghut_core.ta.engine import EngineSettings
 from torghut_core.ta.service import run
 
+pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
+
 SETTINGS = EngineSettings(max_out_of_order_ms=200)
 RECORDS: list[Record] = [
     record

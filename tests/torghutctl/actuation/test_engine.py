@@ -24,6 +24,8 @@ from torghutctl.planning.gates import AgentRun, Intent
 from torghutctl.procedures import pause_trading, restart_ta, restart_ws, resume_ta, suspend_ta
 from torghutctl.snapshot.repository import Repository
 
+pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
+
 AT = "2026-03-04T15:06:07Z"
 GOOD = Intent(
     reason="stale data", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None

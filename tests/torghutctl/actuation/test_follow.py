@@ -23,6 +23,8 @@ from torghutctl.planning.gates import Intent
 from torghutctl.procedures import pause_trading, resume_ta, resume_trading
 from torghutctl.snapshot.reader import Target, read
 
+pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
+
 NOW = torghut_cluster.NOW
 
 

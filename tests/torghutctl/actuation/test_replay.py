@@ -30,6 +30,8 @@ from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places, destructi
 from torghutctl.procedures.replay_ta import Mode, Replay, plan_exit, plan_start
 from torghutctl.snapshot.reader import Target, read
 
+pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
+
 NOW = torghut_cluster.NOW
 CONFIG, FLINK = "ta/configmap.yaml", "ta/flinkdeployment.yaml"
 ON, OFF = 'TRADING_ENABLED\n              value: "true"', 'TRADING_ENABLED\n              value: "false"'
