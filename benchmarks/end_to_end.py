@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks.market import write_trades
 from torghut_core import topics
-from torghut_core.engines.kafka import KafkaAddress, open_kafka
+from torghut_core.engines.kafka import KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
 
 
 def _cpu() -> float:

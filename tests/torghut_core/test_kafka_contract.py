@@ -18,9 +18,9 @@ from torghut_core.engines.kafka import (
     KafkaAddress,
     KafkaUnavailableError,
     TopicPartition,
-    open_kafka,
     partition_of,
 )
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.engines.kafka_sqlite import SqliteKafka
 from torghut_core.errors import ConfigurationError
 from torghut_core.topics import Topic

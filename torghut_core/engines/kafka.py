@@ -17,8 +17,7 @@ from typing import Literal, NamedTuple, Protocol
 from aiokafka.partitioner import murmur2
 from pydantic import SecretStr
 
-from torghut_core.engines import embedded_folder
-from torghut_core.errors import ConfigurationError, EngineUnavailableError, ExitCode, TorghutError
+from torghut_core.errors import EngineUnavailableError, ExitCode, TorghutError
 from torghut_core.topics import Topic
 
 OffsetReset = Literal["earliest", "latest", "none"]
@@ -179,27 +178,6 @@ class KafkaAddress:
     variable: str = "KAFKA_BOOTSTRAP"
     security: Security = field(default_factory=Security)
     tuning: Tuning = field(default_factory=Tuning)
-
-
-def open_kafka(address: KafkaAddress) -> Kafka:
-    """Return Kafka at `address`. Nothing is connected yet; the embedded log is opened.
-
-    Raises ConfigurationError when the address has neither shape.
-    """
-    folder = embedded_folder(address.bootstrap, address.variable)
-    if folder is not None:
-        from torghut_core.engines.kafka_sqlite import SqliteKafka
-
-        return SqliteKafka(folder)
-    for server in address.bootstrap.split(","):
-        host, separator, port = server.strip().rpartition(":")
-        if not (separator and host and port.isdigit() and 0 < int(port) < 65_536):
-            raise ConfigurationError(
-                f"{address.variable}={address.bootstrap!r}: must be HOST:PORT[,HOST:PORT…] or embedded:DIR"
-            )
-    from torghut_core.engines.kafka_cluster import ClusterKafka
-
-    return ClusterKafka(address)
 
 
 @lru_cache(maxsize=65_536)

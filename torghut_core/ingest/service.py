@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from torghut_core import topics
 from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
-from torghut_core.engines.kafka import Kafka, KafkaAddress, KafkaUnavailableError, Security, Tuning, open_kafka
+from torghut_core.engines.kafka import Kafka, KafkaAddress, KafkaUnavailableError, Security, Tuning
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.envelope import Envelope, decode, encode
 from torghut_core.errors import InputError
 from torghut_core.http_server import Binding, health_app, serving

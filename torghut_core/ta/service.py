@@ -30,8 +30,8 @@ from torghut_core.engines.kafka import (
     Security,
     TopicPartition,
     Tuning,
-    open_kafka,
 )
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event

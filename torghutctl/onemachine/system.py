@@ -12,7 +12,8 @@ from typing import Any
 
 from torghut_core import logs
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.engines.kafka import KafkaAddress, open_kafka
+from torghut_core.engines.kafka import KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.engines.postgres import open_postgres
 from torghut_core.ingest import service as ingest
 from torghut_core.ta import service as ta

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from torghut_core.engines.kafka import KafkaAddress, open_kafka
+from torghut_core.engines.kafka import KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.envelope import decode
 from torghut_core.errors import ConfigurationError
 from torghut_core.ingest import service

@@ -14,7 +14,8 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.ta_inputs import Record, bar, quote, trade
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
-from torghut_core.engines.kafka import Kafka, KafkaAddress, open_kafka
+from torghut_core.engines.kafka import Kafka, KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine import EngineSettings
 
 pytestmark = [

@@ -13,7 +13,8 @@ import pytest
 from tests.fakes.ta_inputs import START, Record, bar, quote, trade
 from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
 from torghut_core import topics
-from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition, open_kafka
+from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.ta.engine import EngineSettings

@@ -13,7 +13,8 @@ from tests.fakes import apache_kafka
 from tests.fakes.recordings import recorded_day
 from tests.fakes.ta_inputs import Record
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
-from torghut_core.engines.kafka import KafkaAddress, open_kafka
+from torghut_core.engines.kafka import KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine import EngineSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.kafka, pytest.mark.engine, pytest.mark.timeout(3600)]
