@@ -46,8 +46,13 @@ def test_schema_when_created_then_verified_and_creating_again_changes_nothing(
 ) -> None:
     """What `create_schema` makes passes `verify_schema`, with and without a TTL."""
     create_schema(clickhouse, options)
+    made = clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = 'torghut' ORDER BY name")
     create_schema(clickhouse, options)
     verify_schema(clickhouse, options)
+    again = clickhouse.query("SELECT name, engine_full FROM system.tables WHERE database = 'torghut' ORDER BY name")
+    assert [row["name"] for row in made] == ["ta_microbars", "ta_signals"]
+    assert ["TTL" in row["engine_full"] for row in made] == [not options.is_simulated] * 2
+    assert again == made
 
 
 WRONG = {

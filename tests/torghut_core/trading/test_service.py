@@ -195,7 +195,8 @@ async def test_run_when_cursor_is_ahead_of_the_clock_then_it_starts_over(
     tables.signals.clear()
     cross_up(tables)
     async with running(environment, tables, postgres) as client:
-        await eventually(client, "/trading/executions", bool)
+        executions = await eventually(client, "/trading/executions", bool)
+    assert [(each["symbol"], each["side"]) for each in executions] == [("AAPL", "buy")]
 
 
 async def test_run_when_address_is_nonsense_then_variable_is_named(broker_server: Any) -> None:
