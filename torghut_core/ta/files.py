@@ -256,8 +256,8 @@ def replay_file(
 ) -> FileReport:
     """Compute bars and signals of the recording at `path` into `folder`; `now_ns` becomes the rows' `ingest_ts`.
 
-    Bad records are counted by reason. Raises InputError when the file cannot be read to its end or the folder cannot
-    be written; then nothing is left under the final names that was not there before.
+    Bad records are counted by reason. Raises InputError when the file cannot be read to its end, holds records of which
+    none can be used, or the folder cannot be written; then nothing is left under the final names that was not there.
     """
     idle = frozenset(_KINDS) - kinds_in(path)
     engine = Engine(settings)
@@ -276,6 +276,12 @@ def replay_file(
             engine.add(decoder.decode(chunk))
             write(engine.emit(idle))
         write(engine.finish())
+        unusable = engine.counts.rejected.total()
+        if unusable and not engine.counts.input_events:
+            raise InputError(
+                f"IN={path}: none of its {unusable} records can be used",
+                hint="give Alpaca stock-stream messages or envelopes, one JSON object a line",
+            )
         output.publish()
     return FileReport(
         events=engine.counts.input_events,
