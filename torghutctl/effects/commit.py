@@ -5,6 +5,7 @@ No working tree, no index of the user, no checkout; an existing branch is never 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from torghutctl.errors import StalePlanError, UpstreamError
 
 _FALLBACK_NAME = "torghutctl"
 _FALLBACK_EMAIL = "torghutctl@localhost"
+_LOCK_ATTEMPTS = 5
+_LOCK_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +105,20 @@ def create_branch(client: GitClient, destination: str, *, branch: str, commit: s
 
 def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, what: str) -> None:
     """Create one ref at `destination`, or raise StalePlanError when it is already something else."""
-    # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
-    result = client.attempt(
-        "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
-    )
-    if result.status == 0:
-        return
-    existing = client.attempt("ls-remote", "--", destination, ref)
-    if existing.status == 0 and existing.text.split("\t")[0] == commit:
-        return
-    if existing.status == 0 and existing.text:
-        raise StalePlanError(f"{what} already exists with other content", hint="look at it, then plan again")
+    for attempt in range(_LOCK_ATTEMPTS):
+        # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
+        result = client.attempt(
+            "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
+        )
+        if result.status == 0:
+            return
+        existing = client.attempt("ls-remote", "--", destination, ref)
+        if existing.status == 0 and existing.text.split("\t")[0] == commit:
+            return
+        if existing.status == 0 and existing.text:
+            raise StalePlanError(f"{what} already exists with other content", hint="look at it, then plan again")
+        if "lock" not in result.stderr and b"lock" not in result.stdout:
+            break
+        # Another push holds the ref's lock and has not put it there yet.
+        time.sleep(_LOCK_PAUSE_SECONDS * (attempt + 1))
     raise failure("push", result)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from pathlib import Path
 from typing import Any
 
-from torghutctl.adapters.git_client import GitClient
+from torghutctl.adapters.git_client import GitClient, failure
 from torghutctl.effects.commit import create_ref
 from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import InputError, StalePlanError, UpstreamError
@@ -66,13 +67,26 @@ class LocalForge:
         raise UpstreamError("no free pull request number was found", hint="try again")
 
     def withdraw(self, number: int) -> None:
-        fields = json.loads(self._bare.run("cat-file", "blob", f"{_REFS}/{number}:pull-request.json").stdout)
+        ref = f"{_REFS}/{number}"
+        record = self._tip(ref)
+        if not record:
+            return  # Another operator who found the same pull request has withdrawn it.
+        fields = json.loads(self._bare.run("cat-file", "blob", f"{record}:pull-request.json").stdout)
         shares_branch = any(pull.head_branch == fields["head"] for pull in self._all() if pull.number < number)
         if shares_branch:
-            self._bare.run("update-ref", "-d", f"{_REFS}/{number}")
+            self._delete(ref, record)
         else:
             # Only while it still is what this process pushed.
-            self._bare.run("update-ref", "-d", f"refs/heads/{fields['head']}", str(fields["headCommit"]))
+            self._delete(f"refs/heads/{fields['head']}", str(fields["headCommit"]))
+
+    def _tip(self, ref: str) -> str:
+        return self._bare.attempt("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").text
+
+    def _delete(self, ref: str, expected: str) -> None:
+        """Delete a ref that still points to `expected`; one that is gone or was made anew is not this process's."""
+        result = self._bare.attempt("update-ref", "-d", ref, expected)
+        if result.status != 0 and self._tip(ref) == expected:
+            raise failure("update-ref", result)
 
     def _record(self, draft: PullRequestDraft) -> str:
         head = self._bare.run("rev-parse", "--verify", f"refs/heads/{draft.head_branch}^{{commit}}").text
@@ -83,6 +97,8 @@ class LocalForge:
             "base": draft.base_branch,
             "labels": list(draft.labels),
             "draft": draft.is_draft,
+            # Two operators in the same second would else write the same commit, and each take it for their own.
+            "record": uuid.uuid4().hex,
         }
         rows = []
         for name, content in (
@@ -114,7 +130,7 @@ class LocalForge:
             title, first = str(fields["title"]), str(fields["headCommit"])
         except (ValueError, KeyError, TypeError) as error:
             raise UpstreamError(f"{self.path} {ref}: its description cannot be read", hint="delete the ref") from error
-        tip = self._bare.attempt("rev-parse", "--verify", "--quiet", f"refs/heads/{head}^{{commit}}").text
+        tip = self._tip(f"refs/heads/{head}")
         merged = self._merge_commit(tip or first, base, body.stdout.decode("utf-8", "replace"))
         return PullRequest(
             number=number,

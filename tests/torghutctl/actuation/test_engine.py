@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -375,6 +376,7 @@ def test_run_when_several_operators_act_at_once_then_one_pull_request_is_left(
                 assert outcome.plan.result is not None and outcome.plan.result.pull_request is not None
                 os._exit(10 + outcome.plan.result.pull_request.number)
             except BaseException:
+                traceback.print_exc()
                 os._exit(1)
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
@@ -420,6 +422,24 @@ def test_local_forge_when_two_open_at_once_then_each_gets_its_own_number(gitops:
     finally:
         LocalForge._numbers = numbers  # type: ignore[method-assign]
     assert (first.number, second.number) == (1, 2)
+
+
+def test_local_forge_when_two_withdraw_the_same_one_then_neither_fails_and_a_newer_one_stays(gitops: Any) -> None:
+    """Both found that an older pull request has the same effect; the number may be somebody else's by then."""
+    forge = LocalForge(gitops.bare, GitClient(gitops.clone))
+    gitops.git("branch", "a", "main", where=gitops.bare)
+    draft = PullRequestDraft(title="a", body="", head_branch="a", base_branch="main")
+    numbers = LocalForge._all
+    LocalForge._all = lambda self: []  # type: ignore[method-assign]
+    try:
+        opened = [forge.open_pull_request(draft).number for _ in range(2)]
+    finally:
+        LocalForge._all = numbers  # type: ignore[method-assign]
+    forge.withdraw(2)
+    forge.withdraw(2)
+    assert (opened, forge._numbers()) == ([1, 2], [1])
+    forge._delete("refs/torghut/pull-requests/1", gitops.git("rev-parse", "main", where=gitops.bare))
+    assert forge._numbers() == [1]
 
 
 def test_run_when_the_folder_or_base_is_wrong_then_it_is_a_usage_error(ask: Callable[..., Request]) -> None:
