@@ -30,8 +30,10 @@ def test_clickhouse_when_embedded_then_rows_survive_the_process(tmp_path: Path) 
     opening = f"c = open_clickhouse(Address(url='embedded:{tmp_path}'));"
     create = "CREATE TABLE t (k String, at DateTime64(3), x Nullable(Float64)) ENGINE = MergeTree ORDER BY k"
     out = _run(
-        f"import datetime as d; {opening} c.command({create!r});"
-        "c.insert('t', {'k': ['a', 'b'], 'at': [d.datetime(2026, 1, 5, tzinfo=d.timezone.utc)] * 2, 'x': [1.5, None]});"
+        f"import numpy as np; from torghut_core.engines import clickhouse_native as native; {opening}"
+        f"c.command({create!r}); two = np.array([0, 1]);"
+        "columns = {'k': native.strings(two, ['a', 'b']), 'at': native.times(two), 'x': native.nullable_floats(np.array([1.5, np.nan]))};"
+        "c.insert('t', list(columns), native.encode_block(columns, 2));"
         "c.close()"
     )
     assert out == ""

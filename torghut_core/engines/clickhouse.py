@@ -105,12 +105,10 @@ class ClickHouse:
             result = self._client.query(statement, parameters=dict(parameters or {}))
             return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Insert equally long columns into `table` in one block."""
+    def insert(self, table: str, columns: Sequence[str], block: bytes) -> None:
+        """Insert a block in ClickHouse's Native format (`clickhouse_native.encode_block`)."""
         with self._lock, _translated("an insert"):
-            self._client.insert(
-                table, list(columns.values()), column_names=list(columns), column_oriented=True, settings={}
-            )
+            self._client.raw_insert(table, list(columns), block, fmt="Native")
 
     def close(self) -> None:
         with self._lock:

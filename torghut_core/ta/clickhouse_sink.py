@@ -20,11 +20,10 @@ from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
-from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
+from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
 
 _logger = logging.getLogger("torghut.ta.clickhouse")
 _TTL_DAYS = {MICROBARS: 30, SIGNALS: 14}
-_COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS + SIGNAL_COLUMNS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def _verify_table(
         "sorting key": (row["sorting_key"], "symbol, window_size, event_ts"),
         "partition key": (row["partition_key"], "toDate(event_ts)"),
         "version column": (bool(re.search(r"ReplacingMergeTree\([^)]*\bingest_ts\)", row["engine_full"])), True),
-        "columns": ([name for name in _COLUMNS[table] if name not in types], []),
+        "columns": ([name for name in COLUMNS[table] if name not in types], []),
     }
     if not options.is_simulated:
         days = re.search(r"TTL .*?(?:toIntervalDay\(|INTERVAL )(\d+)", row["engine_full"])
@@ -208,10 +207,7 @@ class TableWriter:
         clickhouse = self._clickhouse()
         if clickhouse is None:
             raise RuntimeError("rows are only written after the schema was verified")
-        columns = [rows.clickhouse_columns() for rows in batch]
-        clickhouse.insert(
-            self.table, {name: [value for each in columns for value in each[name]] for name in columns[0]}
-        )
+        clickhouse.insert(self.table, COLUMNS[self.table], to_native(batch))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

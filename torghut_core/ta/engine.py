@@ -49,7 +49,8 @@ class RowBlock:
 
     window_size: str
     window_seconds: int
-    symbols: Sequence[str]
+    names: Sequence[str]
+    """Symbols by the numbers in `bars.symbol`; the list grows, and never changes otherwise."""
     bars: BarColumns
     indicators: Floats
     """Shape (n, 13): `indicators.OUTPUTS` and `warm`."""
@@ -267,7 +268,7 @@ class Engine:
         block = RowBlock(
             cadence.cadence.size,
             cadence.cadence.seconds,
-            [self.names[number] for number in bars.symbol.tolist()],
+            self.names,
             bars,
             values,
             quotes,

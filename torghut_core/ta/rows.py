@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
+from torghut_core.engines import clickhouse_native as native
 from torghut_core.rfc3339 import format_ns
 from torghut_core.ta.engine import RowBlock
 from torghut_core.ta.indicators import OUTPUTS
+from torghut_core.ta.json_rows import Pieces, encode_rows
 from torghut_core.ta.quotes import FIELDS
 
 MICROBARS, SIGNALS = "torghut.ta_microbars", "torghut.ta_signals"
@@ -34,43 +36,64 @@ COMMON_COLUMNS = [
 MICROBAR_COLUMNS = ["o", "h", "l", "c", "v", "vwap", "count"]
 SIGNAL_COLUMNS = [*OUTPUTS[:-1], *FIELDS, OUTPUTS[-1], "close", "warm"]
 """In the order of the ClickHouse table."""
+COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS + SIGNAL_COLUMNS}
+
+_PAYLOAD = {MICROBARS: MICROBAR_COLUMNS, SIGNALS: SIGNAL_COLUMNS}
+_CHANNELS = {MICROBARS: "microbars", SIGNALS: "signals"}
+_INTEGERS = {"count": "UInt64", "warm": "UInt8"}
+_NEVER_NULL = frozenset(["o", "h", "l", "c", "v", "close"])
 
 
 @dataclass(frozen=True)
 class TableRows:
-    """Rows of one table, all written with one `ingest_ts`."""
+    """Rows of one table, all written with one `ingest_ts`, in arrays of equal length."""
 
     table: str
-    symbols: list[str]
-    end_seconds: list[int]
+    names: Sequence[str]
+    symbol: NDArray[np.int64]
+    """Index into `names`."""
+    end_seconds: NDArray[np.int64]
     window_size: str
     window_seconds: int
     ingest_ms: int
-    payload: dict[str, list[Any]]
-    """Column name to values, in table order, without the common columns."""
+    payload: NDArray[np.float64]
+    """Shape (n, k): the table's own columns in table order. What is not finite is null."""
 
     def __len__(self) -> int:
-        return len(self.symbols)
+        return len(self.symbol)
+
+    @property
+    def symbols(self) -> list[str]:
+        return [self.names[number] for number in self.symbol.tolist()]
 
     def clickhouse_columns(self) -> dict[str, list[Any]]:
-        """Return every column of the table; times as milliseconds since the epoch."""
-        count = len(self.symbols)
-        end = [second * 1000 for second in self.end_seconds]
-        start = [each - self.window_seconds * 1000 for each in end]
-        return {
-            "symbol": self.symbols,
-            "event_ts": end,
-            "seq": self.end_seconds,
-            "ingest_ts": [self.ingest_ms] * count,
-            "is_final": [1] * count,
-            "source": ["ta"] * count,
-            "window_size": [self.window_size] * count,
-            "window_step": [self.window_size] * count,
-            "window_start": start,
-            "window_end": end,
-            "version": [VERSION] * count,
-            **self.payload,
-        }
+        """Return every column of the table as Python values; times as milliseconds since the epoch."""
+        count = len(self.symbol)
+        end = (self.end_seconds * 1000).tolist()
+        common: list[list[Any]] = [
+            self.symbols,
+            end,
+            self.end_seconds.tolist(),
+            [self.ingest_ms] * count,
+            [1] * count,
+            ["ta"] * count,
+            [self.window_size] * count,
+            [self.window_size] * count,
+            ((self.end_seconds - self.window_seconds) * 1000).tolist(),
+            end,
+            [VERSION] * count,
+        ]
+        own = [_values(name, self.payload[:, at]) for at, name in enumerate(_PAYLOAD[self.table])]
+        return dict(zip(COLUMNS[self.table], [*common, *own], strict=True))
+
+
+def _values(name: str, column: NDArray[np.float64]) -> list[Any]:
+    if name in _INTEGERS:
+        return list(column.astype(np.int64).tolist())
+    out: list[float | None] = column.tolist()
+    for index in np.flatnonzero(~np.isfinite(column)).tolist():
+        out[index] = None
+    return out
 
 
 def to_tables(block: RowBlock, ingest_ms: int) -> list[TableRows]:
@@ -78,112 +101,116 @@ def to_tables(block: RowBlock, ingest_ms: int) -> list[TableRows]:
     tables = []
     if block.has_bar.any():
         bars = block.bars.where(block.has_bar)
-        payload = {
-            "o": bars.open.tolist(),
-            "h": bars.high.tolist(),
-            "l": bars.low.tolist(),
-            "c": bars.close.tolist(),
-            "v": bars.volume.tolist(),
-            "vwap": _nullable(bars.vwap),
-            "count": bars.trades.tolist(),
-        }
+        payload = (bars.open, bars.high, bars.low, bars.close, bars.volume, bars.vwap, bars.trades)
         tables.append(_table(MICROBARS, block, block.has_bar, ingest_ms, payload))
     if block.has_signal.any():
         values, quotes = block.indicators[block.has_signal], block.quotes[block.has_signal]
-        columns = dict(zip(OUTPUTS, values.T, strict=False)) | dict(zip(FIELDS, quotes.T, strict=True))
-        nullable = {name: _nullable(columns[name]) for name in SIGNAL_COLUMNS[:-2]}
-        payload = nullable | {
-            "close": block.bars.close[block.has_signal].tolist(),
-            "warm": values[:, -1].astype(np.int64).tolist(),
-        }
+        named = dict(zip([*OUTPUTS, "warm"], values.T, strict=True)) | dict(zip(FIELDS, quotes.T, strict=True))
+        named["close"] = block.bars.close[block.has_signal]
+        payload = tuple(named[name] for name in SIGNAL_COLUMNS)
         tables.append(_table(SIGNALS, block, block.has_signal, ingest_ms, payload))
     return tables
 
 
 def _table(
-    table: str, block: RowBlock, which: NDArray[np.bool_], ingest_ms: int, payload: dict[str, list[Any]]
+    table: str, block: RowBlock, which: NDArray[np.bool_], ingest_ms: int, payload: Sequence[NDArray[Any]]
 ) -> TableRows:
-    symbols = [block.symbols[index] for index in np.flatnonzero(which).tolist()]
     return TableRows(
         table,
-        symbols,
-        block.bars.end[which].tolist(),
+        block.names,
+        block.bars.symbol[which],
+        block.bars.end[which],
         block.window_size,
         block.window_seconds,
         ingest_ms,
-        payload,
+        np.stack(payload, axis=1, dtype=np.float64),
     )
 
 
-def _nullable(values: NDArray[np.float64]) -> list[float | None]:
-    finite = np.isfinite(values)
-    out: list[float | None] = values.tolist()
-    if not finite.all():
-        for index in np.flatnonzero(~finite).tolist():
-            out[index] = None
-    return out
+def to_native(batch: Sequence[TableRows]) -> bytes:
+    """Return rows of one table as one block in ClickHouse's Native format."""
+    counts = [len(rows) for rows in batch]
+    names, symbol = _one_numbering(batch)
+    end = np.concatenate([rows.end_seconds for rows in batch])
+    start = end - np.repeat([rows.window_seconds for rows in batch], counts)
+    ingest_ms = np.repeat(np.array([rows.ingest_ms for rows in batch], np.int64), counts)
+    sizes = sorted({rows.window_size for rows in batch})
+    size = native.strings(np.repeat([sizes.index(rows.window_size) for rows in batch], counts), sizes)
+    ones = np.ones(len(end), np.int64)
+    common = [
+        native.strings(symbol, names),
+        native.times(end * 1000),
+        native.integers(end, "UInt64"),
+        native.times(ingest_ms),
+        native.integers(ones, "UInt8"),
+        native.strings(ones - 1, ["ta"]),
+        size,
+        size,
+        native.times(start * 1000),
+        native.times(end * 1000),
+        native.integers(ones * VERSION, "UInt32"),
+    ]
+    table = batch[0].table
+    payload = np.concatenate([rows.payload for rows in batch])
+    own = [_native(name, payload[:, at]) for at, name in enumerate(_PAYLOAD[table])]
+    return native.encode_block(dict(zip(COLUMNS[table], [*common, *own], strict=True)), len(end))
 
 
-class _Window(msgspec.Struct, frozen=True, gc=False):
-    size: str
-    step: str
-    start: str
-    end: str
+def _native(name: str, values: NDArray[np.float64]) -> native.Column:
+    if name in _INTEGERS:
+        return native.integers(values.astype(np.int64), _INTEGERS[name])
+    return native.floats(values) if name in _NEVER_NULL else native.nullable_floats(values)
 
 
-_ENCODER = msgspec.json.Encoder()
-_CHANNELS = {MICROBARS: "microbars", SIGNALS: "signals"}
-_PAYLOADS: dict[str, Any] = {
-    MICROBARS: msgspec.defstruct("MicrobarPayload", [(name, float | None) for name in MICROBAR_COLUMNS], gc=False),
-    SIGNALS: msgspec.defstruct("SignalPayload", [(name, float | None) for name in SIGNAL_COLUMNS], gc=False),
-}
-
-
-class _Record(msgspec.Struct, gc=False):
-    ingest_ts: str
-    event_ts: str
-    feed: str
-    channel: str
-    symbol: str
-    seq: int
-    is_final: bool
-    source: str
-    window: _Window
-    payload: Any
-    version: int
+def _one_numbering(batch: Sequence[TableRows]) -> tuple[Sequence[str], NDArray[np.int64]]:
+    """Return names, and every row's index into them; partitions number their symbols apart."""
+    names: list[str] = []
+    shifts: dict[int, int] = {}
+    for rows in batch:
+        if id(rows.names) not in shifts:
+            shifts[id(rows.names)] = len(names)
+            names.extend(rows.names)
+    return names, np.concatenate([rows.symbol + shifts[id(rows.names)] for rows in batch])
 
 
 def to_records(rows: TableRows, feed: str) -> tuple[list[bytes], list[bytes]]:
     """Return keys (symbols) and envelopes (JSON) of rows."""
-    ingest_ts = format_ns(rows.ingest_ms * 1_000_000)
+    ends, end_of = np.unique(rows.end_seconds, return_inverse=True)
+    used, symbol_of = np.unique(rows.symbol, return_inverse=True)
+    names = [rows.names[number] for number in used.tolist()]
+    before, after = _around(rows, feed)
+    own = _PAYLOAD[rows.table]
+    records = encode_rows(
+        [
+            Pieces([before(end) for end in ends.tolist()], end_of),
+            Pieces([orjson.dumps(name) for name in names], symbol_of),
+            Pieces([after(end) for end in ends.tolist()], end_of),
+        ],
+        own,
+        rows.payload,
+        [name in _INTEGERS for name in own],
+        b'},"version":%d}' % VERSION,
+    )
+    keys = [name.encode() for name in names]
+    return [keys[number] for number in symbol_of.tolist()], records
+
+
+def _around(rows: TableRows, feed: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
+    """Return what stands before and after the symbol in an envelope, as functions of the window's end."""
+    ingest_ts, size = format_ns(rows.ingest_ms * 1_000_000), rows.window_size
     channel = _CHANNELS[rows.table]
-    make = _PAYLOADS[rows.table]
-    windows = _windows(rows.end_seconds, rows.window_size, rows.window_seconds)
-    records = [
-        _ENCODER.encode(
-            _Record(
-                ingest_ts,
-                windows[end].end,
-                feed,
-                channel,
-                symbol,
-                end,
-                True,
-                "ta",
-                windows[end],
-                make(*values),
-                VERSION,
-            )
-        )
-        for symbol, end, values in zip(
-            rows.symbols, rows.end_seconds, zip(*rows.payload.values(), strict=True), strict=True
-        )
-    ]
-    return [symbol.encode() for symbol in rows.symbols], records
+
+    def before(end: int) -> bytes:
+        head = {"ingest_ts": ingest_ts, "event_ts": _time(end), "feed": feed, "channel": channel}
+        return orjson.dumps(head)[:-1] + b',"symbol":'
+
+    def after(end: int) -> bytes:
+        window = {"size": size, "step": size, "start": _time(end - rows.window_seconds), "end": _time(end)}
+        rest = {"seq": end, "is_final": True, "source": "ta", "window": window}
+        return b"," + orjson.dumps(rest)[1:-1] + b',"payload":{'
+
+    return before, after
 
 
-def _windows(ends: Sequence[int], size: str, seconds: int) -> dict[int, _Window]:
-    return {
-        end: _Window(size, size, format_ns((end - seconds) * 1_000_000_000), format_ns(end * 1_000_000_000))
-        for end in set(ends)
-    }
+def _time(seconds: int) -> str:
+    return format_ns(seconds * 1_000_000_000)

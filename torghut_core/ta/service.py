@@ -36,7 +36,7 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.settings import load, reveal
-from torghut_core.ta import indicators, scanner
+from torghut_core.ta import indicators, json_rows, scanner
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
 from torghut_core.ta.engine import EngineSettings, SourceName
@@ -139,7 +139,7 @@ class TaService:
             ),
             tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
         )
-        for compile_kernels in (indicators.warm_up, scanner.warm_up):
+        for compile_kernels in (indicators.warm_up, scanner.warm_up, json_rows.warm_up):
             await asyncio.to_thread(compile_kernels)
         kafka = self._kafka or open_kafka(address)
         ended = asyncio.Event()

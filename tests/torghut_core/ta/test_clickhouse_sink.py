@@ -97,11 +97,11 @@ class _Refusing(ClickHouse):
         self._inner = inner
         self.left = refusals
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+    def insert(self, table: str, columns: Sequence[str], block: bytes) -> None:
         if self.left:
             self.left -= 1
             raise ClickHouseError(Trouble.DISK_FULL, "an insert")
-        self._inner.insert(table, columns)
+        self._inner.insert(table, columns, block)
 
 
 def _writer(clickhouse: ClickHouse, table: str = MICROBARS, *, buffer_rows: int = 1000) -> TableWriter:

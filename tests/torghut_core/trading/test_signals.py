@@ -131,11 +131,14 @@ ch.command("CREATE TABLE torghut.ta_signals (" + base + "macd Nullable(Float64),
 ch.command("CREATE TABLE torghut.ta_microbars (" + base + "c Float64, vwap Nullable(Float64))" + end)
 ch.command("SYSTEM STOP MERGES")  # duplicates must still be there when they are read
 t0 = d.datetime(2026, 1, 5, 15, 0, 0, tzinfo=d.UTC)
-def at(ms): return t0 + d.timedelta(milliseconds=ms)
+def at(ms): return "fromUnixTimestamp64Milli(%d, 'UTC')" % (int(t0.timestamp()) * 1000 + ms)
+def put(table, **columns):
+    symbol = columns.pop("symbol")
+    ch.command("INSERT INTO torghut.%s (symbol, %s) SELECT {symbol:String}, %s"
+               % (table, ", ".join(columns), ", ".join(map(str, columns.values()))), {"symbol": symbol})
 def signal(symbol, event, ingest, macd, size="PT1S", final=1):
-    ch.insert("torghut.ta_signals", {"symbol": [symbol], "event_ts": [at(event)], "seq": [1], "ingest_ts": [at(ingest)],
-      "is_final": [final], "window_size": [size], "macd": [macd], "macd_signal": [0.0], "rsi14": [None], "close": [1.0],
-      "warm": [1]})
+    put("ta_signals", symbol=symbol, event_ts=at(event), seq=1, ingest_ts=at(ingest), is_final=final,
+        window_size="'%s'" % size, macd=macd, macd_signal=0.0, rsi14="NULL", close=1.0, warm=1)
 signal("AAPL", 0, 10, 1.0); signal("AAPL", 0, 11, 2.0); signal("it's", 1000, 1001, 3.0)
 signal("AAPL", 1000, 1002, 4.0, size="PT1M"); signal("AAPL", 2000, 2001, 5.0, final=0); signal("TSLA", 0, 1, 6.0)
 signal("AAPL", 3000, 3001, 7.0)
@@ -147,8 +150,8 @@ out["full"] = [b1.is_full, b2.is_full]
 out["history"] = [[s.symbol, s.macd] for s in
                   reader.history(b2.cursor, symbols=["AAPL", "it's"], timeframes=["1Sec"], since_ns=ns, bars=1)]
 for event, ingest, c in ((0, 1, 10.0), (1000, 1001, 11.0), (1000, 1002, 11.5), (9000, 9001, 99.0)):
-    ch.insert("torghut.ta_microbars", {"symbol": ["AAPL"], "event_ts": [at(event)], "seq": [1], "ingest_ts": [at(ingest)],
-      "is_final": [1], "window_size": ["PT1S"], "c": [c], "vwap": [None]})
+    put("ta_microbars", symbol="AAPL", event_ts=at(event), seq=1, ingest_ts=at(ingest), is_final=1,
+        window_size="'PT1S'", c=c, vwap="NULL")
 prices = PriceReader(ch, table="torghut.ta_microbars")
 out["price"] = [str(p) for p in prices.prices(["AAPL", "MSFT"], since_ns=ns, until_ns=ns + 5 * 10**9).values()]
 from torghut_core.trading.promotion import _COUNT_SIGNALS
