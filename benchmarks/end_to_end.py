@@ -14,10 +14,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.market import write_trades
+from aiokafka import AIOKafkaConsumer
+
+from benchmarks.market import PER_SECOND, write_trades
 from torghut_core import topics
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
+
+_QUIET_SECONDS = 3
+"""Longer than a silent source is waited for: what is not out by then is not coming."""
 
 
 def _cpu() -> float:
@@ -25,22 +30,24 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def _count(bootstrap: str, events: int) -> float:
-    consumer = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="count")).consumer(
-        [topics.TRADES.name], group="count", reset="earliest"
+async def _count(bootstrap: str, events: int) -> tuple[float, int]:
+    """The client as it is installed, without anything of this project."""
+    consumer = AIOKafkaConsumer(
+        topics.TRADES.name, bootstrap_servers=bootstrap, group_id="count", auto_offset_reset="earliest"
     )
     await consumer.start()
     before, seen = _cpu(), 0
     while seen < events:
-        seen += sum(len(batch.values) for batch in await consumer.poll(max_records=30_000, wait_seconds=0.05))
+        seen += sum(map(len, (await consumer.getmany(timeout_ms=50, max_records=30_000)).values()))
     took = _cpu() - before
-    await consumer.close()
-    return took
+    await consumer.stop()
+    return took, 0
 
 
-async def _ta(bootstrap: str, events: int, folder: str) -> float:
+async def _ta(bootstrap: str, events: int, folder: str) -> tuple[float, int]:
+    from torghut_core.engines import kafka_batches
     from torghut_core.settings import load
-    from torghut_core.ta import indicators, scanner
+    from torghut_core.ta import indicators, json_rows, scanner
     from torghut_core.ta.service import TaService
     from torghut_core.ta.settings import TaSettings
 
@@ -53,23 +60,29 @@ async def _ta(bootstrap: str, events: int, folder: str) -> float:
     }
     indicators.warm_up()
     scanner.warm_up()
+    json_rows.warm_up()
+    kafka_batches.warm_up()
     service = TaService(load(TaSettings, environment))
     stop = asyncio.Event()
     before = _cpu()
     running = asyncio.create_task(service.run(stop))
-    while sum(job.inputs["trades"].position for job in service.jobs.values()) < events:
-        await asyncio.wait([running], timeout=0.05)
+    read = out = quiet = 0
+    while read < events or quiet < _QUIET_SECONDS or sum(service.readiness()[1]["waiting_rows"].values()):
+        await asyncio.wait([running], timeout=1)
+        read = sum(job.inputs["trades"].position for job in service.jobs.values())
+        before_out, out = out, sum(job.output_rows for job in service.jobs.values())
+        quiet = quiet + 1 if out == before_out else 0
     stop.set()
     await running
-    return _cpu() - before
+    return _cpu() - before, out
 
 
 def main() -> None:
     """Measure and print a markdown table; with arguments, be one case."""
     if len(sys.argv) > 2:
-        case, bootstrap, events, folder = sys.argv[1:]
-        took = asyncio.run(_count(bootstrap, int(events)) if case == "count" else _ta(bootstrap, int(events), folder))
-        print(json.dumps(took))
+        case, bootstrap, count, folder = sys.argv[1:]
+        run = _count(bootstrap, int(count)) if case == "count" else _ta(bootstrap, int(count), folder)
+        print(json.dumps(asyncio.run(run)))
         return
     from tests.fakes import apache_kafka
 
@@ -78,26 +91,36 @@ def main() -> None:
         path = Path(name) / "trades.ndjson"
         write_trades(path, events)
         asyncio.run(_fill(broker.bootstrap, path.read_bytes().splitlines()))
-        print("| case | CPU s | M records per CPU-second | of the count |")
-        print("|---|--:|--:|--:|")
+        print("| case | rows out | CPU s | M records per CPU-second | of the count |")
+        print("|---|--:|--:|--:|--:|")
         counted = 0.0
         for case, said in (("count", "consume and count"), ("ta", "`run ta`: Kafka in, Kafka and ClickHouse out")):
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.end_to_end", case, broker.bootstrap, str(events), name],
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
-            took = float(done.stdout.splitlines()[-1])
+            took, rows = json.loads(done.stdout.splitlines()[-1])
             counted = counted or took
-            print(f"| {said} | {took:.2f} | {events / took / 1e6:.2f} | {counted / took:.2f} |", flush=True)
+            print(f"| {said} | {rows:,} | {took:.2f} | {events / took / 1e6:.2f} | {counted / took:.2f} |", flush=True)
 
 
 async def _fill(bootstrap: str, records: list[bytes]) -> None:
+    from tests.fakes.ta_inputs import bar, quote
+
     kafka = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="fill"))
     await kafka.ensure_topics(topics.ALL)
     producer = await kafka.producer()
     for start in range(0, len(records), 20_000):
         part = records[start : start + 20_000]
         await producer.send(topics.TRADES.name, [json.loads(record)["symbol"].encode() for record in part], part)
+    # Quotes and bars that are ahead of all trades: windows close as trades pass them, as on a day when all three flow.
+    ahead = len(records) // PER_SECOND // 60 + 60
+    symbols = [f"SYM{number:03d}" for number in range(20)]
+    for topic, of_all in (
+        (topics.QUOTES, [quote(symbol, 60.0 * ahead, 9.9, 10.0) for symbol in symbols]),
+        (topics.BARS_1M, [bar(symbol, ahead, 10.0) for symbol in symbols]),
+    ):
+        await producer.send(topic.name, [symbol.encode() for symbol in symbols], [record.value for record in of_all])
     await producer.close()
 
 

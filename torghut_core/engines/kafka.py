@@ -190,13 +190,13 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 def by_partition(
     keys: Sequence[bytes], values: Sequence[bytes], partitions: int
-) -> dict[int, tuple[list[bytes], list[bytes]]]:
+) -> dict[int, tuple[Sequence[bytes], Sequence[bytes]]]:
     """Split columns by the partition of their keys, order kept."""
     if partitions == 1:
-        return {0: (list(keys), list(values))}
+        return {0: (keys, values)}
     split: dict[int, tuple[list[bytes], list[bytes]]] = {}
     for key, value in zip(keys, values, strict=True):
         columns = split.setdefault(partition_of(key, partitions), ([], []))
         columns[0].append(key)
         columns[1].append(value)
-    return split
+    return {**split}

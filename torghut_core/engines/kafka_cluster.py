@@ -21,6 +21,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 
+from torghut_core.engines import aiokafka_costs
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
@@ -30,13 +32,16 @@ from torghut_core.engines.kafka import (
     OffsetReset,
     Rebalanced,
     TopicPartition,
+    Tuning,
     by_partition,
 )
 from torghut_core.errors import TorghutError
 from torghut_core.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from aiokafka.producer.message_accumulator import BatchBuilder
 
 _AUTH = (
     errors.AuthenticationFailedError,
@@ -89,6 +94,7 @@ class ClusterKafka:
 
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
+        aiokafka_costs.take_out()
 
     def _connection(self) -> dict[str, Any]:
         security = self._address.security
@@ -167,7 +173,7 @@ class ClusterKafka:
             except BaseException:
                 await inner.stop()
                 raise
-        return ClusterProducer(inner)
+        return ClusterProducer(inner, tuning, is_transactional=transactional_id is not None)
 
     def consumer(
         self,
@@ -222,8 +228,10 @@ class ClusterKafka:
 class ClusterProducer:
     """Appends whole record batches."""
 
-    def __init__(self, inner: AIOKafkaProducer) -> None:
+    def __init__(self, inner: AIOKafkaProducer, tuning: Tuning, *, is_transactional: bool) -> None:
         self._inner = inner
+        self._tuning = tuning
+        self._is_transactional = is_transactional
 
     async def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         if not values:
@@ -243,16 +251,32 @@ class ClusterProducer:
     async def _append_partition(
         self, topic: str, partition: int, keys: Sequence[bytes], values: Sequence[bytes]
     ) -> None:
+        batches = self._packed(keys, values) if isinstance(values, ByteColumn) else self._built(keys, values)
+        await asyncio.gather(*[await self._inner.send_batch(batch, topic, partition=partition) for batch in batches])
+
+    def _built(self, keys: Sequence[bytes], values: Sequence[bytes]) -> Iterator[BatchBuilder]:
+        """Return records as the client's own batches."""
         now_ms = time.time_ns() // 1_000_000
-        acknowledged = []
         builder = self._inner.create_batch()
         for key, value in zip(keys, values, strict=True):
             if builder.append(key=key, value=value, timestamp=now_ms) is None:
-                acknowledged.append(await self._inner.send_batch(builder, topic, partition=partition))
+                yield builder
                 builder = self._inner.create_batch()
                 builder.append(key=key, value=value, timestamp=now_ms)
-        acknowledged.append(await self._inner.send_batch(builder, topic, partition=partition))
-        await asyncio.gather(*acknowledged)
+        yield builder
+
+    def _packed(self, keys: Sequence[bytes], values: ByteColumn) -> Iterator[BatchBuilder]:
+        """Return records that stand in one buffer as batches, with no object for each."""
+        from torghut_core.engines.kafka_batches import encode_batches
+
+        return encode_batches(
+            keys if isinstance(keys, ByteColumn) else ByteColumn.of(keys),
+            values,
+            timestamp_ms=time.time_ns() // 1_000_000,
+            most_bytes=self._tuning.batch_bytes,
+            codec=self._tuning.compression,
+            is_transactional=self._is_transactional,
+        )
 
     async def transact(
         self,

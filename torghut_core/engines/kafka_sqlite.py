@@ -209,13 +209,15 @@ class SqliteKafka:
             (offset,) = db.execute(
                 "SELECT next_offset FROM partitions WHERE topic = ? AND partition = ?", (topic, partition)
             ).fetchone()
+            all_keys: list[bytes | None] = [*its_keys]
+            all_values = list(its_values)
             start = 0
-            while start < len(its_values):
+            while start < len(all_values):
                 end, size = start, 0
-                while end < len(its_values) and end - start < _RECORDS_PER_ROW and size < _BYTES_PER_ROW:
-                    size += len(its_values[end])
+                while end < len(all_values) and end - start < _RECORDS_PER_ROW and size < _BYTES_PER_ROW:
+                    size += len(all_values[end])
                     end += 1
-                row = _Row(None, list(its_keys[start:end]), its_values[start:end])
+                row = _Row(None, all_keys[start:end], all_values[start:end])
                 db.execute(
                     "INSERT INTO batches (topic, partition, first_offset, last_offset, timestamp_ms, payload)"
                     " VALUES (?, ?, ?, ?, ?, ?)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from torghut_core.engines import clickhouse_native as native
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns
 from torghut_core.ta.engine import RowBlock
 from torghut_core.ta.indicators import OUTPUTS
@@ -173,44 +174,41 @@ def _one_numbering(batch: Sequence[TableRows]) -> tuple[Sequence[str], NDArray[n
     return names, np.concatenate([rows.symbol + shifts[id(rows.names)] for rows in batch])
 
 
-def to_records(rows: TableRows, feed: str) -> tuple[list[bytes], list[bytes]]:
+def to_records(rows: TableRows, feed: str) -> tuple[ByteColumn, ByteColumn]:
     """Return keys (symbols) and envelopes (JSON) of rows."""
     ends, end_of = np.unique(rows.end_seconds, return_inverse=True)
     used, symbol_of = np.unique(rows.symbol, return_inverse=True)
     names = [rows.names[number] for number in used.tolist()]
-    before, after = _around(rows, feed)
+    before, after = _around(rows, feed, ends)
     own = _PAYLOAD[rows.table]
     records = encode_rows(
-        [
-            Pieces([before(end) for end in ends.tolist()], end_of),
-            Pieces([orjson.dumps(name) for name in names], symbol_of),
-            Pieces([after(end) for end in ends.tolist()], end_of),
-        ],
+        [Pieces(before, end_of), Pieces([orjson.dumps(name) for name in names], symbol_of), Pieces(after, end_of)],
         own,
         rows.payload,
         [name in _INTEGERS for name in own],
         b'},"version":%d}' % VERSION,
     )
     keys = [name.encode() for name in names]
-    return [keys[number] for number in symbol_of.tolist()], records
+    return ByteColumn.of([keys[number] for number in symbol_of.tolist()]), records
 
 
-def _around(rows: TableRows, feed: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
-    """Return what stands before and after the symbol in an envelope, as functions of the window's end."""
-    ingest_ts, size = format_ns(rows.ingest_ms * 1_000_000), rows.window_size
-    channel = _CHANNELS[rows.table]
-
-    def before(end: int) -> bytes:
-        head = {"ingest_ts": ingest_ts, "event_ts": _time(end), "feed": feed, "channel": channel}
-        return orjson.dumps(head)[:-1] + b',"symbol":'
-
-    def after(end: int) -> bytes:
-        window = {"size": size, "step": size, "start": _time(end - rows.window_seconds), "end": _time(end)}
-        rest = {"seq": end, "is_final": True, "source": "ta", "window": window}
-        return b"," + orjson.dumps(rest)[1:-1] + b',"payload":{'
-
+def _around(rows: TableRows, feed: str, ends: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
+    """Return what stands before and after the symbol in the envelopes of windows that end at `ends`."""
+    texts = (format_ns(rows.ingest_ms * 1_000_000), feed, _CHANNELS[rows.table], rows.window_size)
+    ingest_ts, said_feed, channel, size = map(orjson.dumps, texts)
+    starts = _times(ends - rows.window_seconds)
+    before, after = [], []
+    for seconds, start, end in zip(ends.tolist(), starts, _times(ends), strict=True):
+        before.append(
+            b'{"ingest_ts":%b,"event_ts":"%b","feed":%b,"channel":%b,"symbol":' % (ingest_ts, end, said_feed, channel)
+        )
+        after.append(
+            b',"seq":%d,"is_final":true,"source":"ta","window":{"size":%b,"step":%b,"start":"%b","end":"%b"},"payload":{'
+            % (seconds, size, size, start, end)
+        )
     return before, after
 
 
-def _time(seconds: int) -> str:
-    return format_ns(seconds * 1_000_000_000)
+def _times(seconds: NDArray[np.int64]) -> list[bytes]:
+    """Return RFC 3339 in UTC."""
+    return [f"{text}Z".encode() for text in np.datetime_as_string(seconds.astype("datetime64[s]")).tolist()]

@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from torghut_core import topics
 from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
+from torghut_core.engines import kafka_batches
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, open_clickhouse
 from torghut_core.engines.kafka import (
     Batch,
@@ -139,7 +141,7 @@ class TaService:
             ),
             tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
         )
-        for compile_kernels in (indicators.warm_up, scanner.warm_up, json_rows.warm_up):
+        for compile_kernels in (indicators.warm_up, scanner.warm_up, json_rows.warm_up, kafka_batches.warm_up):
             await asyncio.to_thread(compile_kernels)
         kafka = self._kafka or open_kafka(address)
         ended = asyncio.Event()
@@ -365,18 +367,21 @@ class TaService:
 
     async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
         names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
-        records: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        columns: dict[str, tuple[list[ByteColumn], list[ByteColumn]]] = {}
         for rows in tables:
             keys, values = to_records(rows, self.settings.feed)
-            columns = records.setdefault(names[rows.table], ([], []))
-            columns[0].extend(keys)
-            columns[1].extend(values)
+            of_topic = columns.setdefault(names[rows.table], ([], []))
+            of_topic[0].append(keys)
+            of_topic[1].append(values)
+        records = {
+            topic: (ByteColumn.joined(keys), ByteColumn.joined(values)) for topic, (keys, values) in columns.items()
+        }
         producer = self._producers[job.number]
         if self.settings.delivery_guarantee == "EXACTLY_ONCE":
             await producer.transact(records, job.group, job.commits())
         else:
-            for topic, (keys, values) in records.items():
-                await producer.send(topic, keys, values)
+            for topic, (topic_keys, topic_values) in records.items():
+                await producer.send(topic, topic_keys, topic_values)
 
     # Checkpoints
 
