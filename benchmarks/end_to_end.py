@@ -45,23 +45,19 @@ async def _count(bootstrap: str, events: int) -> tuple[float, int]:
 
 
 async def _ta(bootstrap: str, events: int, folder: str) -> tuple[float, int]:
-    from torghut_core.engines import kafka_batches
     from torghut_core.settings import load
-    from torghut_core.ta import indicators, json_rows, scanner
-    from torghut_core.ta.service import TaService
+    from torghut_core.ta.service import TaService, warm_up
     from torghut_core.ta.settings import TaSettings
 
     environment = {
         "TA_KAFKA_BOOTSTRAP": bootstrap,
+        "TA_GROUP_ID": f"bench-{Path(folder).name}",
         "TA_KAFKA_SECURITY": "PLAINTEXT",
         "TA_AUTO_OFFSET_RESET": "earliest",
         "TA_CHECKPOINT_DIR": f"file:{folder}/checkpoints",
         "TA_CLICKHOUSE_URL": f"embedded:{folder}/clickhouse",
     }
-    indicators.warm_up()
-    scanner.warm_up()
-    json_rows.warm_up()
-    kafka_batches.warm_up()
+    warm_up()
     service = TaService(load(TaSettings, environment))
     stop = asyncio.Event()
     before = _cpu()

@@ -39,7 +39,7 @@ class Committed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive records of one partition, in columns of equal length, offsets rising."""
+    """Consecutive records of one partition, in columns of equal length, offsets rising. A tombstone's value is empty."""
 
     topic: str
     partition: int
@@ -48,13 +48,16 @@ class Batch:
     keys: Sequence[bytes | None]
     values: Sequence[bytes]
 
+    def __len__(self) -> int:
+        return len(self.offsets)
+
     @property
     def at(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)
 
     @property
     def next_offset(self) -> int:
-        return self.offsets[-1] + 1
+        return int(self.offsets[-1]) + 1
 
 
 class FencedError(TorghutError):

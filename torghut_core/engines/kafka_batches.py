@@ -24,9 +24,9 @@ _ATTRIBUTES = {"none": 0, "gzip": 1, "lz4": 3}
 _TRANSACTIONAL = 0x10
 _LZ4_LEVEL = 1
 """Level 9, the client's own, takes ten times as long and saves a fifth of the bytes."""
-_AFTER_CRC = struct.Struct(">hiqqqhii")
+AFTER_CRC = struct.Struct(">hiqqqhii")
 """Attributes, last offset delta, first and last timestamp, producer id and epoch, first sequence, count."""
-_BEFORE_CRC = struct.Struct(">qiibI")
+BEFORE_CRC = struct.Struct(">qiibI")
 """First offset, length from the next field on, leader epoch, magic, CRC-32C of all that follows."""
 _MOST_AROUND_A_RECORD = 32
 """Bytes: five varints of at most five bytes, and three single ones."""
@@ -66,10 +66,10 @@ class EncodedBatch(BatchBuilder):  # type: ignore[misc]
         if self._batch is None:
             attributes = _ATTRIBUTES[self._codec] | (_TRANSACTIONAL if self._is_transactional else 0)
             times = (self._timestamp_ms, self._timestamp_ms)
-            head = _AFTER_CRC.pack(attributes, self._count - 1, *times, *self._producer, self._count)
+            head = AFTER_CRC.pack(attributes, self._count - 1, *times, *self._producer, self._count)
             checked = head + _compress(self._records, self._codec)
-            length = len(checked) + _BEFORE_CRC.size - 12
-            self._batch = _BEFORE_CRC.pack(0, length, -1, 2, calc_crc32c(checked)) + checked
+            length = len(checked) + BEFORE_CRC.size - 12
+            self._batch = BEFORE_CRC.pack(0, length, -1, 2, calc_crc32c(checked)) + checked
             self._records = b""
         return self._batch
 
@@ -93,10 +93,12 @@ def encode_batches(
     A record that is larger alone is a batch of its own.
     """
     at = 0
-    largest = int(np.diff(values.ends, prepend=0).max() + np.diff(keys.ends, prepend=0).max()) if len(values) else 0
+    largest = int((values.ends - values.starts).max() + (keys.ends - keys.starts).max()) if len(values) else 0
     buffer = np.empty(most_bytes + largest + _MOST_AROUND_A_RECORD, np.uint8)
     while at < len(values):
-        end, used = _fill((keys.data, keys.ends), (values.data, values.ends), at, most_bytes, buffer)
+        end, used = _fill(
+            (keys.data, keys.starts, keys.ends), (values.data, values.starts, values.ends), at, most_bytes, buffer
+        )
         yield EncodedBatch(buffer[:used].tobytes(), end - at, timestamp_ms, codec, is_transactional=is_transactional)
         at = end
 
@@ -123,8 +125,8 @@ def _put_varint(out: Any, at: Any, number: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _put_bytes(out: Any, at: Any, column: Any, row: int) -> Any:
-    data, ends = column
-    start = np.uint64(ends[row - 1]) if row > 0 else np.uint64(0)
+    data, starts, ends = column
+    start = np.uint64(starts[row])
     length = np.uint64(ends[row]) - start
     at = _put_varint(out, at, length)
     for place in range(length):
@@ -134,15 +136,15 @@ def _put_bytes(out: Any, at: Any, column: Any, row: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _size(column: Any, row: int) -> Any:
-    ends = column[1]
-    return np.uint64(ends[row]) - (np.uint64(ends[row - 1]) if row > 0 else np.uint64(0))
+    _, starts, ends = column
+    return np.uint64(ends[row]) - np.uint64(starts[row])
 
 
 @njit(cache=True, nogil=True)
 def _fill(keys: Any, values: Any, first: int, most_bytes: int, out: Any) -> tuple[int, int]:
     """Write records from `first` on while they fit; return the first that does not, and the bytes written."""
     at, row = np.uint64(0), first
-    while row < len(values[1]):
+    while row < len(values[2]):
         key, value, delta = _size(keys, row), _size(values, row), np.uint64(row - first)
         body = np.uint64(3) + _varint_size(delta) + _varint_size(key) + key + _varint_size(value) + value
         if row > first and at + body + _varint_size(body) > np.uint64(most_bytes):

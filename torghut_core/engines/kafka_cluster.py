@@ -184,8 +184,12 @@ class ClusterKafka:
         on_assigned: Rebalanced | None = None,
         on_revoked: Rebalanced | None = None,
     ) -> ClusterConsumer:
+        from torghut_core.engines import kafka_columns
+
+        kafka_columns.install()
         inner = AIOKafkaConsumer(
             **self._connection(),
+            value_deserializer=kafka_columns.COLUMNS,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset=reset,
@@ -344,18 +348,7 @@ class ClusterConsumer:
     async def poll(self, *, max_records: int, wait_seconds: float) -> list[Batch]:
         async with _translated("reading"):
             found = await self._inner.getmany(timeout_ms=int(wait_seconds * 1000), max_records=max_records)
-        return [
-            Batch(
-                at.topic,
-                at.partition,
-                [record.offset for record in records],
-                [record.timestamp for record in records],
-                [record.key for record in records],
-                [record.value for record in records],
-            )
-            for at, records in found.items()
-            if records
-        ]
+        return list(found.values())
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._inner.pause(*self._held(partitions))

@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.ta.columns import NANOS, Bars, Decoded, Ints, Quotes, Symbols, Trades, floats
-from torghut_core.ta.scanner import PADDING, QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan, unpacked
+from torghut_core.ta.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan_records, unpacked
 from torghut_core.ta.timestamps import INVALID, parse_column
 
 MAX_SYMBOL_LENGTH = 32
@@ -161,7 +162,6 @@ class Decoder:
     def bars(self, records: Sequence[bytes]) -> Decoded:
         """Return the minute bars of envelope records; `event_ts` is the minute's start, as Alpaca's `t`."""
         rejected: Counter[str] = Counter()
-        records = _present(records)
         rows, places = self.bar_reader.read(records, rejected)
         bars = self.valid_bars(
             [(row.symbol, row.event_ts, row.payload) for row in rows], lambda row: records[places[row]], rejected
@@ -171,10 +171,8 @@ class Decoder:
     def _envelopes(
         self, kind: int, records: Sequence[bytes], rejected: Counter[str]
     ) -> tuple[Scanned, Sequence[bytes]]:
-        records = _present(records)
-        found, lines = scan(b"\n".join([*records, PADDING[1:]]), len(records), kind, self.table)
-        if lines != len(records):  # a record with a newline in it: the lines are not the records
-            found.kind[:] = UNUSUAL
+        records = ByteColumn.terminated(records)
+        found = scan_records(records, kind, self.table)
         self.settle_symbols(found)
         unusual = np.flatnonzero(found.kind == UNUSUAL)
         if len(unusual):
@@ -280,28 +278,35 @@ class Decoder:
                 at_ns = np.where(future, INVALID, at_ns)
                 _reject_future(int(future.sum()), rejected)
         highest = self._highest.get(source, _NEVER)
-        running = np.maximum.accumulate(np.concatenate([[highest], at_ns]))
-        jumps = np.flatnonzero(at_ns > running[:-1] + _SUSPICIOUS_JUMP_NS)
-        if len(jumps):
-            # Rare (a night, a bad clock): one absurd time would make everything after it late, so each is held against
-            # its own ingest time, in order, until the column is free of jumps that fail.
-            at_ns = at_ns.copy()
-            highest = int(running[jumps[0]])
-            for index in range(int(jumps[0]), len(at_ns)):
-                at = int(at_ns[index])
-                if at > highest + _SUSPICIOUS_JUMP_NS and _is_after_ingest(at, record_of(index)):
-                    at_ns[index] = INVALID
-                    _reject_future(1, rejected)
-                else:
-                    highest = max(highest, at)
-            running = np.maximum.accumulate(at_ns)
-        self._highest[source] = max(highest, int(running[-1]))
+        if int(at_ns.max()) > highest + _SUSPICIOUS_JUMP_NS:
+            at_ns = _without_absurd_jumps(at_ns, highest, record_of, rejected)
+        self._highest[source] = max(highest, int(at_ns.max()))
         return at_ns
 
 
-def _present(records: Sequence[bytes]) -> Sequence[bytes]:
-    """Return the records with nothing in place of a tombstone, which Kafka gives as None."""
-    return records if all(records) else [record or b"" for record in records]
+def _without_absurd_jumps(at_ns: Ints, highest: int, record_of: RecordOf, rejected: Counter[str]) -> Ints:
+    """Return times with INVALID for each that jumps ahead of all before it and lies after its own ingest time.
+
+    Rare (a first batch, a night, a bad clock): one absurd time would make everything after it late.
+    """
+    at_ns = at_ns.copy()
+    start = 0
+    while True:
+        ahead = np.flatnonzero(at_ns[start:] > highest + _SUSPICIOUS_JUMP_NS) + start
+        for index in ahead.tolist():
+            if index > start:  # what lies between is not ahead, and raises the bar for what follows
+                highest = max(highest, int(at_ns[start:index].max()))
+            at, start = int(at_ns[index]), index + 1
+            if at <= highest + _SUSPICIOUS_JUMP_NS:
+                highest = max(highest, at)
+            elif _is_after_ingest(at, record_of(index)):
+                at_ns[index] = INVALID
+                _reject_future(1, rejected)
+            else:
+                highest = at
+                break  # of the others, few are ahead of this one
+        else:
+            return at_ns
 
 
 def _reject_future(count: int, rejected: Counter[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -196,7 +197,7 @@ def _first_position(at: TopicPartition, bounds: tuple[int, int], group: str, res
 
 def cut(batch: Batch, target: int) -> Batch | None:
     """Return the part of a batch below offset `target`, None when there is none."""
-    count = sum(1 for offset in batch.offsets if offset < target)
+    count = bisect_left(batch.offsets, target)
     if count == len(batch.offsets):
         return batch
     if count == 0:

@@ -55,7 +55,7 @@ def encode_rows(
         out,
         ends,
     )
-    return ByteColumn(out[: ends[-1]], ends)
+    return ByteColumn.packed(out[: ends[-1]], ends)
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from torghut_core.ta.columns import Decoded
 from torghut_core.ta.decode import FIELDS, FUTURE_TOLERANCE_NS, BarPayload, Decoder, QuotePayload, TradePayload
-from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan
+from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
 
 
 class _TradeMessage(TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):
@@ -88,7 +88,7 @@ class LineDecoder:
         )
 
     def _scan(self, chunk: bytes) -> Scanned:
-        return scan(chunk + PADDING, chunk.count(b"\n") + 1, ANY, self._decoder.table)[0]
+        return scan_lines(chunk + PADDING, chunk.count(b"\n") + 1, ANY, self._decoder.table)
 
     def _read(
         self, line: bytes, row: int, found: Scanned, bars: list[tuple[str, str, Any]], rejected: Counter[str]

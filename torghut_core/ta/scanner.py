@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from torghut_core.engines.byte_column import ByteColumn
+
 UNUSUAL, TRADE, QUOTE = 0, 1, 2
 ANY = 0
 """Asks for trades and quotes, as messages or envelopes, told apart by `T` or `channel`."""
@@ -68,9 +70,23 @@ class SymbolTable:
                 _insert(self.keys, self.slots, np.uint64(int.from_bytes(text, "little")), self.places[name])
 
 
-def scan(lines: bytes, count: int, wanted: int, table: SymbolTable) -> tuple[Scanned, int]:
-    """Scan `count` newline-separated records followed by `PADDING`; return the columns and how many lines there are."""
-    found = Scanned(
+def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Scanned:
+    """Scan `count` newline-separated records followed by `PADDING`."""
+    found = _unscanned(count)
+    _scan_lines(np.frombuffer(lines, np.uint8), len(lines) - len(PADDING) + 1, wanted, table.keys, table.slots, found)
+    return found
+
+
+def scan_records(records: ByteColumn, wanted: int, table: SymbolTable) -> Scanned:
+    """Scan a terminated column of records."""
+    found = _unscanned(len(records))
+    found.bounds[:, 0], found.bounds[:, 1] = records.starts, records.ends
+    _scan_records(records.data, wanted, table.keys, table.slots, found)
+    return found
+
+
+def _unscanned(count: int) -> Scanned:
+    return Scanned(
         kind=np.zeros(count, np.uint8),
         symbol=np.empty(count, np.int64),
         packed=np.empty(count, np.uint64),
@@ -78,8 +94,6 @@ def scan(lines: bytes, count: int, wanted: int, table: SymbolTable) -> tuple[Sca
         values=np.empty((count, 4)),
         bounds=np.empty((count, 2), np.int64),
     )
-    data = np.frombuffer(lines, np.uint8)
-    return found, int(_scan(data, len(lines) - len(PADDING) + 1, wanted, table.keys, table.slots, found))
 
 
 def unpacked(packed: int) -> str:
@@ -434,34 +448,44 @@ def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row
 
 
 @njit(cache=True)
-def _scan(data: Any, size: int, wanted: int, keys: Any, slots: Any, out: Any) -> int:
+def _whole_record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row: int) -> Any:
+    """Read the record at p into `row`; return its kind, UNUSUAL when anything but blanks follows, and its line's end."""
+    kind, end = _record(data, p, wanted, keys, slots, out, row)
+    end = max(end, p)
+    if kind != UNUSUAL:
+        end = _blank(data, end)
+        if data[_u(end)] == 13:
+            end += 1
+        if data[_u(end)] != _NEWLINE:
+            kind = UNUSUAL
+    return kind, end
+
+
+@njit(cache=True)
+def _scan_lines(data: Any, size: int, wanted: int, keys: Any, slots: Any, out: Any) -> None:
     p = 0
-    row = 0
-    while p < size:
-        start = p
-        kind, end = UNUSUAL, p
-        if row < len(out.kind):
-            kind, end = _record(data, p, wanted, keys, slots, out, row)
-        if kind != UNUSUAL:
-            end = _blank(data, end)
-            if data[_u(end)] == 13:
-                end += 1
-            if data[_u(end)] != _NEWLINE:
-                kind = UNUSUAL
-        end = max(end, start)
+    for row in range(len(out.kind)):
+        if p >= size:
+            break
+        out.kind[row], end = _whole_record(data, p, wanted, keys, slots, out, row)
         while data[_u(end)] != _NEWLINE:
             end += 1
-        if row < len(out.kind):
-            out.kind[row] = kind
-            out.bounds[row, 0] = start
-            out.bounds[row, 1] = end
-        row += 1
+        out.bounds[row, 0] = p
+        out.bounds[row, 1] = end
         p = end + 1
-    return row
+
+
+@njit(cache=True)
+def _scan_records(data: Any, wanted: int, keys: Any, slots: Any, out: Any) -> None:
+    for row in range(len(out.kind)):
+        kind, end = _whole_record(data, out.bounds[row, 0], wanted, keys, slots, out, row)
+        # A newline inside the record ends the scan early.
+        out.kind[row] = kind if end == out.bounds[row, 1] else UNUSUAL
 
 
 def warm_up() -> None:
     """Compile, or load what was compiled before; takes seconds the first time."""
     table = SymbolTable()
     table.place("A")
-    scan(b"{}" + PADDING, 1, ANY, table)
+    scan_lines(b"{}" + PADDING, 1, ANY, table)
+    scan_records(ByteColumn.terminated([b"{}"]), TRADE, table)

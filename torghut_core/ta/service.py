@@ -7,6 +7,7 @@ after a back-off from the last committed offsets: no attempt is the last one. A 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from torghut_core import topics
 from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
-from torghut_core.engines import kafka_batches
+from torghut_core.engines import kafka_batches, kafka_columns
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, open_clickhouse
 from torghut_core.engines.kafka import (
@@ -141,8 +142,7 @@ class TaService:
             ),
             tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
         )
-        for compile_kernels in (indicators.warm_up, scanner.warm_up, json_rows.warm_up, kafka_batches.warm_up):
-            await asyncio.to_thread(compile_kernels)
+        await asyncio.to_thread(warm_up)
         kafka = self._kafka or open_kafka(address)
         ended = asyncio.Event()
         writers = [asyncio.create_task(self._write(ended))]
@@ -462,6 +462,13 @@ class TaService:
             self.jobs, self._clock.now_ns(), status="ok" if ready else "degraded", reason=body["reason"]
         )
         await status.send(self.settings.status_topic, [b"ta"], [record])
+
+
+def warm_up() -> None:
+    """Compile every kernel, or load it from the cache; takes a minute the first time."""
+    for module in (indicators, scanner, json_rows, kafka_batches, kafka_columns):
+        module.warm_up()
+    gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
 
 
 def _s3_options(settings: TaSettings) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.ta_inputs import START, bar, quote, trade
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghut_core.ta import scanner
 from torghut_core.ta.decode import Decoder
@@ -140,9 +142,8 @@ def test_scan_when_it_reads_a_number_then_it_is_the_float_a_parser_reads(price: 
 def test_scan_when_a_byte_is_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
     """Whatever one byte becomes, a record the scan takes is one that a full parser reads to the same values."""
     place = data.draw(st.integers(0, len(GOOD) - 1))
-    record = GOOD[:place] + bytes([data.draw(st.integers(0, 255).filter(lambda byte: byte != 10))]) + GOOD[place + 1 :]
-    found, lines = scanner.scan(record + scanner.PADDING, 1, scanner.TRADE, scanner.SymbolTable())
-    assert lines == 1
+    record = GOOD[:place] + bytes([data.draw(st.integers(0, 255))]) + GOOD[place + 1 :]
+    found = scanner.scan_records(ByteColumn.terminated([record]), scanner.TRADE, scanner.SymbolTable())
     if found.kind[0] == scanner.TRADE:
         said = json.loads(record)
         assert parse_ns(said["event_ts"] if "event_ts" in said else said["eventTs"]) == found.at_ns[0]
@@ -159,7 +160,7 @@ def test_timestamps_when_parsed_as_a_column_then_as_one_by_one(ns: int, digits: 
     damaged = text[:cut] + "x" + text[cut + 1 :]
     assert parse_column([text, damaged, text]).tolist() == [parse_ns(text), INVALID, parse_ns(text)]
     record = GOOD.replace(format_ns((START + 1) * 10**9).encode(), text.encode(), 2)
-    found, _ = scanner.scan(record + scanner.PADDING, 1, scanner.TRADE, scanner.SymbolTable())
+    found = scanner.scan_records(ByteColumn.terminated([record]), scanner.TRADE, scanner.SymbolTable())
     assert (found.kind[0], found.at_ns[0]) == (scanner.TRADE, parse_ns(text))
 
 
@@ -216,3 +217,28 @@ def test_lines_when_some_are_bad_then_counted_by_reason() -> None:
         "time_in_future": 1,
         "bad_price": 2,
     }
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    hours=st.lists(st.tuples(st.integers(-3, 30), st.booleans()), min_size=1, max_size=25),
+    cuts=st.lists(st.integers(0, 25), max_size=3),
+)
+def test_times_when_some_lie_far_ahead_then_only_those_after_their_ingest_time_go(
+    hours: list[tuple[int, bool]], cuts: list[int]
+) -> None:
+    """A jump counts when its own ingest time has seen it, however the records are split and whatever came before."""
+    records, kept, highest = [], [], None
+    for hour, is_honest in hours:
+        at = (START + 3600 * 4 + 3600 * hour) * 10**9
+        said = json.loads(GOOD) | {"event_ts": format_ns(at), "ingest_ts": format_ns(at if is_honest else at - 10**13)}
+        records.append(json.dumps(said).encode())
+        if is_honest or (highest is not None and at <= highest + 3600 * 10**9):
+            kept.append(at)
+            highest = max(highest or 0, at)
+    decoder, found = Decoder(), []
+    edges = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
+    for start, end in pairwise(edges):
+        trades = decoder.trades(records[start:end]).trades
+        found += trades.at_ns.tolist() if trades is not None else []
+    assert found == kept
