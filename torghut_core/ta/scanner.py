@@ -16,6 +16,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from torghut_core.engines.byte_column import ByteColumn
+from torghut_core.ta.words import (
+    byte,
+    bytes_before,
+    compiled,
+    decimal,
+    digits_end,
+    double,
+    first_bytes,
+    non_digits,
+    stops,
+    string_end,
+    word,
+)
 
 UNUSUAL, TRADE, QUOTE = 0, 1, 2
 ANY = 0
@@ -73,7 +86,8 @@ class SymbolTable:
 def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Scanned:
     """Scan `count` newline-separated records followed by `PADDING`."""
     found = _unscanned(count)
-    _scan_lines(np.frombuffer(lines, np.uint8), len(lines) - len(PADDING) + 1, wanted, table.keys, table.slots, found)
+    data = np.frombuffer(lines, np.uint8)
+    _scan(_address(data), len(lines) - len(PADDING) + 1, wanted, _address(_TABLES), table.keys, table.slots, found)
     return found
 
 
@@ -81,7 +95,7 @@ def scan_records(records: ByteColumn, wanted: int, table: SymbolTable) -> Scanne
     """Scan a terminated column of records."""
     found = _unscanned(len(records))
     found.bounds[:, 0], found.bounds[:, 1] = records.starts, records.ends
-    _scan_records(records.data, wanted, table.keys, table.slots, found)
+    _scan(_address(records.data), -1, wanted, _address(_TABLES), table.keys, table.slots, found)
     return found
 
 
@@ -94,6 +108,11 @@ def _unscanned(count: int) -> Scanned:
         values=np.empty((count, 4)),
         bounds=np.empty((count, 2), np.int64),
     )
+
+
+def _address(array: NDArray[Any]) -> np.uint64:
+    """Return where the elements begin; they must outlive its use."""
+    return np.uint64(array.ctypes.data)
 
 
 def unpacked(packed: int) -> str:
@@ -122,7 +141,6 @@ _MEANINGS = {
     "channel": _CHANNEL,
     **{name: _FIRST_VALUE + number for number, name in enumerate(["p", "s", "bp", "ap", "bs", "as"])},
 }
-_COLUMN = np.array([0, 1, 0, 1, 2, 3])
 
 
 def _perfect_hash(texts: list[str]) -> np.uint64:
@@ -136,26 +154,26 @@ def _perfect_hash(texts: list[str]) -> np.uint64:
 
 _FACTOR = _perfect_hash(list(_MEANINGS))
 _SHIFT = np.uint64(58)
-_HASHED = np.zeros(64, np.uint64)
-_MEANS = np.zeros(64, np.int64)
-for _name, _meaning in _MEANINGS.items():
-    _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
-    _HASHED[_at], _MEANS[_at] = _key(_name), _meaning
-
 _KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
-_POWERS = 10.0 ** np.arange(16)
-_POWERS_INT = 10 ** np.arange(10)
 _BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334])
 _IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
-_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _BACKSLASH, _ZERO, _NINE = 123, 125, 91, 93, 92, 48, 57
-_IS_PLAIN = np.array([32 <= c <= 126 and c not in (_QUOTE_MARK, _BACKSLASH) for c in range(256)])
-_IS_DIGIT = np.array([_ZERO <= c <= _NINE for c in range(256)])
+_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 93, 48, 57, 101
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
-_HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE = 1, 2, 4 + 8, 16 + 32 + 64 + 128
+_HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE, _HAS_KIND = 1, 2, 4 + 8, 16 + 32 + 64 + 128, 256
+_BYTES = 8
 
 
-@njit(cache=True)
+_AT_MEANINGS, _AT_POWERS = 8 * 64, 8 * 128
+_TABLES = np.zeros(128 + 16, np.uint64)
+"""The keys in the slots of their hash, what they mean, and the powers of ten as doubles."""
+_TABLES[128:] = (10.0 ** np.arange(16)).view(np.uint64)
+for _name, _meaning in _MEANINGS.items():
+    _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
+    _TABLES[_at], _TABLES[64 + _at] = _key(_name), _meaning
+
+
+@compiled
 def _slot(keys: Any, key: Any) -> Any:
     mask = np.uint64(len(keys) - 1)
     at = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
@@ -164,65 +182,61 @@ def _slot(keys: Any, key: Any) -> Any:
     return np.int64(at)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _insert(keys: Any, slots: Any, key: Any, place: int) -> None:
     at = _slot(keys, key)
     keys[at] = key
     slots[at] = place
 
 
-@njit(cache=True)
+@compiled
+def _power(tables: Any, exponent: Any) -> Any:
+    """Return a power of ten."""
+    return double(tables, _AT_POWERS + 8 * exponent)
+
+
+@compiled
 def _blank(data: Any, p: int) -> int:
-    while data[_u(p)] == 32:
+    while byte(data, p) == 32:
         p += 1
     return p
 
 
-@njit(cache=True)
+@compiled
 def _string(data: Any, p: int) -> int:
     """Return the place of the closing mark of the string whose first character is at p, −1 when it is unusual."""
-    while _IS_PLAIN[data[_u(p)]]:
-        p += 1
-    return p if data[_u(p)] == _QUOTE_MARK else -1
+    end = string_end(data, p)
+    return end if byte(data, end) == _QUOTE_MARK else -1
 
 
-@njit(cache=True)
+@compiled
 def _pack(data: Any, start: int, end: int) -> Any:
-    packed = np.uint64(0)
-    for k in range(end - start):
-        packed |= np.uint64(data[_u(start + k)]) << np.uint64(8 * k)
-    return packed
+    return first_bytes(word(data, start), end - start)
 
 
-@njit(cache=True)
-def _digits(data: Any, p: int) -> int:
-    while _IS_DIGIT[data[_u(p)]]:
-        p += 1
-    return p
-
-
-@njit(cache=True)
-def _number_end(data: Any, p: int) -> int:
+@compiled
+def _number_end(data: Any, p: int) -> Any:
     """Return the end of the number at p, −1 when it is none or has an exponent."""
-    if data[_u(p)] == _MINUS:
+    if byte(data, p) == _MINUS:
         p += 1
-    end = _digits(data, p)
-    if end == p or (end > p + 1 and data[_u(p)] == _ZERO):
+    end = digits_end(data, p)
+    if end == p or (end > p + 1 and byte(data, p) == _ZERO):
         return -1
-    if data[_u(end)] == _DOT:
+    if byte(data, end) == _DOT:
         p = end + 1
-        end = _digits(data, p)
+        end = digits_end(data, p)
         if end == p:
             return -1
-    if data[_u(end)] == 101 or data[_u(end)] == 69:
-        return -1
-    return end
+    return end if byte(data, end) | 32 != _EXPONENT else -1
 
 
-@njit(cache=True)
-def _number(data: Any, p: int, end: int) -> Any:
-    """Return whether the number between p and end has at most 15 digits, and its value."""
-    is_negative = data[_u(p)] == _MINUS
+@njit(cache=True, error_model="numpy")
+def _long_number(data: Any, p: int, tables: Any) -> Any:
+    """Do as `_number` for what does not fit two words."""
+    end = _number_end(data, p)
+    if end < 0:
+        return False, 0.0, p
+    is_negative = byte(data, p) == _MINUS
     if is_negative:
         p += 1
     mantissa: Any = 0
@@ -230,257 +244,298 @@ def _number(data: Any, p: int, end: int) -> Any:
     is_fraction = 0
     digits = 0
     while p < end:
-        if data[_u(p)] == _DOT:
+        if byte(data, p) == _DOT:
             is_fraction = 1
         else:
-            mantissa = mantissa * 10 + (np.int64(data[_u(p)]) - _ZERO)
+            mantissa = mantissa * 10 + (byte(data, p) - _ZERO)
             fraction += is_fraction
             digits += 1
             if digits > 15:
-                return False, 0.0
+                return False, 0.0, p
         p += 1
-    value = mantissa / _POWERS[fraction]
-    return True, -value if is_negative else value
+    value = mantissa / _power(tables, fraction)
+    return True, -value if is_negative else value, p
 
 
-@njit(cache=True)
+@compiled
+def _number(data: Any, p: int, tables: Any) -> Any:
+    """Return whether there is a number of at most 15 digits at p, its value, and its end."""
+    text = word(data, p)
+    count = bytes_before(non_digits(text))
+    if count == 0 or count == _BYTES or (count > 1 and byte(data, p) == _ZERO):
+        return _long_number(data, p, tables)
+    mantissa, fraction, end = decimal(text, count), 0, p + count
+    if byte(data, end) == _DOT:
+        text = word(data, end + 1)
+        fraction = bytes_before(non_digits(text))
+        if fraction == 0 or fraction == _BYTES:
+            return _long_number(data, p, tables)
+        mantissa = mantissa * np.int64(_power(tables, fraction)) + decimal(text, fraction)
+        end += 1 + fraction
+    if byte(data, end) | 32 == _EXPONENT:
+        return False, 0.0, p
+    return True, mantissa / _power(tables, fraction), end
+
+
+@compiled
 def _two(data: Any, p: int) -> Any:
-    a = np.int64(data[_u(p)]) - _ZERO
-    b = np.int64(data[_u(p + 1)]) - _ZERO
+    a = byte(data, p) - _ZERO
+    b = byte(data, p + 1) - _ZERO
     if a < 0 or a > 9 or b < 0 or b > 9:
         return -1
     return a * 10 + b
 
 
-@njit(cache=True)
-def _time(data: Any, p: int) -> Any:
-    """Return nanoseconds of the UTC timestamp at p and the place of its closing mark, −1 when it is unusual."""
+@njit(cache=True, error_model="numpy")
+def _minute(data: Any, p: int) -> Any:
+    """Return the minutes since 1970 of the date, hour and minute at p (16 characters), −1 when they are unusual."""
     century, year, month, day = _two(data, p), _two(data, p + 2), _two(data, p + 5), _two(data, p + 8)
-    hour, minute, second = _two(data, p + 11), _two(data, p + 14), _two(data, p + 17)
-    if data[_u(p + 4)] != _MINUS or data[_u(p + 7)] != _MINUS or data[_u(p + 10)] != 84 or data[_u(p + 13)] != _COLON:
-        return 0, -1
-    if data[_u(p + 16)] != _COLON or year < 0 or month < 1 or month > 12 or day < 1:
-        return 0, -1
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59 or second < 0 or second > 59:
-        return 0, -1
+    hour, minute = _two(data, p + 11), _two(data, p + 14)
+    if (
+        byte(data, p + 4) != _MINUS
+        or byte(data, p + 7) != _MINUS
+        or byte(data, p + 10) != 84
+        or byte(data, p + 13) != _COLON
+    ):
+        return -1
+    if year < 0 or month < 1 or month > 12 or day < 1 or hour < 0 or hour > 23 or minute < 0 or minute > 59:
+        return -1
     year += century * 100
     if year < 1970 or year > 2115:
-        return 0, -1
+        return -1
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if day > _IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
-        return 0, -1
-    p += 19
-    nanos: Any = 0
-    if data[_u(p)] == _DOT:
-        end = _digits(data, p + 1)
-        count = end - p - 1
-        if count < 1 or count > 9:
-            return 0, -1
-        for k in range(p + 1, end):
-            nanos = nanos * 10 + (np.int64(data[_u(k)]) - _ZERO)
-        nanos *= _POWERS_INT[9 - count]
-        p = end
-    if data[_u(p)] != 90 or data[_u(p + 1)] != _QUOTE_MARK:
-        return 0, -1
+        return -1
     before = year - 1
     days = 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
     days += _BEFORE_MONTH[month] + (1 if is_leap and month > 2 else 0) + day - 1
-    return (days * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000_000 + nanos, p + 1
+    return (days * 24 + hour) * 60 + minute
 
 
-@njit(cache=True)
-def _scalar(data: Any, p: int) -> int:
+@compiled
+def _time(data: Any, p: int, tables: Any, last: Any) -> Any:
+    """Return nanoseconds of the UTC timestamp at p, the place of its closing mark, −1 when it is unusual, and `last`.
+
+    `last` is the sixteen characters up to the minute that were read before, and what they mean: most repeat.
+    """
+    first, second = word(data, p), word(data, p + 8)
+    if first != last[0] or second != last[1]:
+        last = (first, second, np.int64(_minute(data, p)))
+    seconds = _two(data, p + 17)
+    if last[2] < 0 or byte(data, p + 16) != _COLON or seconds < 0 or seconds > 59:
+        return np.int64(0), -1, last
+    p += 19
+    nanos = np.int64(0)
+    if byte(data, p) == _DOT:
+        text = word(data, p + 1)
+        count = bytes_before(non_digits(text))
+        if count == 0:
+            return np.int64(0), -1, last
+        nanos = decimal(text, count)
+        p += 1 + count
+        if count == _BYTES and _ZERO <= byte(data, p) <= _NINE:
+            nanos = nanos * 10 + (byte(data, p) - _ZERO)
+            count += 1
+            p += 1
+        nanos *= np.int64(_power(tables, 9 - count))
+    if byte(data, p) != 90 or byte(data, p + 1) != _QUOTE_MARK:
+        return np.int64(0), -1, last
+    return (last[2] * 60 + seconds) * 1_000_000_000 + nanos, p + 1, last
+
+
+@compiled
+def _scalar(data: Any, p: int) -> Any:
     """Return the end of the string, number or literal at p, −1 when it is something else."""
-    c = data[_u(p)]
+    c = byte(data, p)
     if c == _QUOTE_MARK:
         end = _string(data, p + 1)
         return end + 1 if end >= 0 else -1
     if c == _MINUS or _ZERO <= c <= _NINE:
         return _number_end(data, p)
-    if c == 110 and data[_u(p + 1)] == 117 and data[_u(p + 2)] == 108 and data[_u(p + 3)] == 108:  # null
+    if c == 110 and byte(data, p + 1) == 117 and byte(data, p + 2) == 108 and byte(data, p + 3) == 108:  # null
         return p + 4
-    if c == 116 and data[_u(p + 1)] == 114 and data[_u(p + 2)] == 117 and data[_u(p + 3)] == 101:  # true
+    if c == 116 and byte(data, p + 1) == 114 and byte(data, p + 2) == 117 and byte(data, p + 3) == 101:  # true
         return p + 4
     if (
         c == 102
-        and data[_u(p + 1)] == 97
-        and data[_u(p + 2)] == 108
-        and data[_u(p + 3)] == 115
-        and data[_u(p + 4)] == 101
+        and byte(data, p + 1) == 97
+        and byte(data, p + 2) == 108
+        and byte(data, p + 3) == 115
+        and byte(data, p + 4) == 101
     ):  # false
         return p + 5
     return -1
 
 
-@njit(cache=True)
-def _skip(data: Any, p: int) -> int:
+@compiled
+def _skip(data: Any, p: int) -> Any:
     """Return the end of the scalar or list of scalars at p, −1 when it is something else."""
-    if data[_u(p)] != _OPEN_LIST:
+    if byte(data, p) != _OPEN_LIST:
         return _scalar(data, p)
     p = _blank(data, p + 1)
-    if data[_u(p)] == _CLOSE_LIST:
+    if byte(data, p) == _CLOSE_LIST:
         return p + 1
     while True:
         p = _scalar(data, p)
         if p < 0:
             return -1
         p = _blank(data, p)
-        if data[_u(p)] == _CLOSE_LIST:
+        if byte(data, p) == _CLOSE_LIST:
             return p + 1
-        if data[_u(p)] != _COMMA:
+        if byte(data, p) != _COMMA:
             return -1
         p = _blank(data, p + 1)
 
 
-@njit(cache=True)
-def _meaning_of(key: Any) -> Any:
-    at = (key * _FACTOR) >> _SHIFT
-    return _MEANS[at] if _HASHED[at] == key else _OTHER
+@compiled
+def _meaning_of(key: Any, tables: Any) -> Any:
+    at = np.int64((key * _FACTOR) >> _SHIFT) * 8
+    return np.int64(word(tables, _AT_MEANINGS + at)) if word(tables, at) == key else _OTHER
 
 
-@njit(cache=True)
-def _record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row: int) -> Any:
-    """Read the record at p into `row`; return its kind and its end."""
+@compiled
+def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
+    """Read the record at p.
+
+    Return its kind, its end, its time, its packed symbol, its four values, and `last` for the next record.
+    """
     kind = wanted
     in_envelope, in_message = 0, 0
     depth = 1
-    if data[_u(p)] != _OPEN:
-        return UNUSUAL, p
-    p = _blank(data, p + 1)
-    while True:
-        if data[_u(p)] != _QUOTE_MARK:
-            return UNUSUAL, p
-        end = p + 1
-        key = _u(0)
-        shift = _u(0)
-        while _IS_PLAIN[data[_u(end)]]:
-            key |= _u(data[_u(end)]) << (shift & _u(63))
-            shift += _u(8)
-            end += 1
-        if data[_u(end)] != _QUOTE_MARK:
-            return UNUSUAL, p
-        meaning = _meaning_of(key) if shift <= _u(64) else _OTHER
+    at_ns, packed = np.int64(0), _u(0)
+    first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+    is_usual = byte(data, p) == _OPEN
+    p = _blank(data, p + 1) if is_usual else p
+    while is_usual:
+        is_usual = False  # until all of this member was
+        if byte(data, p) != _QUOTE_MARK:
+            break
+        text = word(data, p + 1)
+        marks = stops(text)
+        count = bytes_before(marks)
+        end = p + 1 + count
+        meaning = _meaning_of(first_bytes(text, count), tables)
+        if marks == _u(0) and byte(data, end) != _QUOTE_MARK:  # longer than any key that means something
+            end = string_end(data, end)
+            meaning = _OTHER
+        if byte(data, end) != _QUOTE_MARK:
+            break
         p = _blank(data, end + 1)
-        if data[_u(p)] != _COLON:
-            return UNUSUAL, p
+        if byte(data, p) != _COLON:
+            break
         p = _blank(data, p + 1)
-        if meaning == _PAYLOAD and depth == 1 and data[_u(p)] == _OPEN:
+        found, is_message = 0, depth == 1
+        if meaning == _PAYLOAD and depth == 1 and byte(data, p) == _OPEN:
             depth = 2
             p = _blank(data, p + 1)
+            is_usual = True
             continue
         if meaning >= _FIRST_VALUE and (depth == 2 or wanted == ANY):
-            bit = 4 << (meaning - _FIRST_VALUE)
-            end = _number_end(data, p)
-            if end < 0:
-                return UNUSUAL, p
-            is_exact, out.values[row, _COLUMN[meaning - _FIRST_VALUE]] = _number(data, p, end)
-            if not is_exact:
-                return UNUSUAL, p
-            p = end
-            if depth == 2:
-                in_envelope |= bit
+            is_number, value, p = _number(data, p, tables)
+            if not is_number:
+                break
+            column = meaning - _FIRST_VALUE
+            found = 4 << column
+            if column == 0 or column == 2:
+                first = value
+            elif column == 1 or column == 3:
+                second = value
+            elif column == 4:
+                third = value
             else:
-                in_message |= bit
+                fourth = value
         elif depth == 1 and (meaning == _EVENT_TS or (meaning == _TIME and wanted == ANY)):
-            if data[_u(p)] != _QUOTE_MARK:
-                return UNUSUAL, p
-            out.at_ns[row], end = _time(data, p + 1)
+            if byte(data, p) != _QUOTE_MARK:
+                break
+            at_ns, end, last = _time(data, p + 1, tables, last)
             if end < 0:
-                return UNUSUAL, p
+                break
             p = end + 1
-            if meaning == _TIME:
-                in_message |= _HAS_TIME
-            else:
-                in_envelope |= _HAS_TIME
+            found, is_message = _HAS_TIME, meaning == _TIME
         elif depth == 1 and (meaning == _ENVELOPE_SYMBOL or (meaning == _SYMBOL and wanted == ANY)):
-            if data[_u(p)] != _QUOTE_MARK:
-                return UNUSUAL, p
             end = _string(data, p + 1)
-            if end < 0 or end - p > 9 or end == p + 1:
-                return UNUSUAL, p
+            if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or end == p + 1:
+                break
             packed = _pack(data, p + 1, end)
-            at = _slot(keys, packed)
-            out.symbol[row] = slots[at] if keys[at] == packed else -1
-            out.packed[row] = packed
             p = end + 1
-            if meaning == _SYMBOL:
-                in_message |= _HAS_SYMBOL
-            else:
-                in_envelope |= _HAS_SYMBOL
+            found, is_message = _HAS_SYMBOL, meaning == _SYMBOL
         elif depth == 1 and wanted == ANY and (meaning == _T or meaning == _CHANNEL):
-            if data[_u(p)] != _QUOTE_MARK:
-                return UNUSUAL, p
             end = _string(data, p + 1)
-            if end < 0 or end - p > 9 or kind != ANY:
-                return UNUSUAL, p
-            said = _pack(data, p + 1, end)
-            if (meaning == _T and said == _KIND_T) or (meaning == _CHANNEL and said == _KIND_TRADES):
-                kind = TRADE
-            elif (meaning == _T and said == _KIND_Q) or (meaning == _CHANNEL and said == _KIND_QUOTES):
-                kind = QUOTE
-            else:
-                return UNUSUAL, p
+            if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or kind != ANY:
+                break
+            kind = _kind(_pack(data, p + 1, end), meaning)
+            if kind == UNUSUAL:
+                break
             p = end + 1
-            if meaning == _T:
-                in_message |= 256
-            else:
-                in_envelope |= 256
+            found, is_message = _HAS_KIND, meaning == _T
         else:
-            p = _skip(data, p)
-            if p < 0:
-                return UNUSUAL, 0
+            end = _skip(data, p)
+            if end < 0:
+                break
+            p = end
+        if is_message:
+            in_message |= found
+        else:
+            in_envelope |= found
         p = _blank(data, p)
-        if data[_u(p)] == _CLOSE and depth == 2:
+        if byte(data, p) == _CLOSE and depth == 2:
             depth = 1
             p = _blank(data, p + 1)
-        if data[_u(p)] == _COMMA:
+        if byte(data, p) == _COMMA:
             p = _blank(data, p + 1)
-        elif data[_u(p)] == _CLOSE and depth == 1:
+            is_usual = True
+        elif byte(data, p) == _CLOSE and depth == 1:
+            is_usual = True
+            p += 1
             break
         else:
-            return UNUSUAL, p
-    if in_envelope != 0 and in_message != 0:
-        return UNUSUAL, p
+            break
     needed = _HAS_TIME | _HAS_SYMBOL | (_HAS_TRADE if kind == TRADE else _HAS_QUOTE)
     if wanted == ANY:
-        needed |= 256
-    return (kind if (in_envelope | in_message) == needed else UNUSUAL), p + 1
+        needed |= _HAS_KIND
+    if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) != needed:
+        kind = UNUSUAL
+    return kind, p, at_ns, packed, first, second, third, fourth, last
 
 
-@njit(cache=True)
-def _whole_record(data: Any, p: int, wanted: int, keys: Any, slots: Any, out: Any, row: int) -> Any:
-    """Read the record at p into `row`; return its kind, UNUSUAL when anything but blanks follows, and its line's end."""
-    kind, end = _record(data, p, wanted, keys, slots, out, row)
-    end = max(end, p)
-    if kind != UNUSUAL:
-        end = _blank(data, end)
-        if data[_u(end)] == 13:
-            end += 1
-        if data[_u(end)] != _NEWLINE:
-            kind = UNUSUAL
-    return kind, end
+@compiled
+def _kind(said: Any, meaning: Any) -> int:
+    if (meaning == _T and said == _KIND_T) or (meaning == _CHANNEL and said == _KIND_TRADES):
+        return TRADE
+    if (meaning == _T and said == _KIND_Q) or (meaning == _CHANNEL and said == _KIND_QUOTES):
+        return QUOTE
+    return UNUSUAL
 
 
-@njit(cache=True)
-def _scan_lines(data: Any, size: int, wanted: int, keys: Any, slots: Any, out: Any) -> None:
+@njit(cache=True, error_model="numpy")
+def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any, out: Any) -> None:
+    """Scan one record after the other until `size`, or with −1 each where `out.bounds` says."""
+    last = (_u(0), _u(0), np.int64(-1))
     p = 0
     for row in range(len(out.kind)):
-        if p >= size:
+        if size >= 0 and p >= size:
             break
-        out.kind[row], end = _whole_record(data, p, wanted, keys, slots, out, row)
-        while data[_u(end)] != _NEWLINE:
+        start = p if size >= 0 else out.bounds[row, 0]
+        kind, end, at_ns, packed, first, second, third, fourth, last = _record(data, start, wanted, tables, last)
+        end = _blank(data, end)
+        if byte(data, end) == 13:
             end += 1
-        out.bounds[row, 0] = p
-        out.bounds[row, 1] = end
-        p = end + 1
-
-
-@njit(cache=True)
-def _scan_records(data: Any, wanted: int, keys: Any, slots: Any, out: Any) -> None:
-    for row in range(len(out.kind)):
-        kind, end = _whole_record(data, out.bounds[row, 0], wanted, keys, slots, out, row)
-        # A newline inside the record ends the scan early.
-        out.kind[row] = kind if end == out.bounds[row, 1] else UNUSUAL
+        if byte(data, end) != _NEWLINE:
+            kind = UNUSUAL
+        if size >= 0:
+            while byte(data, end) != _NEWLINE:
+                end += 1
+            out.bounds[row, 0], out.bounds[row, 1] = start, end
+            p = end + 1
+        elif end != out.bounds[row, 1]:  # a newline inside the record ends the scan early
+            kind = UNUSUAL
+        out.kind[row] = kind
+        if kind != UNUSUAL:
+            at = _slot(keys, packed)
+            out.symbol[row] = slots[at] if keys[at] == packed else -1
+            out.packed[row], out.at_ns[row] = packed, at_ns
+            out.values[row, 0], out.values[row, 1] = first, second
+            out.values[row, 2], out.values[row, 3] = third, fourth
 
 
 def warm_up() -> None:

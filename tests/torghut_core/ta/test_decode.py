@@ -137,18 +137,56 @@ def test_scan_when_it_reads_a_number_then_it_is_the_float_a_parser_reads(price: 
         assert (found.trades.price[0], found.trades.size[0]) == (float(said["p"]), float(said["s"]))
 
 
+_ENVELOPES = {"trade": GOOD, "quote": quote("AAPL", 1, 10.25, 10.5).value}
+_MESSAGES = {
+    "trade message": b'{"T":"t","S":"AAPL","i":1,"x":"V","p":10.5,"s":7,"c":["@"],"z":"C","t":"2026-06-02T14:00:01.123456789Z"}',
+    "quote message": b'{"T":"q","S":"AAPL","bx":"V","bp":10.25,"bs":1,"ax":"V","ap":10.5,"as":2,"t":"2026-06-02T14:00:01.5Z"}',
+}
+_VALUES = {scanner.TRADE: ("p", "s"), scanner.QUOTE: ("bp", "ap", "bs", "as")}
+
+
+def _said(record: bytes) -> tuple[int, str, list[float]]:
+    """Return what a full parser reads in a record that the scan took."""
+    said = msgspec.json.decode(record)
+    payload = said.get("payload", said)
+    kind = {"t": scanner.TRADE, "q": scanner.QUOTE}.get(said.get("T"))
+    kind = kind or (scanner.QUOTE if "bp" in payload else scanner.TRADE)
+    time = said.get("event_ts") or said.get("eventTs") or said["t"]
+    return parse_ns(time), said.get("symbol") or said["S"], [payload[name] for name in _VALUES[kind]]
+
+
+@pytest.mark.parametrize("name", [*_ENVELOPES, *_MESSAGES])
+def test_scan_when_any_byte_is_changed_then_it_never_accepts_what_a_parser_refuses(name: str) -> None:
+    """Every byte of a record made every other byte: what the scan takes, a full parser reads to the same values."""
+    good = (_ENVELOPES | _MESSAGES)[name]
+    records = [good[:at] + bytes([byte]) + good[at + 1 :] for at in range(len(good)) for byte in range(256)]
+    wanted = scanner.ANY if name in _MESSAGES else scanner.TRADE if name == "trade" else scanner.QUOTE
+    found = scanner.scan_records(ByteColumn.terminated(records), wanted, scanner.SymbolTable())
+    taken = np.flatnonzero(found.kind != scanner.UNUSUAL)
+    assert len(taken) > len(good)
+    for row in taken.tolist():
+        time, symbol, values = _said(records[row])
+        packed = scanner.unpacked(int(found.packed[row]))
+        assert (found.at_ns[row], packed, found.values[row, : len(values)].tolist()) == (time, symbol, values), records[
+            row
+        ]
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_scan_when_a_byte_is_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
-    """Whatever one byte becomes, a record the scan takes is one that a full parser reads to the same values."""
-    place = data.draw(st.integers(0, len(GOOD) - 1))
-    record = GOOD[:place] + bytes([data.draw(st.integers(0, 255))]) + GOOD[place + 1 :]
-    found = scanner.scan_records(ByteColumn.terminated([record]), scanner.TRADE, scanner.SymbolTable())
-    if found.kind[0] == scanner.TRADE:
-        said = json.loads(record)
-        assert parse_ns(said["event_ts"] if "event_ts" in said else said["eventTs"]) == found.at_ns[0]
-        assert said["symbol"] == scanner.unpacked(int(found.packed[0]))
-        assert [said["payload"]["p"], said["payload"]["s"]] == found.values[0, :2].tolist()
+def test_scan_when_several_bytes_are_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
+    """The same for insertions, deletions and changes at several places."""
+    record = data.draw(st.sampled_from([*_ENVELOPES.values()]))
+    wanted = scanner.TRADE if record is GOOD else scanner.QUOTE
+    alphabet = st.sampled_from([bytes([byte]) for byte in b'0123456789.-eE+"{}[],: tfnul\\\n\r\xc3'] + [b""])
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(record) - 1))
+        record = record[:place] + data.draw(alphabet) + record[place + data.draw(st.integers(0, 1)) :]
+    found = scanner.scan_records(ByteColumn.terminated([record]), wanted, scanner.SymbolTable())
+    if found.kind[0] != scanner.UNUSUAL:
+        time, symbol, values = _said(record)
+        assert (found.at_ns[0], scanner.unpacked(int(found.packed[0]))) == (time, symbol)
+        assert found.values[0, : len(values)].tolist() == values
 
 
 @settings(max_examples=300, deadline=None)
