@@ -345,3 +345,14 @@ def down_two_forwarders_and_the_second_gets_406(cluster: Cluster) -> None:
     second = base.pod("torghut-ws-7d9f-second", base.ws_labels(), container="ws", ready=False, since=ago(600))
     cluster.put(base.PODS, second)
     cluster.services["pods/torghut-ws-7d9f-second:8080/readyz"] = base.readyz("alpaca_406_second_connection")
+
+
+@case("trading trading_two_writers", "pause-trading", CRD_KNATIVE)
+def down_two_writers_behind_a_failed_rollout(cluster: Cluster) -> None:
+    add_old_revision_pod(cluster)
+    newest_fails(cluster, old_serves=True)
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_newest_revision_still_starts(cluster: Cluster) -> None:
+    newest_fails(cluster, old_serves=True, since=ago(130), state={"running": {"startedAt": ago(120)}})

@@ -108,14 +108,23 @@ def _has_ended(container: ContainerFact) -> bool:
 
 
 def _two_writers(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
+    """Count running pods of two revisions once the newest ready one is past its handover.
+
+    A revision that was created after it and is not ready yet counts neither as a writer nor as an excuse: its failed
+    rollout must not hide two that already write.
+    """
     service = facts.value(sources.TRADING_SERVICE)
-    running: dict[str, list[PodFact]] = {}
-    for pod in alive:
-        if pod.is_running and pod.labels.get(_REVISION):
-            running.setdefault(pod.labels[_REVISION], []).append(pod)
-    if service is None or len(running) < 2 or service["newestCreated"] != service["newestReady"]:
+    if service is None:
         return []
     newest_name = service["newestReady"]
+    unready = service["newestCreated"] if service["newestCreated"] != newest_name else None
+    running: dict[str, list[PodFact]] = {}
+    for pod in alive:
+        name = pod.labels.get(_REVISION)
+        if pod.is_running and name and name != unready:
+            running.setdefault(name, []).append(pod)
+    if len(running) < 2:
+        return []
     revision = next(
         (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
     )
