@@ -61,8 +61,10 @@ def command(
     )
     from torghutctl.health.effective_state import EXIT_CODES, show
     from torghutctl.render import status_view
-    from torghutctl.snapshot import reader
+    from torghutctl.snapshot import bundle, reader
 
-    report = show(reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell))
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    with bundle.blamed(choice.target.bundle):
+        report = show(snapshot)
     write(report, output, table=status_view.table, markdown=status_view.markdown)
     raise typer.Exit(int(EXIT_CODES[report["agreement"]]))
