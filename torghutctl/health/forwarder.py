@@ -52,12 +52,13 @@ def _readiness(
 ) -> list[Finding]:
     found: list[Finding] = []
     failed: list[Reading] = []
+    excused: list[Reading] = []
     for name, answer in answers.items():
         pod = pods_by_name.get(name)
         since = pods.not_ready_since([pod]) if pod is not None else None
         if not answer.is_ok:
-            if pod is None or pod.is_ready or not moment.is_in_grace(since=since):
-                failed.append(answer)
+            is_starting = pod is not None and not pod.is_ready and moment.is_in_grace(since=since)
+            (excused if is_starting else failed).append(answer)
             continue
         if answer.value["ready"]:
             continue
@@ -78,7 +79,7 @@ def _readiness(
         found.append(finding if reason in _MESSAGES else graced(finding, moment))
     if failed:
         found.append(reading.unknown(NAME, failed))
-    return found
+    return [*found, *reading.also_unread(NAME, excused)]
 
 
 def _reason(error_class: str | None, signatures: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

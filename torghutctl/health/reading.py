@@ -45,6 +45,22 @@ def unknown(component: str, readings: list[Reading]) -> Finding:
     )
 
 
+def also_unread(component: str, readings: list[Reading]) -> list[Finding]:
+    """Return, as info, members of a required family that failed while enough of the others answered."""
+    if not readings:
+        return []
+    reads = sources.describe(readings[0].source).reads
+    return [
+        Finding(
+            component=component,
+            reason="unreadable",
+            level=Level.INFO,
+            message=f"{len(readings)} could not be read of: {reads}",
+            evidence=tuple(describe(reading) for reading in readings),
+        )
+    ]
+
+
 def listed(facts: Facts) -> list[Finding]:
     """Return, as info, one finding per component for its sources that are not required and could not be read."""
     missing: dict[str, list[str]] = {}

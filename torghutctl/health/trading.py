@@ -12,6 +12,7 @@ from torghutctl.snapshot.facts import Condition, ContainerFact, Facts, PodFact, 
 
 NAME = "trading"
 _HANDOVER_SECONDS = 120
+_TRUE = ("true", "1", "yes", "on", "t", "y")
 _REVISION = "serving.knative.dev/revision"
 
 
@@ -156,9 +157,10 @@ def _switches(facts: Facts, moment: Moment) -> list[Finding]:
         for name, status in statuses.items()
         if status["mode"] == "live" or status["liveEnabled"]
     ]
-    enabled, mode = (facts.variable(sources.TRADING_SERVICE, key) for key in ("TRADING_LIVE_ENABLED", "TRADING_MODE"))
-    if (enabled or "").lower() in ("true", "1", "yes", "on") or mode == "live":
-        live.append(f"live spec: TRADING_LIVE_ENABLED {enabled or 'not set'}, TRADING_MODE {mode or 'not set'}")
+    for what, source in (("live spec", sources.TRADING_SERVICE), ("torghut-scheduler", sources.TRADING_SCHEDULER)):
+        enabled, mode = (facts.variable(source, key) for key in ("TRADING_LIVE_ENABLED", "TRADING_MODE"))
+        if (enabled or "").lower() in _TRUE or (mode or "").lower() == "live":
+            live.append(f"{what}: TRADING_LIVE_ENABLED {enabled or 'not set'}, TRADING_MODE {mode or 'not set'}")
     if live:
         level = Level.INFO if moment.is_live_declared else Level.DOWN
         message = "trading with real money is on" + (
@@ -218,7 +220,7 @@ def _unread(facts: Facts, alive: list[PodFact]) -> list[Finding]:
     if important or (failed and len(failed) == len(asked)):
         return [reading.unknown(NAME, important or failed)]
     if asked:
-        return []
+        return reading.also_unread(NAME, failed)
     source = facts.reading(sources.PODS)
     if not source.is_ok:
         return [reading.unknown(NAME, [source])]

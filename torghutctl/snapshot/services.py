@@ -218,7 +218,9 @@ def flink_exceptions(answer: Answer) -> dict[str, Any]:
 
 
 def log_signatures(answer: Answer) -> dict[str, Any]:
-    """Return the signatures in a log's tail; its lines are dropped."""
+    """Return the signatures in a log's tail; its lines are dropped. A container without a log is answered with 400."""
+    if answer.status == 400:
+        raise ReadError(Failure.ABSENT, "HTTP 400")
     refuse_status(answer)
     text = answer.body.decode("utf-8", "replace")
     return {"lines": text.count("\n"), "signatures": kept.signatures(text)}

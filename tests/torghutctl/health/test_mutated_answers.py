@@ -43,7 +43,8 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _documents(cluster: Cluster) -> list[dict[str, Any]]:
-    found = [item for _, item in sorted(cluster.objects.items())]
+    """Return what is read but the ConfigMaps: those are not required, so that one of them may be nonsense."""
+    found = [item for (collection, _), item in sorted(cluster.objects.items()) if collection != base.CONFIGMAPS]
     return found + [body for _, (_, body) in sorted(cluster.services.items()) if isinstance(body, dict)]
 
 
