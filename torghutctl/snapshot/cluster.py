@@ -56,7 +56,14 @@ def read(
         readings = collect(tasks, deadline_s=deadline_s, monotonic=monotonic, tell=tell)
     finally:
         client.close()
-    return seal(observed_at_ns=observed_at_ns, names=target.names, target="cluster", readings=readings)
+    credentials = [*client.credentials, *([target.credential.token] if target.credential is not None else [])]
+    return seal(
+        observed_at_ns=observed_at_ns,
+        names=target.names,
+        target="cluster",
+        readings=readings,
+        credentials=credentials,
+    )
 
 
 class ClusterReader:
