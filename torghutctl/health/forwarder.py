@@ -11,6 +11,7 @@ from torghutctl.snapshot.facts import Facts, PodFact, conditions
 from torghutctl.snapshot.model import Reading
 
 NAME = "forwarder"
+_EVENTS_SHOWN = 2
 _MESSAGES = {
     "alpaca_406_second_connection": "another client holds the account's one market-data connection (406)",
     "alpaca_auth": "Alpaca refuses the key",
@@ -131,7 +132,11 @@ def _absence(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding
         level=Level.DEGRADED,
         message="no forwarder pod is ready" if alive else "no forwarder pod exists",
         since=since,
-        evidence=(state, *(f"its log speaks of {hint}" for hint in dict.fromkeys(hints))),
+        evidence=(
+            state,
+            *(f"its log speaks of {hint}" for hint in dict.fromkeys(hints)),
+            *(line for pod in alive for line in facts.warnings(pod.name)[:_EVENTS_SHOWN]),
+        ),
     )
     crashed = [pod for pod in alive if not pod.is_running or any(item.state != "running" for item in pod.containers)]
     if crashed and hints:

@@ -43,7 +43,6 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
     if ready is not None and ready.is_true and not is_behind and not crash:
         return []
     old_serves = any(pod.is_ready and pod.labels.get(_REVISION) != newest_name for pod in alive)
-    still_serves = old_serves or (not is_behind and any(pod.is_ready for pod in pods_of_newest))
     revision = next(
         (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
     )
@@ -58,8 +57,8 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
         evidence.append(
             f"revision {newest_name}: Ready {revision_ready.status}{f', {revision_ready.reason}' if revision_ready.reason else ''}"
         )
-    level = Level.DEGRADED if still_serves else Level.DOWN
-    serving = "an older revision serves" if old_serves else "none serves" if not still_serves else "its pods are ready"
+    level = Level.DEGRADED if old_serves else Level.DOWN
+    serving = "an older revision serves" if old_serves else "no older revision serves"
     if crash:
         message = f"the newest revision crashes on a value that is not JSON; {serving}"
         evidence += crash
