@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +13,7 @@ import typer
 
 from torghutctl.commands import target_options as options
 from torghutctl.errors import TorghutError
-from torghutctl.render.output import Format, write
+from torghutctl.render.output import Format, screen, write
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
@@ -88,10 +90,13 @@ def command(
         cnpg_cluster=cnpg_cluster,
     )
     from torghutctl.health.report import EXIT_CODES
-    from torghutctl.render import health_view
+    from torghutctl.render import health_table, health_view
+
+    on = screen(os.environ)
+    table = partial(health_table.table, width=on.width, is_coloured=on.is_coloured)
 
     def show(report: Mapping[str, Any]) -> None:
-        write(report, output, table=health_view.table, markdown=health_view.markdown)
+        write(report, output, table=table, markdown=health_view.markdown)
 
     snapshot, report = _report(choice)
     show(report)

@@ -7,16 +7,19 @@ from typing import Any
 
 from torghutctl.render.output import columns
 
+_HASH = 40
+_SHOWN_DIGITS = 9
+
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the effective state as plain text."""
     lines = [f"trades: {report['trades']}", f"git, cluster and service: {report['agreement']}", ""]
-    rows = [("SETTING", "GIT", "LIVE SPEC", "NEWEST REVISION", "EFFECTIVE", "")]
+    rows = [("SETTING", "GIT", "LIVE SPEC", "REVISION", "EFFECTIVE", "")]
     rows += [
         (
             row["name"],
             *(_short(row[key]) for key in ("git", "live", "revision", "effective")),
-            "" if row["agrees"] else "DIFFERENT",
+            "" if row["agrees"] else "DIFFERS",
         )
         for row in report["settings"]
     ]
@@ -61,7 +64,9 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    """Return a value as one short word: an image by the first digits of its digest, a commit by its own."""
     if value is None:
         return "-"
-    text = str(value)
-    return text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"
+    text = str(value).rsplit("@sha256:", 1)[-1]
+    is_hash = len(text) >= _HASH and all(character in "0123456789abcdef" for character in text)
+    return text[:_SHOWN_DIGITS] if is_hash else text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"

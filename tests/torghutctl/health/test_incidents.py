@@ -12,7 +12,7 @@ from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.reasons import REASONS
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
 from torghutctl.snapshot.reader import Target, read
@@ -34,12 +34,14 @@ def test_report_when_incident_then_classification_cause_and_next_step(case: inci
         report["classification"],
         f"{top['component']} {top['reason']}" if top else None,
         step["name"] if step else None,
-    ), health_view.table(report)
+    ), health_table.table(report)
     assert set(case.follows) <= _called(report, "a consequence of")
     assert set(case.apart) <= _called(report, "independent of the top cause")
     bundle.write(snapshot, tmp_path / "bundle.tar.gz")
     offline = judge(bundle.read(tmp_path / "bundle.tar.gz"), operator)
-    assert render(report, Format.JSON, table=health_view.table) == render(offline, Format.JSON, table=health_view.table)
+    assert render(report, Format.JSON, table=health_table.table) == render(
+        offline, Format.JSON, table=health_table.table
+    )
 
 
 def _called(report: dict[str, Any], words: str) -> set[str]:

@@ -13,7 +13,7 @@ from tests.fakes import direct_reading, incidents, incidents_compound, incidents
 from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Cluster
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table, health_view
 
 assert incidents_compound and incidents_single, "importing them registers their cases"
 _KNATIVE = f"{base.KNATIVE}/services"
@@ -50,7 +50,7 @@ def _documents(cluster: Cluster) -> list[dict[str, Any]]:
 
 def _judge(cluster: Cluster, at: str = base.NOW, *, live: bool = False) -> dict[str, Any]:
     report = judge(direct_reading.read(cluster, at), Operator(is_live_declared=live))
-    assert health_view.table(report) and health_view.markdown(report)
+    assert health_table.table(report) and health_view.markdown(report)
     return report
 
 
@@ -154,7 +154,7 @@ def test_report_when_a_decisive_field_has_another_type_then_its_component_is_unr
             report["classification"],
             top and top["component"],
             top and top["reason"],
-        ), (nonsense, health_view.table(report))
+        ), (nonsense, health_table.table(report))
 
 
 @pytest.mark.parametrize("key", ["enabled", "mode", "live_enabled", "kill_switch_enabled", "running"])
