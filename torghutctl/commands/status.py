@@ -35,7 +35,10 @@ def command(
     Merged is not applied and applied is not effective: this tells where a change stands. Git's column needs --repo, or
     an environment with a repository.
 
-    Exit code: 0 everything read agrees, 3 something differs, 5 the service did not say what it does.
+    Every running pod counts: an older revision that still trades is a difference, and is what "trades" says.
+
+    Exit code: 0 everything agrees, 3 something differs, 5 the service did not say what it does, or a column could not
+    be read.
 
     \b
     torghutctl status -e staging

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from torghutctl.render.output import columns
 
+_WIDTH = 80
 _HASH = 40
 _SHOWN_DIGITS = 9
 
@@ -35,12 +37,15 @@ def table(report: Mapping[str, Any]) -> str:
         ),
         ("revision:", f"created {report['revision']['created'] or '-'}, ready {report['revision']['ready'] or '-'}"),
     ]
+    pods = []
     for pod in report["pods"]:
-        state = "running" if pod["running"] else "not running"
+        switches = f"{pod['mode']}, {'enabled' if pod['enabled'] else 'paused'}{', kill switch on' if pod['killSwitch'] else ''}"
+        state = f"{switches}, {'running' if pod['running'] else 'not running'}"
         leader = {True: ", leader", False: ", not leader", None: ""}[pod["isLeader"]]
         error = ", last_error is set" if pod["hasError"] else ""
-        facts.append((f"{pod['pod']}:", f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"))
-    lines.append(columns(facts))
+        words = f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"
+        pods += [f"pod {pod['pod']}:", *textwrap.wrap(words, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines += [columns(facts), *pods]
     if report["unread"]:
         lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
     return "\n".join(lines)

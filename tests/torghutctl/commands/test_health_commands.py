@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.fakes import torghut_cluster as base
 from tests.fakes.incidents import stop_forwarder
-from tests.fakes.kubernetes_api import Cluster, serve
+from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghutctl.cli import app
 from torghutctl.commands.health_report import follow
 from torghutctl.health.reasons import REASONS
@@ -188,6 +188,30 @@ def test_status_when_service_is_silent_then_exit_5(cluster: Cluster, kubeconfig:
     result = _run("status", "--kubeconfig", kubeconfig)
     assert result.exit_code == 5
     assert "trades: unknown" in result.stdout
+
+
+def test_status_when_an_older_revision_still_trades_then_said_and_exit_3(cluster: Cluster, kubeconfig: Path) -> None:
+    """A paused newest revision beside an older one that trades is no pause."""
+    paused = base.trading_status(enabled=False, running=False)
+    cluster.services[base.STATUS.format(base.TRADING_POD)] = (200, paused)
+    cluster.put(base.PODS, base.pod(base.OLD_TRADING_POD, base.revision_labels(6), container="user-container"))
+    cluster.services[base.STATUS.format(base.OLD_TRADING_POD)] = (200, base.trading_status())
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    report = json.loads(result.stdout)
+    row = next(item for item in report["settings"] if item["name"] == "TRADING_ENABLED")
+    assert (result.exit_code, report["trades"], row["effective"], row["agrees"]) == (3, "yes, on paper", "false", False)
+    assert {item["pod"]: item["enabled"] for item in report["pods"]} == {
+        base.TRADING_POD: False,
+        base.OLD_TRADING_POD: True,
+    }
+
+
+@pytest.mark.parametrize("path", [f"/{base.KNATIVE}/services", f"/{base.KNATIVE}/revisions"])
+def test_status_when_a_column_cannot_be_read_then_exit_5(cluster: Cluster, kubeconfig: Path, path: str) -> None:
+    """A column that is empty because nobody may read it agrees with nothing."""
+    cluster.faults[path] = Fault(status=403)
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)["agreement"]) == (5, "unknown")
 
 
 def test_health_report_when_watched_then_reports_until_interrupted(
