@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from torghutctl.errors import ConfigurationError
-from torghutctl.snapshot.model import Names
+from torghutctl.snapshot.model import Names, is_object_name
 
 DEFAULT_NAME = "default"
 DEFAULT_GITOPS_PATH = "argocd/applications/torghut"
@@ -128,6 +128,10 @@ def _environment(path: Path, name: str, entry: Any, *, is_named: bool) -> Enviro
             raise ConfigurationError(f"{path}: environments.{name}.{key}={value!r}: must be true or false")
         if key not in _BOOLEAN_KEYS and (not isinstance(value, str) or not value):
             raise ConfigurationError(f"{path}: environments.{name}.{key}={value!r}: must be a text that is not empty")
+        if key in _NAME_KEYS and not is_object_name(value):
+            raise ConfigurationError(
+                f"{path}: environments.{name}.{key}={value!r}: must be a Kubernetes name: a-z, 0-9, - and ."
+            )
     forge = entry.get("forge")
     if forge is not None and forge not in FORGES:
         raise ConfigurationError(f"{path}: environments.{name}.forge={forge!r}: must be one of {', '.join(FORGES)}")

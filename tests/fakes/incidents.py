@@ -49,6 +49,8 @@ class Case:
     is_live_declared: bool = False
     follows: tuple[str, ...] = ()
     """Failing components that must be called consequences of another."""
+    apart: tuple[str, ...] = ()
+    """Failing components that must be called independent of the top cause."""
 
     @property
     def classification(self) -> str:
@@ -59,7 +61,14 @@ CASES: list[Case] = []
 
 
 def case(
-    top: str | None, step: str | None, shape: str, *, at: str = NOW, live: bool = False, follows: tuple[str, ...] = ()
+    top: str | None,
+    step: str | None,
+    shape: str,
+    *,
+    at: str = NOW,
+    live: bool = False,
+    follows: tuple[str, ...] = (),
+    apart: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Cluster], None]], Callable[[Cluster], None]]:
     """Register a function that bends the healthy cluster as a case of its own name."""
 
@@ -74,6 +83,7 @@ def case(
                 at=at,
                 is_live_declared=live,
                 follows=follows,
+                apart=apart,
             )
         )
         return bend

@@ -345,3 +345,33 @@ def down_two_forwarders_and_the_second_gets_406(cluster: Cluster) -> None:
     second = base.pod("torghut-ws-7d9f-second", base.ws_labels(), container="ws", ready=False, since=ago(600))
     cluster.put(base.PODS, second)
     cluster.services["pods/torghut-ws-7d9f-second:8080/readyz"] = base.readyz("alpaca_406_second_connection")
+
+
+@case("trading trading_two_writers", "pause-trading", CRD_KNATIVE)
+def down_two_writers_behind_a_failed_rollout(cluster: Cluster) -> None:
+    add_old_revision_pod(cluster)
+    newest_fails(cluster, old_serves=True)
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_newest_revision_still_starts(cluster: Cluster) -> None:
+    newest_fails(cluster, old_serves=True, since=ago(130), state={"running": {"startedAt": ago(120)}})
+
+
+@case("kafka kafka_not_ready", "kafka-recovery", CRD_FLINK, apart=("ta",))
+def down_kafka_beside_a_job_that_lost_its_store(cluster: Cluster) -> None:
+    kafka_not_ready(cluster)
+    fail_job(cluster, "AmazonS3Exception: Access Denied")
+
+
+@case("kafka kafka_not_ready", "kafka-recovery", CRD_FLINK, follows=("ta",))
+def down_kafka_beside_a_full_disk_that_failed_the_job(cluster: Cluster) -> None:
+    kafka_not_ready(cluster)
+    set_gauges(cluster, free=(0.01, 0.02))
+    fail_job(cluster, "No space left on device")
+
+
+@case("trading trading_revision_failed", "rollback-image", CRD_KNATIVE)
+def down_trading_not_ready_and_no_older_revision(cluster: Cluster) -> None:
+    service = base.knative_service(ready="False", reason="RevisionFailed", since=ago(900))
+    cluster.put(f"{base.KNATIVE}/services", service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from torghutctl.errors import ConfigurationError
 
 _CHUNK = 65536
 _POOL_SIZE = 64
+_HINT = "name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local"
 
 
 class KubernetesReader:
     """Reads paths of one API server. Safe to call from many threads."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, credentials: tuple[str, ...] = ()) -> None:
         self._client = client
+        self.credentials = credentials
+        """What it shows the API server to be let in: to be masked wherever it turns up."""
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
         """Return the answer to `GET path`. Raises ExchangeError; a status of any kind is an answer."""
@@ -95,12 +99,18 @@ def connect(
     from kubernetes import client
     from kubernetes import config as kubernetes_config
     from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
 
     config: Any = kubernetes_config  # ships without types
     configuration = client.Configuration(retries=False, connection_pool_maxsize=_POOL_SIZE)
     named = str(kubeconfig) if kubeconfig else environment.get("KUBECONFIG")
     default = Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
+    where = f"kubeconfig {named or default}{f', context {context}' if context else ''}"
     in_pod = "KUBERNETES_SERVICE_HOST" in environment and not named and context is None and not default.exists()
+    if in_pod:
+        where = "this pod's service account"
+    said = _Said()
+    logging.getLogger().addHandler(said)
     try:
         if in_pod:
             config.load_incluster_config(client_configuration=configuration)
@@ -111,11 +121,25 @@ def connect(
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        where = "this pod's service account" if in_pod else f"kubeconfig {named or default}"
-        raise ConfigurationError(
-            f"{where}{f', context {context}' if context else ''}: cannot be used ({type(error).__name__})",
-            hint="name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local",
-        ) from error
+    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
+        raise ConfigurationError(f"{where}: cannot be used ({type(error).__name__})", hint=_HINT) from error
+    finally:
+        logging.getLogger().removeHandler(said)
+    if said.has_spoken and not configuration.api_key and not configuration.cert_file:
+        raise ConfigurationError(f"{where}: its credential plugin gave no credential", hint="run the plugin by hand")
     configuration.retries = False
-    return KubernetesReader(client.ApiClient(configuration))
+    return KubernetesReader(client.ApiClient(configuration), _credentials(configuration))
+
+
+class _Said(logging.Handler):
+    """Keeps the client's own complaints about a credential plugin off standard error: they quote what it wrote."""
+
+    has_spoken = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.has_spoken = self.has_spoken or record.levelno >= logging.ERROR
+
+
+def _credentials(configuration: Any) -> tuple[str, ...]:
+    found = [*configuration.api_key.values(), configuration.password]
+    return tuple(sorted({str(value).split()[-1] for value in found if str(value or "").strip()}))

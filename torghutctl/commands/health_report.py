@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torghutctl.commands import target_options as options
-from torghutctl.render.output import Format, write
+from torghutctl.errors import TorghutError
+from torghutctl.render.output import Format, screen, write
 
-WATCH_SECONDS = 15.0
+if TYPE_CHECKING:
+    from torghutctl.snapshot.model import Snapshot
+
+WATCH_SECONDS = 5.0
 
 
 def command(
@@ -84,14 +90,31 @@ def command(
         cnpg_cluster=cnpg_cluster,
     )
     from torghutctl.health.report import EXIT_CODES
-    from torghutctl.render import health_view
+    from torghutctl.render import health_table, health_view
 
-    report = _report(choice, record)
-    write(report, output, table=health_view.table, markdown=health_view.markdown)
+    on = screen(os.environ)
+    table = partial(health_table.table, width=on.width, is_coloured=on.is_coloured)
+
+    def show(report: Mapping[str, Any]) -> None:
+        write(report, output, table=table, markdown=health_view.markdown)
+
+    snapshot, report = _report(choice)
+    show(report)
+    _record(snapshot, record)
     if watch:
-        report = follow(
-            report, lambda: _report(choice, record), pause=lambda: time.sleep(WATCH_SECONDS), say=typer.echo
-        )
+
+        def again() -> dict[str, Any]:
+            snapshot, report = _report(choice)
+            _record(snapshot, record)
+            return report
+
+        def tell_changes(newer: Mapping[str, Any], lines: Sequence[str]) -> None:
+            if output in (None, Format.TABLE):
+                typer.echo("\n".join(lines))
+            else:
+                show(newer)
+
+        report = follow(report, again, pause=lambda: time.sleep(WATCH_SECONDS), show=tell_changes)
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
 
 
@@ -100,33 +123,55 @@ def follow(
     again: Callable[[], dict[str, Any]],
     *,
     pause: Callable[[], None],
-    say: Callable[[str], None],
+    show: Callable[[Mapping[str, Any], Sequence[str]], None],
 ) -> dict[str, Any]:
-    """Print what changes from report to report until interrupted; return the last one."""
+    """Show each report that differs from the one before, with what changed, until interrupted; return the last one.
+
+    A target that cannot be used for a while (a folder whose system restarts, a kubeconfig being rewritten) is told on
+    standard error and tried again.
+    """
     from torghutctl.render.health_view import changes
 
     try:
         while True:
             pause()
-            newer = again()
-            for line in changes(report, newer):
-                say(line)
+            try:
+                newer = again()
+            except TorghutError as error:
+                options.tell(f"not read this time: {error}")
+                continue
+            lines = changes(report, newer)
+            if lines:
+                show(newer, lines)
             report = newer
     except KeyboardInterrupt:
         return report
 
 
-def _report(choice: options.Choice, record: Path | None) -> dict[str, Any]:
+def _report(choice: options.Choice) -> tuple[Snapshot, dict[str, Any]]:
     from torghutctl.health.report import Operator, judge
     from torghutctl.snapshot import bundle, reader
 
-    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
-    if record is not None:
-        bundle.write(snapshot, record)
-        options.tell(f"wrote {record}")
     target = choice.target
-    operator = Operator(environment=target.environment, repo=target.repo, is_live_declared=target.is_live_declared)
-    return judge(snapshot, operator, at_ns=choice.at_ns)
+    snapshot = reader.read(target, at_ns=choice.at_ns, tell=options.tell)
+    operator = Operator(
+        environment=target.environment,
+        repo=target.repo,
+        is_live_declared=target.is_live_declared,
+        options=target.options,
+    )
+    with bundle.blamed(target.bundle):
+        return snapshot, judge(snapshot, operator, at_ns=choice.at_ns)
+
+
+def _record(snapshot: Snapshot, path: Path | None) -> None:
+    """Write the bundle after the report was shown: a path that cannot be written costs no verdict."""
+    if path is None:
+        return
+    from torghutctl.snapshot import bundle
+
+    bundle.write(snapshot, path)
+    options.tell(f"wrote {path}")
 
 
 def _explain(why: str | None, output: Format | None) -> None:

@@ -35,7 +35,10 @@ def command(
     Merged is not applied and applied is not effective: this tells where a change stands. Git's column needs --repo, or
     an environment with a repository.
 
-    Exit code: 0 everything read agrees, 3 something differs, 5 the service did not say what it does.
+    Every running pod counts: an older revision that still trades is a difference, and is what "trades" says.
+
+    Exit code: 0 everything agrees, 3 something differs, 5 the service did not say what it does, or a column could not
+    be read.
 
     \b
     torghutctl status -e staging
@@ -61,8 +64,10 @@ def command(
     )
     from torghutctl.health.effective_state import EXIT_CODES, show
     from torghutctl.render import status_view
-    from torghutctl.snapshot import reader
+    from torghutctl.snapshot import bundle, reader
 
-    report = show(reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell))
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    with bundle.blamed(choice.target.bundle):
+        report = show(snapshot)
     write(report, output, table=status_view.table, markdown=status_view.markdown)
     raise typer.Exit(int(EXIT_CODES[report["agreement"]]))

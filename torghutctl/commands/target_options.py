@@ -12,6 +12,7 @@ import typer
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import InputError
+from torghutctl.snapshot.model import is_object_name
 from torghutctl.snapshot.reader import Target
 
 EnvironmentOption = Annotated[
@@ -92,7 +93,17 @@ def choose(
         "clickhouse_service": clickhouse_service,
         "cnpg_cluster": cnpg_cluster,
     }
+    for key, value in given.items():
+        if value is not None and not is_object_name(value):
+            raise InputError(f"--{key.replace('_', '-')} {value!r}: must be a Kubernetes name: a-z, 0-9, - and .")
     names = replace(entry.names, **{key: value for key, value in given.items() if value is not None})
+    where = {
+        "--config": config,
+        "--base": base,
+        "--gitops-path": gitops_path,
+        "--kubeconfig": kubeconfig,
+        "--context": context,
+    }
     folder = local
     if folder is None and entry.local and from_snapshot is None and kubeconfig is None and context is None:
         folder = Path(entry.local)
@@ -107,6 +118,7 @@ def choose(
         gitops_path=gitops_path or entry.gitops_path,
         credential=None if from_snapshot is not None else _credential(repo or entry.repo, entry.token_file),
         environment=entry.name if entry.is_named else None,
+        options=tuple((option, str(value)) for option, value in where.items() if value is not None),
         is_live_declared=entry.live,
     )
     return Choice(target=target, environment=entry, at_ns=parse_at(at))

@@ -9,9 +9,11 @@ from torghutctl.health import reading
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts, conditions
+from torghutctl.snapshot.kept import OTHER
 
 NAME = "argocd"
 _SHOWN = 8
+_WORDS = ("sync", "health", "operation")
 
 
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
@@ -20,6 +22,12 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     application = facts.value(sources.ARGOCD_APPLICATION)
     if application is None:
         return found
+    strange = [f"{what} is a word this program does not know" for what in _WORDS if application[what] == OTHER]
+    if strange:
+        message = f"the Application's {strange[0]}"
+        return [
+            Finding(component=NAME, reason="unreadable", level=Level.UNKNOWN, message=message, evidence=tuple(strange))
+        ]
     return [*found, *_operation(application), *_sync(application, moment), *_health(application, moment)]
 
 

@@ -26,6 +26,13 @@ _INDEPENDENT = frozenset(
      "image_pull", "unschedulable", "oom_killed"}
 )  # fmt: skip
 """Reasons that name a cause of their own, so that nothing upstream explains them."""
+_EXPLAINED_BY = {
+    "ta_failed_kafka": frozenset({"kafka"}),
+    "ta_failed_disk_full": frozenset({"clickhouse"}),
+    "ta_failed_readonly_table": frozenset({"keeper", "clickhouse"}),
+    "ta_failed_storage": frozenset[str](),
+}
+"""Reasons that say themselves where their cause lies: of all that is upstream only these components explain them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,9 @@ def trace(worst: Mapping[str, Finding], *, pending: Sequence[Finding], is_ta_rea
             continue
         for upstream in ORDER:
             other = worst.get(upstream)
-            if other is not None and name in reach(upstream) and other.level.weight >= finding.level.weight:
+            if other is None or upstream not in _EXPLAINED_BY.get(finding.reason, (upstream,)):
+                continue
+            if name in reach(upstream) and other.level.weight >= finding.level.weight:
                 explained[name] = upstream
                 break
     candidates = sorted(

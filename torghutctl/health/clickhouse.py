@@ -64,8 +64,8 @@ def _readonly(facts: Facts) -> list[Finding]:
 
 
 def _trusted(facts: Facts, moment: Moment) -> list[Finding]:
-    """Gauges whose last scrape failed, or is old, say how things were: that is unknown, not healthy."""
-    doubts = []
+    """Gauges that are missing, or whose last scrape failed or is old, say nothing of now: unknown, not healthy."""
+    doubts = [f"gauge {name} of {replica}: missing" for replica, name in _missing(facts)]
     for replica, found in (facts.gauges() or {}).items():
         if found.get("last_scrape_success") == 0 and found.get("clickhouse_up") != 0:
             doubts.append(f"gauge last_scrape_success of {replica}: 0")
@@ -76,7 +76,25 @@ def _trusted(facts: Facts, moment: Moment) -> list[Finding]:
                 doubts.append(f"gauge last_scrape_ts_seconds of {replica}: {age:.0f} s ago")
     if not doubts:
         return []
-    return [_finding("unreadable", Level.UNKNOWN, "the guardrail gauges are not of now", *doubts)]
+    return [_finding("unreadable", Level.UNKNOWN, "the guardrail gauges do not tell how things are now", *doubts)]
+
+
+def _missing(facts: Facts) -> list[tuple[str, str]]:
+    """Return what a replica that is up does not tell; a gauge without the label replica speaks for all of them."""
+    found = facts.gauges() or {}
+    ratios, for_all = facts.disk_free_ratios(), found.get("-", {})
+    missing = []
+    for replica, values in found.items():
+        if values.get("clickhouse_up", for_all.get("clickhouse_up")) == 0 or (replica == "-" and len(found) > 1):
+            continue
+        if replica not in ratios and "-" not in ratios:
+            missing.append((replica, "disk_free_ratio"))
+        missing += [
+            (replica, name)
+            for name in ("clickhouse_up", "any_replica_readonly")
+            if name not in values and name not in for_all
+        ]
+    return missing
 
 
 def _addresses(facts: Facts) -> list[Finding]:

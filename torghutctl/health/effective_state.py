@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torghut_core.errors import ExitCode
@@ -23,6 +23,17 @@ _SETTINGS = {
 }
 _ON_OFF = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 _SOURCES = (sources.DESIRED, sources.ARGOCD_APPLICATION, sources.TRADING_SERVICE, sources.TRADING_REVISIONS)
+_OF_POD = (
+    "enabled",
+    "mode",
+    "liveEnabled",
+    "killSwitch",
+    "running",
+    "isLeader",
+    "lastRun",
+    "lastReconcile",
+    "hasError",
+)
 EXIT_CODES = {"same": ExitCode.OK, "different": ExitCode.DEGRADED, "unknown": ExitCode.UNKNOWN}
 
 
@@ -34,7 +45,8 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     newest = revisions.get((service or {}).get("newestCreated"))
     desired = (facts.desired() or {}).get("trading")
     statuses = facts.trading_status()
-    effective = _deciding(facts, (service or {}).get("newestCreated"))
+    deciding = _deciding(facts, (service or {}).get("newestCreated"))
+    effective = deciding[0] if deciding else None
     rows = [
         _row(
             name,
@@ -42,6 +54,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
             live=_variable(service, name),
             revision=_variable(newest, name),
             effective=_reported(effective, key),
+            others=[_reported(status, key) for status in deciding[1:]],
         )
         for name, key in _SETTINGS.items()
     ]
@@ -59,13 +72,14 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
         if not facts.reading(source).is_ok and facts.failure(source) is not Failure.NOT_PRESENT
     ]
     unread = [item for item in unread if item.source != sources.DESIRED or sources.DESIRED in snapshot.readings]
+    is_known = effective is not None and not any(item.source != sources.ARGOCD_APPLICATION for item in unread)
     unread += [item for _, item in facts.family(sources.TRADING_STATUS) if not item.is_ok]
-    is_different = any(not row["agrees"] for row in (*rows, image))
+    is_different = effective is not None and any(not row["agrees"] for row in (*rows, image))
     return {
         "schemaVersion": SCHEMA,
         "observedAt": format_ns(snapshot.observed_at_ns),
-        "agreement": "unknown" if effective is None else "different" if is_different else "same",
-        "trades": _trades(effective),
+        "agreement": "different" if is_different else "same" if is_known else "unknown",
+        "trades": _trades(deciding),
         "git": {"commit": (facts.desired() or {}).get("commit")},
         "argocd": None
         if application is None
@@ -75,7 +89,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
         "pods": [
             {
                 "pod": name,
-                **{key: status[key] for key in ("running", "isLeader", "lastRun", "lastReconcile", "hasError")},
+                **{key: status[key] for key in _OF_POD},
             }
             for name, status in sorted(statuses.items())
         ],
@@ -83,13 +97,13 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _deciding(facts: Facts, newest: str | None) -> Mapping[str, Any] | None:
-    """The pod whose word counts: the scheduler's, else one of the newest revision, else any that answered."""
+def _deciding(facts: Facts, newest: str | None) -> list[Mapping[str, Any]]:
+    """The pods whose word counts: the scheduler's, else every revision's; one of the newest revision comes first."""
     statuses = facts.trading_status()
     schedulers = {pod.name for pod in facts.scheduler_pods()}
     of_newest = {pod.name for pod in facts.trading_pods() if pod.labels.get("serving.knative.dev/revision") == newest}
-    order = sorted(statuses, key=lambda name: (name not in schedulers, name not in of_newest, name))
-    return statuses[order[0]] if order else None
+    counted = [name for name in statuses if name in schedulers] or list(statuses)
+    return [statuses[name] for name in sorted(counted, key=lambda name: (name not in of_newest, name))]
 
 
 def _variable(item: Mapping[str, Any] | None, name: str) -> str | None:
@@ -105,11 +119,17 @@ def _reported(status: Mapping[str, Any] | None, key: str) -> str | None:
 
 
 def _row(
-    name: str, *, git: str | None, live: str | None, revision: str | None, effective: str | None
+    name: str,
+    *,
+    git: str | None,
+    live: str | None,
+    revision: str | None,
+    effective: str | None,
+    others: Sequence[str | None] = (),
 ) -> dict[str, Any]:
-    known = {
-        _ON_OFF.get(value.lower(), value.lower()) for value in (git, live, revision, effective) if value is not None
-    }
+    """Return one setting's row; `others` is what further pods report: they must say the same, an older revision too."""
+    said = (git, live, revision, effective, *others)
+    known = {_ON_OFF.get(value.lower(), value.lower()) for value in said if value is not None}
     return {
         "name": name,
         "git": git,
@@ -120,9 +140,13 @@ def _row(
     }
 
 
-def _trades(status: Mapping[str, Any] | None) -> str:
-    if status is None:
-        return "unknown"
+def _trades(statuses: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether anything trades: one pod that does outweighs all that do not, real money outweighs paper."""
+    words = [_trade(status) for status in statuses]
+    return max(words, key=lambda word: (word == "yes, with real money", word.startswith("yes")), default="unknown")
+
+
+def _trade(status: Mapping[str, Any]) -> str:
     if status["killSwitch"]:
         return "no: the kill switch is on"
     if not status["enabled"]:

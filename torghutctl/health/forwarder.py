@@ -11,6 +11,7 @@ from torghutctl.snapshot.facts import Facts, PodFact, conditions
 from torghutctl.snapshot.model import Reading
 
 NAME = "forwarder"
+_EVENTS_SHOWN = 2
 _MESSAGES = {
     "alpaca_406_second_connection": "another client holds the account's one market-data connection (406)",
     "alpaca_auth": "Alpaca refuses the key",
@@ -52,12 +53,13 @@ def _readiness(
 ) -> list[Finding]:
     found: list[Finding] = []
     failed: list[Reading] = []
+    excused: list[Reading] = []
     for name, answer in answers.items():
         pod = pods_by_name.get(name)
         since = pods.not_ready_since([pod]) if pod is not None else None
         if not answer.is_ok:
-            if pod is None or pod.is_ready or not moment.is_in_grace(since=since):
-                failed.append(answer)
+            is_starting = pod is not None and not pod.is_ready and moment.is_in_grace(since=since)
+            (excused if is_starting else failed).append(answer)
             continue
         if answer.value["ready"]:
             continue
@@ -78,7 +80,7 @@ def _readiness(
         found.append(finding if reason in _MESSAGES else graced(finding, moment))
     if failed:
         found.append(reading.unknown(NAME, failed))
-    return found
+    return [*found, *reading.also_unread(NAME, excused)]
 
 
 def _reason(error_class: str | None, signatures: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -130,7 +132,11 @@ def _absence(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding
         level=Level.DEGRADED,
         message="no forwarder pod is ready" if alive else "no forwarder pod exists",
         since=since,
-        evidence=(state, *(f"its log speaks of {hint}" for hint in dict.fromkeys(hints))),
+        evidence=(
+            state,
+            *(f"its log speaks of {hint}" for hint in dict.fromkeys(hints)),
+            *(line for pod in alive for line in facts.warnings(pod.name)[:_EVENTS_SHOWN]),
+        ),
     )
     crashed = [pod for pod in alive if not pod.is_running or any(item.state != "running" for item in pod.containers)]
     if crashed and hints:

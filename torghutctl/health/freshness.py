@@ -31,9 +31,9 @@ _KINDS = (
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return the findings on freshness."""
     found = stale(facts, moment)
-    if facts.latest():
-        return found
     failed = [item for _, item in facts.family(sources.LATEST) if not item.is_ok]
+    if facts.latest():
+        return [*found, *reading.also_unread(NAME, failed)]
     if not failed:
         universe = facts.reading(sources.SYMBOLS)
         detail = "the universe is empty" if universe.is_ok else "the universe could not be read"

@@ -10,7 +10,9 @@ from torghutctl.snapshot.facts import ContainerFact, Facts, PodFact
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError")
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _RESTARTS_THAT_OUTLAST_GRACE = 5
-"""Back-off doubles from 10 s: by the fifth restart 10+20+40+80+160 = 310 s were waited, longer than the grace."""
+"""Back-off doubles from 10 s: by the fifth restart 10+20+40+80+160 = 310 s were waited, longer than the grace.
+
+A pod that is itself younger than the grace cannot have waited so long, whatever its counter says."""
 _EVENTS_SHOWN = 2
 _MISSING = {"secret_missing": "Secret", "configmap_missing": "ConfigMap", "key_missing": "key"}
 _MESSAGES = {
@@ -29,7 +31,7 @@ def judge(component: str, facts: Facts, pods: Iterable[PodFact], moment: Moment)
     findings = []
     for pod in alive:
         for reason, container, evidence in _reasons(pod):
-            since, outlasts = _since(pod, reason, container)
+            since, outlasts = _since(pod, reason, container, moment)
             where = f"pod {pod.name}" + (f", container {container.name}," if container else "")
             finding = Finding(
                 component=component,
@@ -75,7 +77,7 @@ def _missing_names(pod: PodFact, container: ContainerFact) -> Iterable[str]:
             yield f"pod {pod.name}: {kind} {name} is missing"
 
 
-def _since(pod: PodFact, reason: str, container: ContainerFact | None) -> tuple[str | None, bool]:
+def _since(pod: PodFact, reason: str, container: ContainerFact | None, moment: Moment) -> tuple[str | None, bool]:
     """Return when the state began, as far as it is known, and whether it surely outlasts the grace."""
     if reason == "unschedulable":
         return pod.conditions["PodScheduled"].since or pod.created, False
@@ -87,6 +89,7 @@ def _since(pod: PodFact, reason: str, container: ContainerFact | None) -> tuple[
         container is not None
         and reason in ("crash_loop", "oom_killed")
         and container.restarts >= _RESTARTS_THAT_OUTLAST_GRACE
+        and not moment.is_in_grace(since=pod.created)
     )
     return began or pod.created, outlasts
 

@@ -6,6 +6,7 @@ from torghutctl.health import pods, reading
 from torghutctl.health.model import Finding, Level, Moment
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts, conditions
+from torghutctl.snapshot.kept import OTHER
 
 NAME = "postgres"
 _HEALTHY = "Cluster in healthy state"
@@ -36,7 +37,7 @@ def _cluster(facts: Facts) -> list[Finding]:
         return finding("postgres_down", Level.DOWN, "no instance is ready")
     if ready < (wanted or 0):
         return finding("postgres_degraded", Level.DEGRADED, f"{ready} of {wanted} instances are ready")
-    if phase == "(unrecognised)":
+    if phase == OTHER:
         message = "the cluster's phase is a text this program does not know, with all instances ready"
         return finding("unreadable", Level.UNKNOWN, message)
     if phase != _HEALTHY:

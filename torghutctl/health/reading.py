@@ -7,6 +7,7 @@ from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
 from torghutctl.snapshot.model import Failure, Reading
 
+_NAMED = 3
 _WORDS = {
     Failure.ABSENT: "does not exist",
     Failure.FORBIDDEN: "is refused to this reader",
@@ -45,23 +46,44 @@ def unknown(component: str, readings: list[Reading]) -> Finding:
     )
 
 
+def also_unread(component: str, readings: list[Reading]) -> list[Finding]:
+    """Return, as info, members of a required family that failed while enough of the others answered."""
+    if not readings:
+        return []
+    reads = sources.describe(readings[0].source).reads
+    return [
+        Finding(
+            component=component,
+            reason="unreadable",
+            level=Level.INFO,
+            message=f"{reads}: not read of {_named(readings)}",
+            evidence=tuple(describe(reading) for reading in readings),
+        )
+    ]
+
+
+def _named(readings: list[Reading]) -> str:
+    names = [reading.source for reading in readings]
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
 def listed(facts: Facts) -> list[Finding]:
     """Return, as info, one finding per component for its sources that are not required and could not be read."""
-    missing: dict[str, list[str]] = {}
+    missing: dict[str, list[Reading]] = {}
     for name, reading in facts.snapshot.readings.items():
         source = sources.describe(name)
         if reading.is_ok or reading.failure is Failure.NOT_PRESENT or source.is_required:
             continue
         if reading.failure is Failure.ABSENT and source.may_be_absent:
             continue
-        missing.setdefault(source.component, []).append(describe(reading))
+        missing.setdefault(source.component, []).append(reading)
     return [
         Finding(
             component=component,
             reason="unreadable",
             level=Level.INFO,
-            message=f"{len(lines)} source{'s' if len(lines) > 1 else ''} that {'are' if len(lines) > 1 else 'is'} not required could not be read",
-            evidence=tuple(lines),
+            message=f"not required and not read: {_named(failed)}",
+            evidence=tuple(describe(item) for item in failed),
         )
-        for component, lines in sorted(missing.items(), key=lambda item: COMPONENTS.index(item[0]))
+        for component, failed in sorted(missing.items(), key=lambda item: COMPONENTS.index(item[0]))
     ]

@@ -198,7 +198,7 @@ _ROWS = (
         name="keeper_down", component="keeper", levels="down", rank=1, runbook="clickhouse-recovery",
         means="no Keeper answers: replicated tables turn read-only",
         shown_by="no ready Keeper pod while an installation or a pod of it exists, or its Service has no ready address",
-        changed_by="a ready Keeper pod", origin=f"Altinity CRDs; the pods' label {MEMORY}",
+        changed_by="a ready Keeper pod", origin="Altinity CRDs; the pods' label as published installations select by it",
     ),
     Reason(
         name="postgres_down", component="postgres", levels="down", rank=1, procedure="pause-trading",
@@ -285,7 +285,8 @@ _ROWS = (
         name="kafka_not_ready", component="kafka", levels="down", rank=1, runbook="kafka-recovery",
         means="the brokers are not ready; it explains the forwarder's kafka_* and ta_failed_kafka",
         shown_by="the Strimzi Kafka's condition Ready is not True, or no broker pod is ready",
-        changed_by="Ready True", origin="Strimzi CRD",
+        changed_by="Ready True",
+        origin=f"Strimzi CRD, condition schema; that NotReady True comes in place of Ready False {MEMORY}",
     ),
     Reason(
         name="signals_stale", component="freshness", levels="degraded; info for one late symbol", rank=1, runbook="access",

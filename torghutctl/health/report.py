@@ -58,6 +58,8 @@ class Operator:
     environment: str | None = None
     repo: str | None = None
     is_live_declared: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+    """Other options that say where the system is."""
 
     def completed(self, facts: Facts) -> Operator:
         """Return it with what the snapshot's own reader was told, where nothing else is said now."""
@@ -66,6 +68,7 @@ class Operator:
             environment=self.environment or told.get("environment"),
             repo=self.repo or told.get("repo"),
             is_live_declared=self.is_live_declared or bool(told.get("isLiveDeclared")),
+            options=self.options or tuple((str(name), str(value)) for name, value in told.get("options", [])),
         )
 
 
@@ -153,10 +156,16 @@ def _next(finding: Finding | None, operator: Operator) -> dict[str, Any] | None:
     if reason.procedure is None:
         return {"name": reason.next_step, "command": None, "runbook": runbook}
     words = ["torghutctl", reason.procedure, *([reason.subcommand] if reason.subcommand else [])]
-    for option, value in (("-e", operator.environment), ("--repo", operator.repo)):
+    why = f"{finding.component} {finding.reason}"
+    for option, value in (
+        ("-e", operator.environment),
+        ("--repo", operator.repo),
+        *operator.options,
+        ("--reason", why),
+    ):
         if value:
             words += [option, shlex.quote(value)]
-    return {"name": reason.procedure, "command": " ".join([*words, '--reason "<why>"']), "runbook": runbook}
+    return {"name": reason.procedure, "command": " ".join(words), "runbook": runbook}
 
 
 def _component(name: str, findings: list[Finding] | None, causes: Causes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torghutctl.health import freshness, pods, reading
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts, signature_names
+from torghutctl.snapshot.kept import OTHER
 
 NAME = "ta"
 REPLAY_PREFIX = "torghut-ta-replay-"
@@ -36,6 +37,13 @@ _MESSAGES = {
 }
 _UNDER_WAY = ("INITIALIZING", "CREATED", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED", None)
 _ENDED = ("CANCELED", "FINISHED")
+_WORDS = {
+    "wantedState": "spec.job.state",
+    "job": "job state",
+    "manager": "manager state",
+    "lifecycle": "lifecycle state",
+    "reconciliation": "reconciliation state",
+}
 
 
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
@@ -75,14 +83,14 @@ def _local(facts: Facts) -> list[Finding]:
 
 def _running(facts: Facts, job: Mapping[str, Any], moment: Moment) -> list[Finding]:
     state = _state_line(facts, job)
-    unrecognised = [key for key in ("job", "manager", "lifecycle") if job[key] == "(unrecognised)"]
+    unrecognised = [key for key in _WORDS if job[key] == OTHER]
     if unrecognised:
         return [
             Finding(
                 component=NAME,
                 reason="unreadable",
                 level=Level.UNKNOWN,
-                message=f"the FlinkDeployment's {', '.join(unrecognised)} state is a word this program does not know",
+                message=f"the FlinkDeployment's {', '.join(_WORDS[key] for key in unrecognised)} is a word this program does not know",
                 evidence=(state,),
             )
         ]
@@ -176,7 +184,7 @@ def _suspended(job: Mapping[str, Any], moment: Moment) -> list[Finding]:
 
 def _drift(facts: Facts, job: Mapping[str, Any]) -> list[Finding]:
     desired = (facts.desired() or {}).get("jobState")
-    if desired is None or desired == job["wantedState"]:
+    if desired is None or OTHER in (desired, job["wantedState"]) or desired == job["wantedState"]:
         return []
     return [
         Finding(

@@ -12,6 +12,7 @@ from torghutctl.snapshot.facts import Condition, ContainerFact, Facts, PodFact, 
 
 NAME = "trading"
 _HANDOVER_SECONDS = 120
+_TRUE = ("true", "1", "yes", "on", "t", "y")
 _REVISION = "serving.knative.dev/revision"
 
 
@@ -42,7 +43,6 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
     if ready is not None and ready.is_true and not is_behind and not crash:
         return []
     old_serves = any(pod.is_ready and pod.labels.get(_REVISION) != newest_name for pod in alive)
-    still_serves = old_serves or (not is_behind and any(pod.is_ready for pod in pods_of_newest))
     revision = next(
         (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
     )
@@ -57,8 +57,8 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
         evidence.append(
             f"revision {newest_name}: Ready {revision_ready.status}{f', {revision_ready.reason}' if revision_ready.reason else ''}"
         )
-    level = Level.DEGRADED if still_serves else Level.DOWN
-    serving = "an older revision serves" if old_serves else "none serves" if not still_serves else "its pods are ready"
+    level = Level.DEGRADED if old_serves else Level.DOWN
+    serving = "an older revision serves" if old_serves else "no older revision serves"
     if crash:
         message = f"the newest revision crashes on a value that is not JSON; {serving}"
         evidence += crash
@@ -108,14 +108,23 @@ def _has_ended(container: ContainerFact) -> bool:
 
 
 def _two_writers(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Finding]:
+    """Count running pods of two revisions once the newest ready one is past its handover.
+
+    A revision that was created after it and is not ready yet counts neither as a writer nor as an excuse: its failed
+    rollout must not hide two that already write.
+    """
     service = facts.value(sources.TRADING_SERVICE)
-    running: dict[str, list[PodFact]] = {}
-    for pod in alive:
-        if pod.is_running and pod.labels.get(_REVISION):
-            running.setdefault(pod.labels[_REVISION], []).append(pod)
-    if service is None or len(running) < 2 or service["newestCreated"] != service["newestReady"]:
+    if service is None:
         return []
     newest_name = service["newestReady"]
+    unready = service["newestCreated"] if service["newestCreated"] != newest_name else None
+    running: dict[str, list[PodFact]] = {}
+    for pod in alive:
+        name = pod.labels.get(_REVISION)
+        if pod.is_running and name and name != unready:
+            running.setdefault(name, []).append(pod)
+    if len(running) < 2:
+        return []
     revision = next(
         (item for item in facts.value(sources.TRADING_REVISIONS) or [] if item["name"] == newest_name), None
     )
@@ -147,9 +156,10 @@ def _switches(facts: Facts, moment: Moment) -> list[Finding]:
         for name, status in statuses.items()
         if status["mode"] == "live" or status["liveEnabled"]
     ]
-    enabled, mode = (facts.variable(sources.TRADING_SERVICE, key) for key in ("TRADING_LIVE_ENABLED", "TRADING_MODE"))
-    if (enabled or "").lower() in ("true", "1", "yes", "on") or mode == "live":
-        live.append(f"live spec: TRADING_LIVE_ENABLED {enabled or 'not set'}, TRADING_MODE {mode or 'not set'}")
+    for what, source in (("live spec", sources.TRADING_SERVICE), ("torghut-scheduler", sources.TRADING_SCHEDULER)):
+        enabled, mode = (facts.variable(source, key) for key in ("TRADING_LIVE_ENABLED", "TRADING_MODE"))
+        if (enabled or "").lower() in _TRUE or (mode or "").lower() == "live":
+            live.append(f"{what}: TRADING_LIVE_ENABLED {enabled or 'not set'}, TRADING_MODE {mode or 'not set'}")
     if live:
         level = Level.INFO if moment.is_live_declared else Level.DOWN
         message = "trading with real money is on" + (
@@ -209,7 +219,7 @@ def _unread(facts: Facts, alive: list[PodFact]) -> list[Finding]:
     if important or (failed and len(failed) == len(asked)):
         return [reading.unknown(NAME, important or failed)]
     if asked:
-        return []
+        return reading.also_unread(NAME, failed)
     source = facts.reading(sources.PODS)
     if not source.is_ok:
         return [reading.unknown(NAME, [source])]

@@ -1,47 +1,11 @@
-"""The health report as text for a terminal and as markdown for an AgentRun's output. Pure: a report in, text out."""
+"""The health report as markdown for an AgentRun's output, and what changed between two. Pure: a report in, text out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torghutctl.render.output import columns
-
-_EVIDENCE_LINES = 6
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """Return the report as plain text: verdict, cause, next step, components, evidence."""
-    lines = [
-        f"{str(report['classification']).upper()}   observed {report['observedAt']}, market session {report['marketSession']}",
-        "",
-    ]
-    cause, step = report["topCause"], report["nextProcedure"]
-    if cause is not None:
-        facts = [
-            ("cause", f"{cause['component']}: {cause['reason']}"),
-            ("what", cause["message"]),
-            ("since", cause["since"] or "not known"),
-        ]
-        if step is not None:
-            facts += [("next", step["command"] or f"{step['name']} (runbook)"), ("runbook", step["runbook"])]
-        lines += [columns([(f"{name}:", value) for name, value in facts]), ""]
-    rows = [("COMPONENT", "STATUS", "REASON", "SINCE", "MESSAGE")]
-    for component in report["components"]:
-        findings = component["findings"]
-        if not findings:
-            rows.append((component["name"], component["status"], "-", "-", ""))
-        for index, finding in enumerate(findings):
-            name, status = (component["name"], component["status"]) if index == 0 else ("", "")
-            word = finding["reason"] if finding["severity"] != "info" else f"{finding['reason']} (info)"
-            rows.append((name, status, word, finding["since"] or "-", finding["message"]))
-    lines += [columns(rows), ""]
-    for name, finding in _evident(report):
-        lines.append(f"evidence for {name} {finding['reason']}:")
-        lines += [f"  {line}" for line in finding["evidence"][:_EVIDENCE_LINES]]
-        if len(finding["evidence"]) > _EVIDENCE_LINES:
-            lines.append(f"  and {len(finding['evidence']) - _EVIDENCE_LINES} more lines (-o json)")
-    return "\n".join(lines)
+from torghutctl.render.health_table import evident
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -70,7 +34,7 @@ def markdown(report: Mapping[str, Any]) -> str:
                 _cell(finding["message"]),
             )
             lines.append(f"| {' | '.join(cells)} |")
-    for name, finding in _evident(report):
+    for name, finding in evident(report):
         lines += ["", f"Evidence for {name} `{finding['reason']}`:", ""]
         lines += [f"- {line}" for line in finding["evidence"]]
     return "\n".join(lines)
@@ -94,23 +58,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         lines += [f"{when} {component['name']}: {reason} ({severity}) began" for reason, severity in sorted(come)]
         lines += [f"{when} {component['name']}: {reason} ({severity}) ended" for reason, severity in sorted(gone)]
     return lines
-
-
-def _evident(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the findings whose evidence is shown, those of the top cause's component first."""
-    culprit = (report["topCause"] or {}).get("component")
-    components = sorted(report["components"], key=lambda item: item["name"] != culprit)
-    return [
-        (component["name"], finding)
-        for component in components
-        for finding in component["findings"]
-        if finding["evidence"] and (finding["severity"] != "info" or _is_cause(report, component["name"], finding))
-    ]
-
-
-def _is_cause(report: Mapping[str, Any], name: str, finding: Mapping[str, Any]) -> bool:
-    cause = report["topCause"]
-    return cause is not None and (name, finding["reason"]) == (cause["component"], cause["reason"])
 
 
 def _reasons(component: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -54,6 +56,22 @@ def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdo
         return buffer.getvalue()
     view = markdown if output is Format.MARKDOWN and markdown is not None else table
     return redact_text(view(safe)).rstrip("\n") + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What standard output can show: its width, None where it is no terminal, and colour."""
+
+    width: int | None = None
+    is_coloured: bool = False
+
+
+def screen(environment: Mapping[str, str]) -> Screen:
+    """Return what standard output can show. NO_COLOR, a dumb terminal and anything that is no terminal get no colour."""
+    if not sys.stdout.isatty():
+        return Screen()
+    is_plain = bool(environment.get("NO_COLOR")) or environment.get("TERM", "dumb") == "dumb"
+    return Screen(width=shutil.get_terminal_size().columns, is_coloured=not is_plain)
 
 
 def columns(rows: Sequence[tuple[str, ...]], *, gap: int = 2) -> str:

@@ -32,12 +32,12 @@ _ASSIGNMENT = re.compile(
     re.I,
 )
 _FORGE_TOKEN = re.compile(r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{12,}|sk-[\w-]{16,})\b")
-_MIN_SECRET_LENGTH = 6
+MIN_SECRET_LENGTH = 6
 
 
 @lru_cache(maxsize=4)
 def _secret_values(environment: frozenset[tuple[str, str]]) -> tuple[str, ...]:
-    values = {value for key, value in environment if SECRET_KEY.search(key) and len(value) >= _MIN_SECRET_LENGTH}
+    values = {value for key, value in environment if SECRET_KEY.search(key) and len(value) >= MIN_SECRET_LENGTH}
     return tuple(sorted(values, key=len, reverse=True))
 
 

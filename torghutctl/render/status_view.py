@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from torghutctl.render.output import columns
 
+_WIDTH = 80
+_HASH = 40
+_SHOWN_DIGITS = 9
+
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the effective state as plain text."""
     lines = [f"trades: {report['trades']}", f"git, cluster and service: {report['agreement']}", ""]
-    rows = [("SETTING", "GIT", "LIVE SPEC", "NEWEST REVISION", "EFFECTIVE", "")]
+    rows = [("SETTING", "GIT", "LIVE SPEC", "REVISION", "EFFECTIVE", "")]
     rows += [
         (
             row["name"],
             *(_short(row[key]) for key in ("git", "live", "revision", "effective")),
-            "" if row["agrees"] else "DIFFERENT",
+            "" if row["agrees"] else "DIFFERS",
         )
         for row in report["settings"]
     ]
@@ -32,12 +37,15 @@ def table(report: Mapping[str, Any]) -> str:
         ),
         ("revision:", f"created {report['revision']['created'] or '-'}, ready {report['revision']['ready'] or '-'}"),
     ]
+    pods = []
     for pod in report["pods"]:
-        state = "running" if pod["running"] else "not running"
+        switches = f"{pod['mode']}, {'enabled' if pod['enabled'] else 'paused'}{', kill switch on' if pod['killSwitch'] else ''}"
+        state = f"{switches}, {'running' if pod['running'] else 'not running'}"
         leader = {True: ", leader", False: ", not leader", None: ""}[pod["isLeader"]]
         error = ", last_error is set" if pod["hasError"] else ""
-        facts.append((f"{pod['pod']}:", f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"))
-    lines.append(columns(facts))
+        words = f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"
+        pods += [f"pod {pod['pod']}:", *textwrap.wrap(words, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines += [columns(facts), *pods]
     if report["unread"]:
         lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
     return "\n".join(lines)
@@ -61,7 +69,9 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    """Return a value as one short word: an image by the first digits of its digest, a commit by its own."""
     if value is None:
         return "-"
-    text = str(value)
-    return text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"
+    text = str(value).rsplit("@sha256:", 1)[-1]
+    is_hash = len(text) >= _HASH and all(character in "0123456789abcdef" for character in text)
+    return text[:_SHOWN_DIGITS] if is_hash else text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"

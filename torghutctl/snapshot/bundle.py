@@ -1,25 +1,36 @@
-"""A snapshot on disk: a folder or a `.tar.gz` with `snapshot.json` and one file per reading, the same bytes each time."""
+"""A snapshot on disk: a folder or a `.tar.gz` with `snapshot.json` and one file per reading, the same bytes each time.
+
+The index holds each reading's SHA-256: a bundle that was cut or edited is refused, never judged.
+"""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.errors import InputError
+from torghutctl.snapshot import sources
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
 
 SCHEMA = "torghut.snapshot/v1"
 INDEX = "snapshot.json"
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_FILES = 20_000
+MAX_ARCHIVE_BYTES = 512 * 1024 * 1024
+_MEMBER = re.compile(r"(?:\./)?(snapshot\.json|readings(?:/[^/]+)+\.json)")
+_TARGETS = ("cluster", "local")
 _HINT = "a bundle is what `torghutctl snapshot PATH` or `health-report --record PATH` wrote"
 
 
@@ -48,13 +59,19 @@ def write(snapshot: Snapshot, path: Path) -> None:
 
 def read(path: Path) -> Snapshot:
     """Return the snapshot in the folder or archive at `path`. Raises InputError when it is not a whole bundle."""
+    if not path.exists():
+        raise InputError(f"--from-snapshot {path}: there is no such file or folder", hint=_HINT)
     try:
         files = _read_archive(path) if path.is_file() else _read_folder(path)
-    except (OSError, tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(f"--from-snapshot {path}: cannot be read ({type(error).__name__})", hint=_HINT) from error
     index = _json(files, INDEX, path)
-    if index.get("schemaVersion") != SCHEMA:
-        raise InputError(f"--from-snapshot {path}: schemaVersion must be {SCHEMA}", hint=_HINT)
+    if not isinstance(index, dict) or index.get("schemaVersion") != SCHEMA:
+        found = index.get("schemaVersion") if isinstance(index, dict) else None
+        hint = _HINT if not str(found).startswith("torghut.snapshot/") else "read it with the torghutctl that wrote it"
+        raise InputError(f"--from-snapshot {path}: schemaVersion must be {SCHEMA}", hint=hint)
+    if index.get("target") not in _TARGETS:
+        raise InputError(f"--from-snapshot {path}: target must be one of {', '.join(_TARGETS)}", hint=_HINT)
     try:
         known = {field.name for field in fields(Names)}
         names = Names(**{key: str(value) for key, value in index["names"].items() if key in known})
@@ -66,6 +83,21 @@ def read(path: Path) -> Snapshot:
     return Snapshot(observed_at_ns=observed_at_ns, names=names, target=target, readings=readings)
 
 
+@contextmanager
+def blamed(path: Path | None) -> Iterator[None]:
+    """Turn what a reading of another shape makes of a judgement into an InputError that names the bundle at `path`.
+
+    Without a path nothing is turned: what is read live has been parsed here, and an error there is a bug.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if path is None or isinstance(error, InputError):
+            raise
+        message = f"--from-snapshot {path}: a reading has not the shape this version writes ({type(error).__name__})"
+        raise InputError(message, hint="read it with the torghutctl that wrote it") from error
+
+
 def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
     entries: dict[str, Any] = {}
     for source, reading in sorted(snapshot.readings.items()):
@@ -73,8 +105,9 @@ def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
             entries[source] = {"failure": reading.failure.value, "detail": reading.detail}
             continue
         name = f"readings/{quote(source, safe='/')}.json"
-        entries[source] = {"file": name}
-        yield name, _dump(reading.value)
+        content = _dump(reading.value)
+        entries[source] = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
+        yield name, content
     index = {
         "schemaVersion": SCHEMA,
         "observedAt": format_ns(snapshot.observed_at_ns),
@@ -104,14 +137,25 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
+    """Return the members; nothing is unpacked to disk. The whole file is read first, so that a cut end is noticed."""
+    too_large = InputError(f"--from-snapshot {path}: is larger than a bundle can be", hint=_HINT)
+    with gzip.open(path) as packed:
+        content = packed.read(MAX_ARCHIVE_BYTES + 1)
+    if len(content) > MAX_ARCHIVE_BYTES:
+        raise too_large
     files: dict[str, bytes] = {}
-    with tarfile.open(path, mode="r:*") as archive:
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for entry in archive:
+            if entry.isdir():
+                continue
+            member = _MEMBER.fullmatch(entry.name)
+            if member is None or not entry.isreg() or ".." in entry.name.split("/") or member[1] in files:
+                what = "twice" if member is not None and member[1] in files else "which no bundle has"
+                raise InputError(f"--from-snapshot {path}: holds {entry.name!r}, {what}", hint=_HINT)
             if len(files) >= MAX_FILES or entry.size > MAX_FILE_BYTES:
-                raise InputError(f"--from-snapshot {path}: is larger than a bundle can be", hint=_HINT)
-            stream = archive.extractfile(entry) if entry.isreg() else None
-            if stream is not None:
-                files[str(PurePosixPath(entry.name))] = stream.read()
+                raise too_large
+            stream = archive.extractfile(entry)
+            files[member[1]] = stream.read() if stream is not None else b""
     return files
 
 
@@ -126,10 +170,16 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Reading]]:
     for source, entry in entries.items():
+        if not sources.is_known(source):
+            raise InputError(f"--from-snapshot {path}: {INDEX} names the unknown source {source!r}", hint=_HINT)
         if "failure" in entry:
             yield source, Reading(source=source, failure=Failure(entry["failure"]), detail=str(entry.get("detail", "")))
         else:
-            yield source, Reading(source=source, value=_json(files, str(entry["file"]), path))
+            name = str(entry["file"])
+            value = _json(files, name, path)
+            if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
+                raise InputError(f"--from-snapshot {path}: {name} was changed after it was written", hint=_HINT)
+            yield source, Reading(source=source, value=value)
 
 
 def _json(files: Mapping[str, bytes], name: str, path: Path) -> Any:
@@ -137,5 +187,5 @@ def _json(files: Mapping[str, bytes], name: str, path: Path) -> Any:
         raise InputError(f"--from-snapshot {path}: has no {name}", hint=_HINT)
     try:
         return json.loads(files[name])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--from-snapshot {path}: {name} is not JSON", hint=_HINT) from error

@@ -13,6 +13,7 @@ from torghutctl.adapters.kubernetes_client import KubernetesReader, connect
 from torghutctl.snapshot import clickhouse_server, desired, facts, resources, services, sources, workloads
 from torghutctl.snapshot.collector import Task, collect
 from torghutctl.snapshot.http import ReadError, from_exchange, mapping, parse_json, refuse_status
+from torghutctl.snapshot.kept import MisusedFieldError
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
 from torghutctl.snapshot.seal import seal
 
@@ -55,7 +56,14 @@ def read(
         readings = collect(tasks, deadline_s=deadline_s, monotonic=monotonic, tell=tell)
     finally:
         client.close()
-    return seal(observed_at_ns=observed_at_ns, names=target.names, target="cluster", readings=readings)
+    credentials = [*client.credentials, *([target.credential.token] if target.credential is not None else [])]
+    return seal(
+        observed_at_ns=observed_at_ns,
+        names=target.names,
+        target="cluster",
+        readings=readings,
+        credentials=credentials,
+    )
 
 
 class ClusterReader:
@@ -320,7 +328,8 @@ def _kept(keep: Callable[[dict[str, Any]], Any], item: dict[str, Any]) -> Any:
     try:
         return keep(item)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReadError(Failure.UNPARSABLE, f"the object lacks or misuses a field ({type(error).__name__})") from error
+        what = str(error) if isinstance(error, MisusedFieldError) else type(error).__name__
+        raise ReadError(Failure.UNPARSABLE, f"the object lacks or misuses a field ({what})") from error
 
 
 def _named(group_version: str, namespace: str, resource: str, name: str) -> str:

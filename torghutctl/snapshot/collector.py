@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torghutctl.snapshot.http import ReadError
+from torghutctl.snapshot.kept import MisusedFieldError
 from torghutctl.snapshot.model import Failure, Reading
 
 _SLACK_SECONDS = 0.5
@@ -46,7 +47,8 @@ def collect(
         except ReadError as error:
             results.put((task, Reading(source=task.source, failure=error.failure, detail=error.detail)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            detail = f"the answer has an unexpected shape ({type(error).__name__})"
+            what = str(error) if isinstance(error, MisusedFieldError) else type(error).__name__
+            detail = f"the answer has an unexpected shape ({what})"
             results.put((task, Reading(source=task.source, failure=Failure.UNPARSABLE, detail=detail)))
 
     def settle(task: Task, reading: Reading) -> None:

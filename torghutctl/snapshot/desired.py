@@ -35,28 +35,37 @@ def tasks(
 
 
 def desired_state(files: Mapping[str, bytes], names: Names) -> dict[str, Any]:
-    """Return the wanted state in a tree of manifests; a file that is not YAML says nothing."""
+    """Return the wanted state in a tree of manifests; a file that is not YAML says nothing.
+
+    Raises ReadError, naming the file, when a manifest of the system misuses a field.
+    """
     found: dict[str, Any] = {}
     for path, data in sorted(files.items()):
         if not path.endswith((".yaml", ".yml")):
             continue
         for document in _documents(data):
-            kind, name = document.get("kind"), kept.table(document.get("metadata")).get("name")
-            spec = kept.table(document.get("spec"))
-            if kind == "FlinkDeployment" and name == names.flink_deployment:
-                job = resources.flink_deployment({**document, "spec": spec})
-                found.update(
-                    jobState=job["wantedState"], upgradeMode=job["upgradeMode"], restartNonce=job["restartNonce"]
-                )
-            elif kind == "ConfigMap" and name == f"{names.flink_deployment}-config":
-                shown = {item["name"]: item.get("value") for item in workloads.configmap(document)["variables"]}
-                found.update(groupId=shown.get("TA_GROUP_ID"), offsetReset=shown.get("TA_AUTO_OFFSET_RESET"))
-            elif kind == "Service" and name == names.service and "knative" in str(document.get("apiVersion")):
-                template = kept.table(spec.get("template"))
-                found["trading"] = workloads.container_settings(template.get("spec"))
-            elif kind == "Deployment" and name == names.ws_deployment:
-                found["forwarderReplicas"] = kept.count(spec.get("replicas"))
+            try:
+                found |= _wanted(document, names)
+            except kept.MisusedFieldError as error:
+                raise ReadError(Failure.UNPARSABLE, f"{path}: {error}") from error
     return found
+
+
+def _wanted(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    kind, name = document.get("kind"), kept.table(document.get("metadata")).get("name")
+    spec = kept.table(document.get("spec"))
+    if kind == "FlinkDeployment" and name == names.flink_deployment:
+        job = resources.flink_deployment(dict(document))
+        return {"jobState": job["wantedState"], "upgradeMode": job["upgradeMode"], "restartNonce": job["restartNonce"]}
+    if kind == "ConfigMap" and name == f"{names.flink_deployment}-config":
+        shown = {item["name"]: item.get("value") for item in workloads.configmap(dict(document))["variables"]}
+        return {"groupId": shown.get("TA_GROUP_ID"), "offsetReset": shown.get("TA_AUTO_OFFSET_RESET")}
+    if kind == "Service" and name == names.service and "knative" in str(document.get("apiVersion")):
+        template = kept.part(spec.get("template"), "spec.template")
+        return {"trading": workloads.container_settings(template.get("spec"))}
+    if kind == "Deployment" and name == names.ws_deployment:
+        return {"forwarderReplicas": kept.whole(spec.get("replicas"), "spec.replicas")}
+    return {}
 
 
 def _documents(data: bytes) -> list[dict[str, Any]]:

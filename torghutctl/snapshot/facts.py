@@ -105,7 +105,8 @@ class PodFact:
         ready = self.conditions.get("Ready")
         if ready is not None:
             return self.is_running and ready.is_true
-        return self.is_running and all(item.is_ready for item in self.containers if not item.is_init)
+        own = [item for item in self.containers if not item.is_init]
+        return self.is_running and bool(own) and all(item.is_ready for item in own)
 
 
 def pod(value: Mapping[str, Any]) -> PodFact:

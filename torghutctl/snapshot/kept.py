@@ -1,16 +1,27 @@
-"""Small rules for what is kept of a value somebody else wrote: words of a known shape, times, counts, names."""
+"""Small rules for what is kept of a value somebody else wrote: words of a known shape, times, counts, names.
+
+Two kinds: what only informs takes anything and keeps nothing of the wrong type (`table`, `objects`, `count`, `flag`);
+what a verdict rests on is refused when it has the wrong type (`part`, `parts`, `whole`, `truth`), so that an answer
+that does not parse is never taken for one that says nothing is wrong.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.snapshot.signatures import match_signatures
 
 OTHER = "(unrecognised)"
+
+
+class MisusedFieldError(ValueError):
+    """A field a verdict rests on has the wrong type. The message names the field in our own words."""
+
+
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,60}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,252}")
 _SWITCH = re.compile(r"[A-Za-z0-9._:+-]{0,64}")
@@ -127,6 +138,54 @@ def table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def part(value: Any, field: str) -> dict[str, Any]:
+    """Return a JSON object, an empty one for nothing. Raises MisusedFieldError for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MisusedFieldError(f"`{field}` is not an object")
+    return value
+
+
+def needed(value: Any, field: str) -> dict[str, Any]:
+    """Return a JSON object that says something. Raises MisusedFieldError for nothing, an empty one, and anything else."""
+    found = part(value, field)
+    if not found:
+        raise MisusedFieldError(f"`{field}` is empty")
+    return found
+
+
+def parts(value: Any, field: str) -> list[dict[str, Any]]:
+    """Return a list of JSON objects, an empty one for nothing. Raises MisusedFieldError for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise MisusedFieldError(f"`{field}` is not a list of objects")
+    return value
+
+
+def whole(value: Any, field: str) -> int | None:
+    """Return a whole number, None for nothing. Raises MisusedFieldError for anything else."""
+    found = count(value)
+    if value is not None and found is None:
+        raise MisusedFieldError(f"`{field}` is not a whole number")
+    return found
+
+
+def truth(value: Any, field: str) -> bool | None:
+    """Return a boolean, None for nothing. Raises MisusedFieldError for anything else."""
+    if value is not None and not isinstance(value, bool):
+        raise MisusedFieldError(f"`{field}` is not a boolean")
+    return value
+
+
+def state(value: Any, known: Collection[str], field: str) -> str | None:
+    """Return one of the known words, OTHER for another word, None for nothing. Raises MisusedFieldError for no text."""
+    if value is not None and not isinstance(value, str):
+        raise MisusedFieldError(f"`{field}` is not a text")
+    return one_of(value, known)
+
+
 def signatures(value: Any, *, known_names: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return the known faults a free text speaks of; the text itself is dropped."""
     return match_signatures(value, known_names=known_names) if isinstance(value, str) and value else []
@@ -134,7 +193,7 @@ def signatures(value: Any, *, known_names: Collection[str] = ()) -> list[dict[st
 
 def metadata(value: Any) -> dict[str, Any]:
     """Return what is kept of an object's metadata: names, times, labels that select; annotations only by name."""
-    meta = table(value)
+    meta = part(value, "metadata")
     annotations = table(meta.get("annotations"))
     return {
         "name": name(meta.get("name")),
@@ -142,7 +201,9 @@ def metadata(value: Any) -> dict[str, Any]:
         "created": when(meta.get("creationTimestamp")),
         "deleting": when(meta.get("deletionTimestamp")),
         "generation": count(meta.get("generation")),
-        "labels": {key: name(item) for key, item in sorted(table(meta.get("labels")).items()) if key in _LABELS},
+        "labels": {
+            key: name(item) for key, item in sorted(part(meta.get("labels"), "labels").items()) if key in _LABELS
+        },
         "owners": [
             {"kind": word(owner.get("kind")), "name": name(owner.get("name"))}
             for owner in objects(meta.get("ownerReferences"))
@@ -156,29 +217,40 @@ def conditions(value: Any) -> list[dict[str, Any]]:
     """Return conditions as type, status, reason, since, and the signatures of their messages."""
     return [
         {
-            "type": word(item.get("type")),
-            "status": one_of(item.get("status"), ("True", "False", "Unknown")),
+            "type": _condition_type(item.get("type")),
+            "status": state(item.get("status"), ("True", "False", "Unknown"), "conditions.status"),
             "reason": word(item.get("reason")),
             "since": when(item.get("lastTransitionTime")),
             "signatures": signatures(item.get("message")),
         }
-        for item in objects(value)
+        for item in parts(value, "conditions")
     ]
 
 
-def variables(entries: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+def _condition_type(value: Any) -> str | None:
+    if not isinstance(value, str) or not value:
+        raise MisusedFieldError("`conditions.type` is not a text")
+    return word(value)
+
+
+def variables(entries: Any) -> list[dict[str, Any]]:
     """Return variables (a container's `env`, or a ConfigMap's `data`) by name, with the values that may be shown."""
+    pairs: list[tuple[Any, Any]]
     if isinstance(entries, Mapping):
         pairs = [(key, item) for key, item in entries.items()]
     else:
-        pairs = [(item.get("name"), item.get("value")) for item in objects(entries)]
+        pairs = [(item.get("name"), item.get("value")) for item in parts(entries, "env")]
     kept = []
     for key, value in pairs:
-        if not isinstance(key, str) or not _is_key(key):
+        if not isinstance(key, str):
+            raise MisusedFieldError("a variable's name is not a text")
+        if not _is_key(key):
             continue
         entry: dict[str, Any] = {"name": key}
-        if key in SHOWN_VALUES and isinstance(value, str) and _SWITCH.fullmatch(value):
-            entry["value"] = value
+        if key in SHOWN_VALUES and not isinstance(value, str | None):
+            raise MisusedFieldError(f"the value of {key} is not a text")
+        if key in SHOWN_VALUES and isinstance(value, str) and _SWITCH.fullmatch(value.strip()):
+            entry["value"] = value.strip()
         kept.append(entry)
     return sorted(kept, key=lambda item: str(item["name"]))
 

@@ -5,6 +5,7 @@ Live, offline and local readers all yield this type; rules and procedures see no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,6 +43,11 @@ class Reading:
     @property
     def is_ok(self) -> bool:
         return self.failure is None
+
+
+def is_object_name(text: str) -> bool:
+    """Tell whether a text can be the name of a Kubernetes object (a DNS subdomain of RFC 1123)."""
+    return len(text) <= 253 and re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,8 @@ class Target:
     """What the repository's host asks for, when it is known."""
     environment: str | None = None
     """Name of the environment, when one was chosen."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Options that say where the system is, as they were given: the next command needs them too."""
     is_live_declared: bool = False
 
 
@@ -55,7 +57,12 @@ def read(
     if target.bundle is not None:
         return bundle.read(target.bundle)
     snapshot = _read_live(target, at_ns, process, deadline_s, tell)
-    told = {"environment": target.environment, "repo": target.repo, "isLiveDeclared": target.is_live_declared}
+    told = {
+        "environment": target.environment,
+        "repo": target.repo,
+        "isLiveDeclared": target.is_live_declared,
+        "options": [list(pair) for pair in target.options],
+    }
     operator = Reading(source=sources.OPERATOR, value=redact(told))
     return replace(snapshot, readings=dict(sorted({**snapshot.readings, sources.OPERATOR: operator}.items())))
 

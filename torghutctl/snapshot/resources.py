@@ -19,6 +19,8 @@ _LIFECYCLES = (
     "CREATED", "SUSPENDED", "UPGRADING", "DEPLOYED", "STABLE", "ROLLING_BACK", "ROLLED_BACK", "FAILED", "DELETING", "DELETED",
 )  # fmt: skip
 _MANAGER_STATES = ("READY", "DEPLOYED_NOT_READY", "DEPLOYING", "MISSING", "ERROR")
+_UNRECOVERABLE = "unrecoverable"
+"""Its sentence differs by version; the word does not."""
 CNPG_PHASES = (
     "Cluster in healthy state",
     "Setting up primary",
@@ -35,6 +37,12 @@ CNPG_PHASES = (
     "Waiting for user action",
     "Cluster upgrade delayed",
     "Unable to create required cluster objects",
+    "Upgrading Postgres major version",
+    "Invalid cluster definition",
+    "Cluster has incomplete or invalid image catalog",
+    "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+    "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
+    "Cluster cannot execute instance online upgrade due to missing architecture binary",
 )
 _SYNC = ("Synced", "OutOfSync", "Unknown")
 _HEALTH = ("Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown")
@@ -44,23 +52,25 @@ _REVISION_HASH = re.compile(r"[0-9a-f]{7,64}")
 
 def flink_deployment(item: dict[str, Any]) -> dict[str, Any]:
     """Return wanted job state, nonce and upgrade mode, and the operator's view of job, manager and reconciliation."""
-    spec, status = kept.table(item["spec"]), kept.table(item.get("status"))
-    job, wanted = kept.table(status.get("jobStatus")), kept.table(spec.get("job"))
-    reconciliation = kept.table(status.get("reconciliationStatus"))
+    spec, status = kept.needed(item.get("spec"), "spec"), kept.part(item.get("status"), "status")
+    job, wanted = kept.part(status.get("jobStatus"), "status.jobStatus"), kept.part(spec.get("job"), "spec.job")
+    reconciliation = kept.part(status.get("reconciliationStatus"), "status.reconciliationStatus")
     job_id = job.get("jobId")
     return {
         **kept.metadata(item.get("metadata")),
-        "wantedState": kept.one_of(wanted.get("state"), ("running", "suspended")) or "running",
+        "wantedState": kept.state(wanted.get("state"), ("running", "suspended"), "spec.job.state") or "running",
         "upgradeMode": kept.one_of(wanted.get("upgradeMode"), ("stateless", "last-state", "savepoint")),
         "restartNonce": kept.count(spec.get("restartNonce")),
         "image": kept.image(spec.get("image")),
-        "lifecycle": kept.one_of(status.get("lifecycleState"), _LIFECYCLES),
-        "manager": kept.one_of(status.get("jobManagerDeploymentStatus"), _MANAGER_STATES),
-        "job": kept.one_of(job.get("state"), _JOB_STATES),
+        "lifecycle": kept.state(status.get("lifecycleState"), _LIFECYCLES, "status.lifecycleState"),
+        "manager": kept.state(
+            status.get("jobManagerDeploymentStatus"), _MANAGER_STATES, "status.jobManagerDeploymentStatus"
+        ),
+        "job": kept.state(job.get("state"), _JOB_STATES, "status.jobStatus.state"),
         "jobId": job_id if isinstance(job_id, str) and re.fullmatch(r"[0-9a-f]{32}", job_id) else None,
         "jobUpdated": kept.when(job.get("updateTime")),
         "jobStarted": kept.when(job.get("startTime")),
-        "reconciliation": kept.one_of(reconciliation.get("state"), _LIFECYCLES),
+        "reconciliation": kept.state(reconciliation.get("state"), _LIFECYCLES, "status.reconciliationStatus.state"),
         "reconciled": kept.when(reconciliation.get("reconciliationTimestamp")),
         "observedGeneration": kept.count(status.get("observedGeneration")),
         "hasError": bool(status.get("error")),
@@ -70,14 +80,14 @@ def flink_deployment(item: dict[str, Any]) -> dict[str, Any]:
 
 def knative_service(item: dict[str, Any]) -> dict[str, Any]:
     """Return conditions, newest created and ready revision, traffic, image and switches."""
-    status = kept.table(item["status"])
-    template = kept.table(kept.table(item.get("spec")).get("template"))
+    status = kept.needed(item.get("status"), "status")
+    template = kept.part(kept.part(item.get("spec"), "spec").get("template"), "spec.template")
     return {
         **kept.metadata(item.get("metadata")),
         "observedGeneration": kept.count(status.get("observedGeneration")),
         "conditions": kept.conditions(status.get("conditions")),
-        "newestCreated": kept.name(status.get("latestCreatedRevisionName")),
-        "newestReady": kept.name(status.get("latestReadyRevisionName")),
+        "newestCreated": _revision_name(status.get("latestCreatedRevisionName")),
+        "newestReady": _revision_name(status.get("latestReadyRevisionName")),
         "traffic": [
             {"revision": kept.name(entry.get("revisionName")), "percent": kept.count(entry.get("percent")) or 0}
             for entry in kept.objects(status.get("traffic"))
@@ -86,9 +96,16 @@ def knative_service(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _revision_name(value: Any) -> str | None:
+    found = kept.name(value)
+    if found == kept.OTHER:
+        raise kept.MisusedFieldError("a revision's name is none")
+    return found
+
+
 def knative_revision(item: dict[str, Any]) -> dict[str, Any]:
     """Return a Revision's conditions, image (as resolved, when it is) and switches."""
-    status = kept.table(item.get("status"))
+    status = kept.part(item.get("status"), "status")
     resolved = [kept.image(entry.get("imageDigest")) for entry in kept.objects(status.get("containerStatuses"))]
     return {
         **kept.metadata(item.get("metadata")),
@@ -124,15 +141,15 @@ def altinity_installation(item: dict[str, Any]) -> dict[str, Any]:
 
 def cnpg_cluster(item: dict[str, Any]) -> dict[str, Any]:
     """Return phase, instance counts, primaries and conditions; an absent `readyInstances` means none (Go omits zero)."""
-    spec, status = kept.table(item["spec"]), kept.table(item["status"])
+    spec, status = kept.needed(item.get("spec"), "spec"), kept.needed(item.get("status"), "status")
     phase = status.get("phase")
     return {
         **kept.metadata(item.get("metadata")),
-        "wantedInstances": kept.count(spec.get("instances")),
-        "instances": kept.count(status.get("instances")) or 0,
-        "readyInstances": kept.count(status.get("readyInstances")) or 0,
-        "phase": kept.one_of(phase, CNPG_PHASES),
-        "isUnrecoverable": isinstance(phase, str) and "unrecoverable" in phase.lower(),
+        "wantedInstances": kept.whole(spec.get("instances"), "spec.instances"),
+        "instances": kept.whole(status.get("instances"), "status.instances") or 0,
+        "readyInstances": kept.whole(status.get("readyInstances"), "status.readyInstances") or 0,
+        "phase": kept.state(phase, CNPG_PHASES, "status.phase"),
+        "isUnrecoverable": isinstance(phase, str) and _UNRECOVERABLE in phase.lower(),
         "currentPrimary": kept.name(status.get("currentPrimary")),
         "targetPrimary": kept.name(status.get("targetPrimary")),
         "conditions": kept.conditions(status.get("conditions")),
@@ -145,13 +162,13 @@ def kafka_cluster(item: dict[str, Any]) -> dict[str, Any]:
     """Return a Strimzi Kafka's conditions."""
     return {
         **kept.metadata(item.get("metadata")),
-        "conditions": kept.conditions(kept.table(item["status"]).get("conditions")),
+        "conditions": kept.conditions(kept.part(item.get("status"), "status").get("conditions")),
     }
 
 
 def kafka_topic(item: dict[str, Any]) -> dict[str, Any]:
     """Return a topic's wanted shape and conditions."""
-    spec = kept.table(item.get("spec"))
+    spec = kept.part(item.get("spec"), "spec")
     retention = kept.table(spec.get("config")).get("retention.ms")
     return {
         **kept.metadata(item.get("metadata")),
@@ -173,18 +190,18 @@ def kafka_user(item: dict[str, Any]) -> dict[str, Any]:
 
 def argocd_application(item: dict[str, Any]) -> dict[str, Any]:
     """Return sync, health and last operation with their times, and the resources that are not as git wants them."""
-    spec, status = kept.table(item["spec"]), kept.table(item["status"])
-    sync, health = kept.table(status["sync"]), kept.table(status.get("health"))
-    operation = kept.table(status.get("operationState"))
+    spec, status = kept.needed(item.get("spec"), "spec"), kept.needed(item.get("status"), "status")
+    sync, health = kept.needed(status.get("sync"), "status.sync"), kept.part(status.get("health"), "status.health")
+    operation = kept.part(status.get("operationState"), "status.operationState")
     history = kept.objects(status.get("history"))
     return {
         **kept.metadata(item.get("metadata")),
         "isAutoSynced": isinstance(kept.table(spec.get("syncPolicy")).get("automated"), dict),
-        "sync": kept.one_of(sync.get("status"), _SYNC),
+        "sync": kept.state(sync.get("status"), _SYNC, "status.sync.status"),
         "revision": _commit(sync.get("revision")),
-        "health": kept.one_of(health.get("status"), _HEALTH),
+        "health": kept.state(health.get("status"), _HEALTH, "status.health.status"),
         "healthSince": kept.when(health.get("lastTransitionTime")),
-        "operation": kept.one_of(operation.get("phase"), _OPERATION),
+        "operation": kept.state(operation.get("phase"), _OPERATION, "status.operationState.phase"),
         "operationStarted": kept.when(operation.get("startedAt")),
         "operationFinished": kept.when(operation.get("finishedAt")),
         "operationSignatures": kept.signatures(operation.get("message")),

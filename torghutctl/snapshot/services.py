@@ -35,6 +35,7 @@ TA_REASONS = (
     "starting",
 )
 _NOT_READY = frozenset({503})
+_MODES = ("paper", "live")
 _SYMBOL = re.compile(r"[A-Z0-9._:-]{1,32}")
 _GAUGE = re.compile(
     r"torghut_clickhouse_guardrails_(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?", re.ASCII
@@ -100,13 +101,14 @@ def trading_status(answer: Answer) -> dict[str, Any]:
     _need(isinstance(body.get("enabled"), bool), "`enabled` is not a boolean")
     _need(isinstance(body.get("mode"), str), "`mode` is not a text")
     _need(isinstance(body.get("running"), bool), "`running` is not a boolean")
+    _need(body["mode"] in _MODES, "`mode` is neither paper nor live")
     llm, metrics = kept.table(body.get("llm")), kept.table(body.get("metrics"))
     resolution = kept.table(llm.get("policy_resolution"))
     return {
         "enabled": body["enabled"],
-        "mode": kept.one_of(body["mode"], ("paper", "live")),
-        "liveEnabled": kept.flag(body.get("live_enabled")),
-        "killSwitch": kept.flag(body.get("kill_switch_enabled")),
+        "mode": body["mode"],
+        "liveEnabled": kept.truth(body.get("live_enabled"), "live_enabled"),
+        "killSwitch": kept.truth(body.get("kill_switch_enabled"), "kill_switch_enabled"),
         "running": body["running"],
         "isLeader": kept.flag(body.get("leader")),
         "lastRun": kept.when(body.get("last_run_at")),
@@ -216,7 +218,9 @@ def flink_exceptions(answer: Answer) -> dict[str, Any]:
 
 
 def log_signatures(answer: Answer) -> dict[str, Any]:
-    """Return the signatures in a log's tail; its lines are dropped."""
+    """Return the signatures in a log's tail; its lines are dropped. A container without a log is answered with 400."""
+    if answer.status == 400:
+        raise ReadError(Failure.ABSENT, "HTTP 400")
     refuse_status(answer)
     text = answer.body.decode("utf-8", "replace")
     return {"lines": text.count("\n"), "signatures": kept.signatures(text)}

@@ -120,14 +120,12 @@ SOURCES: tuple[Source, ...] = (
         component="ta",
         reads="Flink REST: checkpoints",
         access=_get("", "services/proxy"),
-        may_be_absent=True,
     ),
     Source(
         name=TA_EXCEPTIONS,
         component="ta",
         reads="Flink REST: exceptions",
         access=_get("", "services/proxy"),
-        may_be_absent=True,
     ),
     Source(
         name=CLICKHOUSE_GAUGES,
@@ -268,6 +266,11 @@ SOURCES: tuple[Source, ...] = (
     Source(name=LOCAL, component="forwarder", reads="endpoints.json of `up` or `demo`"),
 )
 _BY_NAME = {source.name: source for source in SOURCES}
+
+
+def is_known(name: str) -> bool:
+    """Tell whether `name` is a source's, or a member's of a family."""
+    return name in _BY_NAME or any(family.endswith("/") and name.startswith(family) for family in _BY_NAME)
 
 
 def describe(name: str) -> Source:

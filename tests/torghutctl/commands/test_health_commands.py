@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.fakes import torghut_cluster as base
 from tests.fakes.incidents import stop_forwarder
-from tests.fakes.kubernetes_api import Cluster, serve
+from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghutctl.cli import app
 from torghutctl.commands.health_report import follow
 from torghutctl.health.reasons import REASONS
@@ -61,8 +61,9 @@ def test_health_report_when_live_and_offline_then_same_bytes(
     assert live.exit_code == 4
     if form == "yaml":
         return  # the same text, quoted as YAML quotes it
-    assert f"torghutctl restart-ws --repo '{tmp_path / 'no repo'}' --reason \"<why>\"" in live.stdout.replace(
-        '\\"', '"'
+    assert (
+        f"torghutctl restart-ws --repo '{tmp_path / 'no repo'}' --kubeconfig {kubeconfig}"
+        " --reason 'forwarder alpaca_406_second_connection'" in live.stdout
     )
 
 
@@ -117,6 +118,8 @@ def test_health_report_when_healthy_then_exit_0_and_nothing_to_do(kubeconfig: Pa
         (("-e", "nobody"), "nobody"),
         (("-o", "xml"), "xml"),
         (("--from-snapshot", "/nowhere", "--local", "/nowhere"), "--local"),
+        (("--namespace", "../x?y=1"), "--namespace '../x?y=1'"),
+        (("--flink-deployment", ""), "--flink-deployment ''"),
     ],
 )
 def test_health_report_when_usage_is_wrong_then_exit_2_and_one_line(arguments: tuple[str, ...], named: str) -> None:
@@ -162,25 +165,6 @@ def test_snapshot_when_folder_holds_something_else_then_refused(kubeconfig: Path
     assert (result.exit_code, [path.name for path in other.iterdir()]) == (2, ["notes.txt"])
 
 
-@pytest.mark.parametrize("damage", ["index", "reading", "schema", "archive"])
-def test_health_report_when_bundle_is_damaged_then_exit_2(kubeconfig: Path, tmp_path: Path, damage: str) -> None:
-    """A bundle that is not whole is refused with a sentence."""
-    path = tmp_path / "bundle"
-    _run("snapshot", path, "--kubeconfig", kubeconfig, "--at", base.NOW)
-    if damage == "index":
-        (path / "snapshot.json").write_text("{")
-    elif damage == "reading":
-        (path / "readings" / "pods.json").unlink()
-    elif damage == "schema":
-        (path / "snapshot.json").write_text('{"schemaVersion": "other/v1"}')
-    else:
-        path = tmp_path / "bundle.tar.gz"
-        path.write_bytes(b"\x1f\x8bnot really")
-    result = _run("health-report", "--from-snapshot", path)
-    assert result.exit_code == 2
-    assert str(path) in result.stderr
-
-
 def test_status_when_everything_agrees_then_exit_0(kubeconfig: Path) -> None:
     """The live spec, the newest revision and the service say the same."""
     result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
@@ -206,6 +190,30 @@ def test_status_when_service_is_silent_then_exit_5(cluster: Cluster, kubeconfig:
     assert "trades: unknown" in result.stdout
 
 
+def test_status_when_an_older_revision_still_trades_then_said_and_exit_3(cluster: Cluster, kubeconfig: Path) -> None:
+    """A paused newest revision beside an older one that trades is no pause."""
+    paused = base.trading_status(enabled=False, running=False)
+    cluster.services[base.STATUS.format(base.TRADING_POD)] = (200, paused)
+    cluster.put(base.PODS, base.pod(base.OLD_TRADING_POD, base.revision_labels(6), container="user-container"))
+    cluster.services[base.STATUS.format(base.OLD_TRADING_POD)] = (200, base.trading_status())
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    report = json.loads(result.stdout)
+    row = next(item for item in report["settings"] if item["name"] == "TRADING_ENABLED")
+    assert (result.exit_code, report["trades"], row["effective"], row["agrees"]) == (3, "yes, on paper", "false", False)
+    assert {item["pod"]: item["enabled"] for item in report["pods"]} == {
+        base.TRADING_POD: False,
+        base.OLD_TRADING_POD: True,
+    }
+
+
+@pytest.mark.parametrize("path", [f"/{base.KNATIVE}/services", f"/{base.KNATIVE}/revisions"])
+def test_status_when_a_column_cannot_be_read_then_exit_5(cluster: Cluster, kubeconfig: Path, path: str) -> None:
+    """A column that is empty because nobody may read it agrees with nothing."""
+    cluster.faults[path] = Fault(status=403)
+    result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)["agreement"]) == (5, "unknown")
+
+
 def test_health_report_when_watched_then_reports_until_interrupted(
     kubeconfig: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +233,98 @@ def test_health_report_when_watched_then_reports_until_interrupted(
     assert f"{base.NOW} healthy -> down" in result.stdout
 
 
+@pytest.mark.parametrize("form", ["json", "yaml", "markdown"])
+def test_health_report_when_watched_in_another_form_then_each_report_is_whole(
+    kubeconfig: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Standard output stays data: a change is a report of the same form, never a loose line."""
+    pauses = iter([lambda: None, lambda: stop_forwarder(cluster, "alpaca_auth")])
+
+    def pause(_: float) -> None:
+        try:
+            next(pauses)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("torghutctl.commands.health_report.time.sleep", pause)
+    single = [_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", form).stdout]
+    watched = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "--watch", "-o", form)
+    single.append(_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", form).stdout)
+    assert "".join(single) == watched.stdout
+
+
+def test_health_report_when_watched_target_is_away_for_a_while_then_it_goes_on(
+    kubeconfig: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubeconfig that is being rewritten is told on standard error and read again."""
+    text = kubeconfig.read_text()
+    steps = iter([lambda: kubeconfig.write_text("{"), lambda: kubeconfig.write_text(text)])
+
+    def pause(_: float) -> None:
+        try:
+            next(steps)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("torghutctl.commands.health_report.time.sleep", pause)
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "--watch")
+    assert (result.exit_code, "not read this time: kubeconfig" in result.stderr) == (0, True)
+
+
+def test_health_report_when_record_cannot_be_written_then_report_is_shown_all_the_same(
+    kubeconfig: Path, tmp_path: Path
+) -> None:
+    """A bad --record path is a usage error that costs no verdict."""
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "--record", taken)
+    assert (result.exit_code, result.stdout.startswith("HEALTHY"), taken.read_text()) == (2, True, "mine")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "5", "{: bad", "a\x00", '{"clusters": 5}', '{"current-context": "x", "contexts": [{"name": "x"}]}'],
+)
+def test_health_report_when_kubeconfig_is_nonsense_then_exit_2_names_it(text: str, tmp_path: Path) -> None:
+    """Whatever stands in the file, the error is one sentence that names it."""
+    path = tmp_path / "config"
+    path.write_text(text)
+    result = _run("health-report", "--kubeconfig", path)
+    assert (result.exit_code, f"kubeconfig {path}" in result.stderr) == (2, True)
+    assert "Traceback" not in result.stderr
+
+
+def test_health_report_when_credential_plugin_fails_then_exit_2_without_its_words(
+    kubeconfig: Path, tmp_path: Path
+) -> None:
+    """A plugin that gives no credential is named as such; what it wrote stays with it."""
+    plugin = tmp_path / "plugin"
+    plugin.write_text("#!/bin/sh\necho PLANTEDsecret >&2\nexit 1\n")
+    plugin.chmod(0o755)
+    config = json.loads(kubeconfig.read_text())
+    config["users"][0]["user"] = {
+        "exec": {"command": str(plugin), "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never"}
+    }
+    path = tmp_path / "with-plugin"
+    path.write_text(json.dumps(config))
+    result = _run("health-report", "--kubeconfig", path)
+    assert (result.exit_code, "its credential plugin gave no credential" in result.stderr) == (2, True)
+    assert "PLANTED" not in result.stderr + result.stdout
+
+
+def test_health_report_when_token_of_the_kubeconfig_turns_up_then_masked(
+    kubeconfig: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    """What this reader itself shows to the API server is masked even where a value may be shown."""
+    token = "planted-user-token-in-kubeconfig"
+    data = {"TA_GROUP_ID": f"torghut-ta-replay-{token}"}
+    cluster.put(base.CONFIGMAPS, {"kind": "ConfigMap", "metadata": {"name": "torghut-ta-config"}, "data": data})
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "--record", tmp_path / "bundle")
+    written = "".join(path.read_text() for path in (tmp_path / "bundle").rglob("*.json"))
+    assert "torghut-ta-replay-(hidden)" in result.stdout
+    assert token not in result.stdout + result.stderr + written
+
+
 def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: Path, cluster: Cluster) -> None:
     """--watch says what began and what ended, and nothing while nothing changes."""
     first = json.loads(_run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json").stdout)
@@ -239,7 +339,7 @@ def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: P
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    last = follow(first, again, pause=lambda: None, say=said.append)
+    last = follow(first, again, pause=lambda: None, show=lambda _, lines: said.extend(lines))
     assert second == last
     assert [
         f"{base.NOW} healthy -> down",

@@ -14,7 +14,7 @@ from tests.fakes import incidents, incidents_compound, incidents_single, torghut
 from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table, health_view
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot.reader import Target, read
 
@@ -34,7 +34,7 @@ def test_report_when_rendered_then_as_kept(name: str, form: Format, tmp_path: Pa
     with serve(cluster, tmp_path) as kubeconfig:
         snapshot = read(Target(kubeconfig=kubeconfig), at_ns=parse_ns(case.at), process={})
     report = judge(snapshot, Operator(environment="staging", repo="/srv/git ops"))
-    text = render(report, form, table=health_view.table, markdown=health_view.markdown)
+    text = render(report, form, table=health_table.table, markdown=health_view.markdown)
     path = GOLDEN / f"{name}.{SUFFIXES[form]}"
     if WRITES:
         path.write_text(text)

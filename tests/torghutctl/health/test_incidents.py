@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.reasons import REASONS
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
 from torghutctl.snapshot.reader import Target, read
@@ -33,17 +34,24 @@ def test_report_when_incident_then_classification_cause_and_next_step(case: inci
         report["classification"],
         f"{top['component']} {top['reason']}" if top else None,
         step["name"] if step else None,
-    ), health_view.table(report)
-    consequences = {
+    ), health_table.table(report)
+    assert set(case.follows) <= _called(report, "a consequence of")
+    assert set(case.apart) <= _called(report, "independent of the top cause")
+    bundle.write(snapshot, tmp_path / "bundle.tar.gz")
+    offline = judge(bundle.read(tmp_path / "bundle.tar.gz"), operator)
+    assert render(report, Format.JSON, table=health_table.table) == render(
+        offline, Format.JSON, table=health_table.table
+    )
+
+
+def _called(report: dict[str, Any], words: str) -> set[str]:
+    """Return the components whose worst finding says of itself how it hangs together with the others."""
+    return {
         component["name"]
         for component in report["components"]
         for finding in component["findings"][:1]
-        if any(line.startswith("a consequence of") for line in finding["evidence"])
+        if any(line.startswith(words) for line in finding["evidence"])
     }
-    assert set(case.follows) == consequences & set(case.follows)
-    bundle.write(snapshot, tmp_path / "bundle.tar.gz")
-    offline = judge(bundle.read(tmp_path / "bundle.tar.gz"), operator)
-    assert render(report, Format.JSON, table=health_view.table) == render(offline, Format.JSON, table=health_view.table)
 
 
 def test_suite_when_counted_then_every_reason_and_enough_of_each_kind() -> None:

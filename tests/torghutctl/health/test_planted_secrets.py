@@ -13,7 +13,7 @@ from tests.fakes.kubernetes_api import Cluster, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health import effective_state
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view, status_view
+from torghutctl.render import health_table, health_view, status_view
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
 from torghutctl.snapshot.reader import Target, read
@@ -95,7 +95,7 @@ def test_outputs_when_secrets_are_planted_everywhere_then_none_shows(
         snapshot = read(target, at_ns=parse_ns(base.NOW), process={}, tell=said.append)
     report, effective = judge(snapshot, Operator(repo=target.repo)), effective_state.show(snapshot)
     shown = [
-        *(render(report, form, table=health_view.table, markdown=health_view.markdown) for form in Format),
+        *(render(report, form, table=health_table.table, markdown=health_view.markdown) for form in Format),
         *(render(effective, form, table=status_view.table, markdown=status_view.markdown) for form in Format),
         "\n".join(said),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from torghutctl.snapshot.signatures import match_signatures
 NOW = parse_ns("2026-02-11T15:30:00Z")
 OPEN = parse_ns("2026-02-11T14:30:00Z")
 MOMENT = Moment(now_ns=NOW, session=Session.REGULAR, feed_open_since_ns=OPEN)
+
+UP = {"clickhouse_up": 1.0, "any_replica_readonly": 0.0}
 
 
 def _ago(seconds: float) -> str:
@@ -57,13 +60,13 @@ def test_grace_when_state_has_this_age_then_level(age: float | None, level: Leve
 )
 def test_disk_when_free_share_is_this_then_reason(ratio: float, reason: str | None) -> None:
     """Below 8 % is critical, below 15 % is low; the limits themselves are not passed."""
-    facts = _facts(**{sources.CLICKHOUSE_GAUGES: {"a": {"clickhouse_up": 1.0, "disk_free_ratio": ratio}}})
+    facts = _facts(**{sources.CLICKHOUSE_GAUGES: {"a": {**UP, "disk_free_ratio": ratio}}})
     assert [reason] * bool(reason) == [item.reason for item in clickhouse.judge(facts, MOMENT)]
 
 
 def test_disk_when_ratio_gauge_is_absent_then_bytes_decide() -> None:
     """Free and total bytes stand in for the ratio."""
-    gauges = {"a": {"clickhouse_up": 1.0, "disk_free_bytes": 5.0, "disk_total_bytes": 100.0}}
+    gauges = {"a": {**UP, "disk_free_bytes": 5.0, "disk_total_bytes": 100.0}}
     facts = _facts(**{sources.CLICKHOUSE_GAUGES: gauges})
     assert [item.reason for item in clickhouse.judge(facts, MOMENT)] == ["clickhouse_disk_critical"]
 
@@ -80,7 +83,7 @@ def test_engines_when_read_then_every_table_must_be_replicated(engines: list[str
     """A table that is missing or not Replicated on a host is named."""
     names = ("ta_signals", "ta_microbars")
     rows = [{"host": "a", "table": table, "engine": engine} for table, engine in zip(names, engines, strict=False)]
-    up = {"a": {"clickhouse_up": 1.0}}
+    up = {"a": {**UP, "disk_free_ratio": 0.5}}
     facts = _facts(**{sources.CLICKHOUSE_GAUGES: up, sources.CLICKHOUSE_TABLES: rows})
     assert reasons == [item.reason for item in clickhouse.judge(facts, MOMENT)]
 
@@ -107,6 +110,23 @@ def test_freshness_when_event_is_before_the_open_then_age_counts_from_the_open()
     moment = Moment(now_ns=OPEN + 200_000_000_000, session=Session.REGULAR, feed_open_since_ns=OPEN)
     assert moment.session_age_seconds(OPEN - 10**15) == 200
     assert Moment(now_ns=NOW, session=Session.CLOSED, feed_open_since_ns=None).session_age_seconds(0) is None
+
+
+@pytest.mark.parametrize(
+    ("gauges", "lines"),
+    [
+        ({"a": {**UP}}, ["gauge disk_free_ratio of a: missing"]),
+        ({"a": {"clickhouse_up": 1.0, "disk_free_ratio": 0.5}}, ["gauge any_replica_readonly of a: missing"]),
+        ({"a": {**UP, "disk_free_ratio": 0.5}, "b": {"disk_free_ratio": 0.5}},
+         ["gauge clickhouse_up of b: missing", "gauge any_replica_readonly of b: missing"]),
+        ({"a": {"clickhouse_up": 1.0, "disk_free_ratio": 0.5}, "-": {"any_replica_readonly": 0.0}}, []),
+        ({"a": {"clickhouse_up": 0.0}, "b": {**UP, "disk_free_ratio": 0.5}}, []),
+    ],
+)  # fmt: skip
+def test_gauges_when_one_is_missing_then_unknown(gauges: dict[str, dict[str, float]], lines: list[str]) -> None:
+    """A replica that is up and does not tell its disk or its tables' state is unknown, never healthy by silence."""
+    found = clickhouse.judge(_facts(**{sources.CLICKHOUSE_GAUGES: gauges}), MOMENT)
+    assert lines == [line for item in found if item.reason == "unreadable" for line in item.evidence]
 
 
 def test_gauges_when_latest_is_unreadable_then_staleness_is_known_and_source_is_too() -> None:
@@ -144,6 +164,16 @@ def test_crash_loop_when_young_then_info_unless_its_restarts_outlast_the_grace(
     """Five restarts waited 310 s between them, however often the pod's condition flipped since."""
     state = {"kind": "waiting", "reason": "CrashLoopBackOff"}
     pod = _pod(state, restarts=restarts, since=_ago(age))
+    assert [level] == [item.level for item in pods.judge("ta", _facts(), [pod], MOMENT)]
+
+
+@pytest.mark.parametrize(("created", "level"), [(200, Level.INFO), (900, Level.DOWN)])
+def test_crash_loop_when_pod_is_younger_than_the_grace_then_its_counter_does_not_end_it(
+    created: float, level: Level
+) -> None:
+    """Many restarts outlast the grace by their back-off, unless the pod itself has not been there that long."""
+    waiting = {"kind": "waiting", "reason": "CrashLoopBackOff"}
+    pod = replace(_pod(waiting, restarts=9, since=_ago(60)), created=_ago(created))
     assert [level] == [item.level for item in pods.judge("ta", _facts(), [pod], MOMENT)]
 
 

@@ -11,7 +11,7 @@ from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table
 from torghutctl.snapshot.reader import Target, read
 
 _HERE = "/api/v1/namespaces/torghut"
@@ -80,11 +80,11 @@ def test_report_when_one_source_fails_then_required_is_unknown_and_others_are_li
 def _mistakes(path: str, report: dict[str, object]) -> list[str]:
     component = REQUIRED.get(path)
     if component is None:
-        return [] if report["classification"] == "healthy" else [f"{path}: {health_view.table(report)}"]
+        return [] if report["classification"] == "healthy" else [f"{path}: {health_table.table(report)}"]
     top = report["topCause"]
     assert isinstance(top, dict) or top is None
     found = (report["classification"], top and top["component"], top and top["reason"])
-    return [] if found == ("unknown", component, "unreadable") else [f"{path}: {health_view.table(report)}"]
+    return [] if found == ("unknown", component, "unreadable") else [f"{path}: {health_table.table(report)}"]
 
 
 @pytest.mark.slow

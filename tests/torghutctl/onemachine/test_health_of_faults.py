@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from torghut_core.simulator import process as simulator
+from torghut_core.simulator.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
@@ -96,17 +97,31 @@ def system() -> Iterator[System]:
                 running.process.wait(30)
 
 
-@pytest.mark.parametrize(
-    ("fault", "cuts", "code", "reason", "procedure"),
-    [
-        ("reject_406", True, 4, "alpaca_406_second_connection", "restart-ws"),
-        ("auth_401", True, 4, "alpaca_auth", "rotate-credentials"),
-        ("stream_500", True, 3, "forwarder_not_ready", "restart-ws"),
-        ("silent_socket", False, 4, "ta_stalled", "restart-ta"),
-        ("http_500", False, 3, "trading_error", "trading-loop"),
-        ("http_timeout", False, 3, "trading_error", "trading-loop"),
-    ],
-)
+NAMED = [
+    ("reject_406", True, 4, "alpaca_406_second_connection", "restart-ws"),
+    ("auth_401", True, 4, "alpaca_auth", "rotate-credentials"),
+    ("stream_500", True, 3, "forwarder_not_ready", "restart-ws"),
+    ("silent_socket", False, 4, "ta_stalled", "restart-ta"),
+    ("http_500", False, 3, "trading_error", "trading-loop"),
+    ("http_timeout", False, 3, "trading_error", "trading-loop"),
+    ("slow_reader", False, 3, "forwarder_not_ready", "restart-ws"),
+]
+ABSORBED = [
+    "duplicates",
+    "out_of_order",
+    "malformed",
+    "order_answer_lost",
+    "trade_updates_disconnect",
+    "reject_orders",
+]
+
+
+def test_faults_when_counted_then_every_one_of_the_simulator_has_a_verdict() -> None:
+    """A fault that the simulator learns needs a verdict here."""
+    assert {fault.name for fault in FAULTS} == {row[0] for row in NAMED} | set(ABSORBED)
+
+
+@pytest.mark.parametrize(("fault", "cuts", "code", "reason", "procedure"), NAMED)
 def test_report_when_a_fault_is_on_then_its_cause_is_named_and_it_heals_when_it_is_off(
     system: System, fault: str, cuts: bool, code: int, reason: str, procedure: str
 ) -> None:
@@ -124,10 +139,7 @@ def test_report_when_a_fault_is_on_then_its_cause_is_named_and_it_heals_when_it_
     system.until(0, None)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    ["duplicates", "out_of_order", "malformed", "order_answer_lost", "trade_updates_disconnect", "reject_orders"],
-)
+@pytest.mark.parametrize("fault", ABSORBED)
 def test_report_when_a_fault_is_absorbed_then_healthy(system: System, fault: str) -> None:
     """Noise is no outage."""
     system.market.switch_fault(fault)

@@ -17,7 +17,7 @@ from tests.fakes.kubernetes_api import Cluster, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.adapters.http_client import Answer
 from torghutctl.health.report import Operator, judge
-from torghutctl.render import health_view
+from torghutctl.render import health_table, health_view
 from torghutctl.snapshot import bundle, sources
 from torghutctl.snapshot.cluster import ClusterReader
 from torghutctl.snapshot.collector import Task, collect
@@ -141,7 +141,7 @@ def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
         cluster.services[key] = (cluster.services[key][0], changed)
     snapshot = _read_directly(cluster)
     report = judge(snapshot, Operator())
-    assert health_view.table(report) and health_view.markdown(report)
+    assert health_table.table(report) and health_view.markdown(report)
     folder = tmp_path_factory.mktemp("bundle")
     bundle.write(snapshot, folder / "b")
     assert report == judge(bundle.read(folder / "b"), Operator())
