@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore-replica": ("restore_replica", "bring read-only ClickHouse replicas back"),
     "agentruns": ("agentruns", "AgentRun templates for every procedure; run one inside an AgentRun"),
     "audit": ("audit", "show or verify the audit log"),
+    "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
+    "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's effective settings with their source"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),

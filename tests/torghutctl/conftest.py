@@ -187,8 +187,8 @@ def _crowd(style: Style) -> list[str]:
     ]
 
 
-def knative_file(style: Style, pairs: list[tuple[str, str]]) -> bytes:
-    """A Knative Service whose container has these variables."""
+def knative_file(style: Style, pairs: list[tuple[str, str]], image: str = "x/y:1") -> bytes:
+    """A Knative Service whose container has this image and these variables."""
     if style.layout == "json":
         document = {
             "apiVersion": "serving.knative.dev/v1",
@@ -197,7 +197,13 @@ def knative_file(style: Style, pairs: list[tuple[str, str]]) -> bytes:
             "spec": {
                 "template": {
                     "spec": {
-                        "containers": [{"name": "user-container", "env": [{"name": n, "value": v} for n, v in pairs]}]
+                        "containers": [
+                            {
+                                "name": "user-container",
+                                "image": image,
+                                "env": [{"name": n, "value": v} for n, v in pairs],
+                            }
+                        ]
                     }
                 }
             },
@@ -216,7 +222,7 @@ def knative_file(style: Style, pairs: list[tuple[str, str]]) -> bytes:
         "    spec:",
         "      containers:",
         "        - name: user-container",
-        "          image: x/y:1",
+        f"          image: {image}",
         *_entries(style, pairs, 10),
         "          ports:",
         "            - containerPort: 8181",
@@ -266,6 +272,28 @@ def deployment_file(style: Style, *, restarted_at: str | None, replicas: int | N
         "      containers: []",
     ]
     return _finish(style, lines)
+
+
+def configmap_file(style: Style, values: dict[str, str]) -> bytes:
+    """The TA's ConfigMap."""
+    head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "torghut-ta-config"}}
+    if style.layout == "json":
+        return _finish(style, json.dumps({**head, "data": values}, indent=2).split("\n"))
+    shown = [f"{key}: {QUOTES[style.quote].format(value)}" for key, value in values.items()]
+    comment = " # by hand" if style.company == "commented" else ""
+    if style.layout == "flow list":
+        data = ["data: {" + ", ".join(shown) + "}" + comment]
+    else:
+        data = ["data:", *(f"  {item}{comment}" for item in shown)]
+    lines = [
+        "apiVersion: v1",
+        "kind: ConfigMap",
+        "metadata:",
+        "  name: torghut-ta-config",
+        "  annotations:",
+        "    a: b",
+    ]
+    return _finish(style, [*lines, *_crowd(style), *data])
 
 
 def flink_file(style: Style, *, state: str | None, nonce: int | None) -> bytes:
@@ -318,4 +346,4 @@ def styles() -> list[Style]:
 @pytest.fixture(scope="session")
 def corpus() -> dict[str, Callable[..., bytes]]:
     """Builders of corpus files by kind."""
-    return {"knative": knative_file, "deployment": deployment_file, "flink": flink_file}
+    return {"knative": knative_file, "deployment": deployment_file, "flink": flink_file, "configmap": configmap_file}

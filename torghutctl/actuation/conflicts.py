@@ -55,7 +55,7 @@ def find_conflict(plan: Plan, repository: Repository, pulls: list[PullRequest], 
         elif relation is _Relation.OTHER:
             others.append(pull)
     if same is not None:
-        return Conflict(adopt=same)
+        return Conflict(adopt=same, named=tuple(others))
     if others and not is_stop:
         names = ", ".join(f"#{pull.number} {pull.url}" for pull in others)
         raise StalePlanError(

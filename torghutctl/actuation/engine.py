@@ -6,10 +6,11 @@ procedure is planned anew, and only the same digest goes on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torghut_core.rfc3339 import format_ns
-from torghutctl.actuation.conflicts import find_conflict
+from torghutctl.actuation.conflicts import Conflict, find_conflict
 from torghutctl.actuation.request import Effect, Outcome, Request
 from torghutctl.effects.actions import Journal, Step, carry_out
 from torghutctl.effects.audit_log import AuditLine, AuditLog
@@ -43,13 +44,16 @@ def run(request: Request) -> Outcome:
     change is in the way, UpstreamError when something it needs fails.
     """
     seen = _read_snapshot(request)
-    with open_repository(request.repo, request.base, credential=request.credential) as repository:
+    # What needs nothing but the repository must not wait for its remote either.
+    may_be_offline = not request.spec.needs_cluster and request.effect in (Effect.SHOW, Effect.BRANCH)
+    with open_repository(
+        request.repo, request.base, credential=request.credential, may_be_offline=may_be_offline
+    ) as repository:
         plan = make_plan(request, repository, seen)
         _require_digest(request, plan)
-        if request.effect is Effect.SHOW:
-            return Outcome(plan=plan)
-        if is_nothing_to_do(request.spec, plan):
-            return Outcome(plan=plan)
+        notes = tuple(_offline(repository))
+        if request.effect is Effect.SHOW or is_nothing_to_do(request.spec, plan):
+            return Outcome(plan=plan, notes=notes)
         if request.ask_person is not None:
             request = replace(request, intent=request.ask_person(plan, request.intent))
         is_act = request.effect is Effect.ACT
@@ -63,10 +67,15 @@ def run(request: Request) -> Outcome:
         if plan.is_empty:
             return Outcome(plan=plan)
         if request.effect is Effect.BRANCH:
-            return _to_branch(request, repository, plan, answers)
+            return replace(_to_branch(request, repository, plan, answers), notes=notes)
         if request.effect is Effect.PULL_REQUEST:
             return _to_pull_request(request, repository, plan, answers, seen)
         return _act(request, plan, answers)
+
+
+def _offline(repository: Repository) -> Iterator[str]:
+    if repository.offline_because:
+        yield f"{repository.offline_because}; the plan stands on the base as this clone last had it, {repository.base[:12]}"
 
 
 def is_nothing_to_do(spec: Spec, plan: Plan) -> bool:
@@ -109,13 +118,15 @@ def planning_input(request: Request, repository: Repository, seen: Seen) -> Plan
             hint="give the folder of the torghut application, argocd/applications/torghut by default",
         )
     prefix = f"{tree.folder}/" if tree.folder else ""
+    spec = request.spec
+    names = (*spec.needs_history, *(spec.history_of(tree) if spec.history_of is not None else ()))
     return PlanningInput(
         tree=tree,
         environment=request.environment,
         at_ns=request.at_ns,
         snapshot=seen.snapshot,
         snapshot_failure=seen.failure,
-        history={name: tuple(repository.history(prefix + name, _HISTORY)) for name in request.spec.needs_history},
+        history={name: tuple(repository.history(prefix + name, _HISTORY)) for name in names},
     )
 
 
@@ -124,9 +135,9 @@ def _read_snapshot(request: Request) -> Seen:
         return Seen(failure="nothing was read: neither a cluster nor --from-snapshot was given")
     try:
         return Seen(snapshot=request.read_snapshot())
-    except InputError:
-        raise
     except TorghutError as error:
+        if isinstance(error, InputError) and request.spec.needs_cluster:
+            raise
         # A stop goes on without it; for a start every question is then answered "not known", which refuses.
         return Seen(failure=str(error))
 
@@ -195,17 +206,18 @@ def _to_pull_request(
     for _ in range(_MAX_BASE_MOVES):
         conflict = find_conflict(plan, repository, forge.open_pull_requests(request.base), is_stop=request.spec.is_stop)
         if conflict.adopt is not None:
+            notes.extend(_contradictions(conflict))
             return _adopt(request, plan, conflict.adopt, notes)
         planned_at = repository.base
         if repository.fetch_base() == planned_at:
             break
         plan = _plan_again(request, repository, plan, seen, planned_at)
         if plan.is_empty:
-            return Outcome(plan=plan, notes=("nothing to change: the base moved and is as wanted now",))
+            return Outcome(plan=plan, notes=("the base moved and is as wanted now",))
         notes.append(f"the base moved to {repository.base[:12]}; the plan is the same")
     else:
         raise StalePlanError("the base keeps moving while this change is prepared", hint="try again in a moment")
-    notes.extend(f"also changes the same setting: pull request {p.number} {p.url}" for p in conflict.named)
+    notes.extend(_contradictions(conflict))
     branch, commit = _commit(request, repository, plan, answers, remote)
     pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
     earlier = [other for other in forge.open_pull_requests(request.base) if other.number < pull.number]
@@ -223,6 +235,10 @@ def _to_pull_request(
     done = plan.with_result(result)
     _note_result(request, done, "pull request")
     return Outcome(plan=done, notes=tuple(notes))
+
+
+def _contradictions(conflict: Conflict) -> list[str]:
+    return [f"also changes the same setting: pull request {pull.number} {pull.url}" for pull in conflict.named]
 
 
 def _adopt(request: Request, plan: Plan, pull: PullRequest, notes: list[str]) -> Outcome:

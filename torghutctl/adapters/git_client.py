@@ -37,6 +37,24 @@ _BASE_ENVIRONMENT = {
     "GIT_ADVICE": "0",
     "LC_ALL": "C",
 }
+_FOREIGN_VARIABLES = frozenset(
+    {
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_PREFIX",
+        "GIT_GRAFT_FILE",
+        "GIT_SHALLOW_FILE",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_QUARANTINE_PATH",
+        "GIT_IMPLICIT_WORK_TREE",
+    }
+)
+"""What a caller (a hook, an alias, a pipeline) may have set for another repository: git must not follow it here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +118,8 @@ class GitClient:
             "env": variables,
             "kill_after_timeout": self._timeout,
         }
+        for name in _FOREIGN_VARIABLES.intersection(os.environ):
+            del os.environ[name]
         try:
             with tempfile.TemporaryFile() as source:
                 source.write(stdin or b"")

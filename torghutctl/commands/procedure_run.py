@@ -40,6 +40,10 @@ class Acting:
     second_phrase: str = ""
     only_a_person: bool = False
     """Whether a branch or pull request too is for a person at a terminal."""
+    replay_group: str | None = None
+    """Consumer group of a replay, which must not have been used."""
+    storage_namespace: str | None = None
+    """Namespace of the object storage, where its pods have to be known."""
 
 
 def run_procedure(
@@ -68,7 +72,7 @@ def run_procedure(
     for note in outcome.notes:
         tell(note)
     is_nothing = is_nothing_to_do(spec, plan)
-    if is_nothing and not outcome.notes:
+    if is_nothing:
         tell("nothing to change")
     write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
     if plan.draft.skipped:
@@ -215,7 +219,12 @@ def build_request(
         is_draft=options.draft,
         labels=tuple(options.label or ()),
         credential=credential,
-        read_snapshot=snapshot_reader(options, environment, is_needed=spec.needs_cluster),
+        read_snapshot=snapshot_reader(
+            options,
+            environment,
+            is_needed=spec.needs_cluster,
+            acting=acting,
+        ),
         ask_person=_ask_person(act, acting) if is_terminal else None,
         open_forge=_forge_opener(environment, credential),
         second_phrase=acting.second_phrase if acting is not None else "",
@@ -280,7 +289,9 @@ def forge_credential(repo: str, token_file: str | None) -> Credential | None:
     return Credential(host=host, token=token) if token else None
 
 
-def snapshot_reader(options: ProcedureOptions, environment: Environment, *, is_needed: bool) -> SnapshotReader | None:
+def snapshot_reader(
+    options: ProcedureOptions, environment: Environment, *, is_needed: bool, acting: Acting | None = None
+) -> SnapshotReader | None:
     """Return how to read the system; None when it is not needed and nothing says where it is."""
     from torghutctl.snapshot.reader import Target, read
 
@@ -295,6 +306,8 @@ def snapshot_reader(options: ProcedureOptions, environment: Environment, *, is_n
         kubeconfig=kubeconfig,
         context=options.context or environment.context,
         names=environment.names,
+        replay_group=acting.replay_group if acting is not None else None,
+        storage_namespace=acting.storage_namespace if acting is not None else None,
     )
     at_ns = moment(options.at) if options.at else None
     return lambda: read(target, at_ns=at_ns, tell=tell)

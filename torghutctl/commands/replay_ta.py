@@ -76,7 +76,13 @@ def start(
         lambda given: plan_start(given, replay),
         verify,
         {"step": "start", "id": identity, "mode": mode.value, "since": since or ""},
-        acting=Acting(act=act, second_phrase=TYPED_TOPICS, only_a_person=mode is Mode.FROM_SCRATCH),
+        acting=Acting(
+            act=act,
+            second_phrase=TYPED_TOPICS,
+            only_a_person=mode is Mode.FROM_SCRATCH,
+            replay_group=replay.group,
+            storage_namespace=minio_namespace if mode is Mode.FROM_SCRATCH else None,
+        ),
     )
     if outcome is not None and outcome.plan.result is not None:
         state.add_step(

@@ -6,6 +6,7 @@ the `Audit-Head:` trailers of the commits it made. A line is on disk before what
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -52,8 +53,7 @@ class AuditLog:
                 body = {"sequence": sequence + 1, "previous": head, **fields}
                 line = AuditLine(sequence=sequence + 1, hash=_hash(body), fields=body)
                 text = json.dumps({**body, "hash": line.hash}, ensure_ascii=False, separators=(",", ":")) + "\n"
-                os.write(descriptor, text.encode())
-                os.fsync(descriptor)
+                _write_whole(descriptor, text.encode())
                 return line
         except OSError as error:
             raise UpstreamError(
@@ -115,12 +115,27 @@ class AuditLog:
             return GENESIS, 0
         data = os.pread(descriptor, size, 0)
         last = _parse(data.rstrip(b"\n").rsplit(b"\n", 1)[-1].decode("utf-8", "replace"))
-        if last is None or not data.endswith(b"\n") or not isinstance(last.get("sequence"), int):
+        body = {key: value for key, value in last.items() if key != "hash"} if last is not None else {}
+        is_whole = last is not None and data.endswith(b"\n") and isinstance(last.get("sequence"), int)
+        if last is None or not is_whole or last.get("hash") != _hash(body):
             raise UnverifiedError(
                 f"the audit log {self.path} is damaged at its end, so nothing is done",
                 hint="torghutctl audit verify shows where; move the file away to begin a new one",
             )
         return str(last.get("hash")), int(last["sequence"])
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Append `data` and flush it to disk, or leave the file as it was: a disk that fills up must not tear the chain."""
+    size = os.fstat(descriptor).st_size
+    try:
+        written = os.write(descriptor, data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def _parse(text: str) -> dict[str, Any] | None:

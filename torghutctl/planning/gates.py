@@ -91,7 +91,8 @@ def require_open(answers: Iterable[GateAnswer]) -> None:
 
 
 def _reason(intent: Intent) -> GateAnswer:
-    given = bool(intent.reason.strip())
+    # Blanks of any kind, and characters that show nothing, are no reason.
+    given = any(character.isprintable() and not character.isspace() for character in intent.reason)
     return GateAnswer(
         name="reason", is_open=given, detail="given" if given else "no reason was given", opens_with="--reason TEXT"
     )

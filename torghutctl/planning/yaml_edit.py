@@ -22,6 +22,7 @@ from torghutctl.planning.yaml_document import (
     is_sequence,
     parse,
     show,
+    walk_nodes,
 )
 from torghutctl.planning.yaml_text import block_lines, flow_entry, insert_like, quote_like, render_like
 
@@ -53,9 +54,14 @@ def set_scalar(file: YamlFile, address: Address, wanted: str, *, is_text: bool) 
     if str(node.value).strip() == wanted and not is_null(node):
         return file
     start, end = _span(file, address, node)
-    return _verified(
-        file, _Splice(start, end, render_like(file.text[start:end], str(node.value), wanted)), {address: wanted}
-    )
+    source = file.text[start:end]
+    if source.startswith("*"):
+        # The alias gives way to a text of its own, quoted as what it stood for.
+        written = _source(file, node)
+        shown = quote_like(_PROPERTIES.sub("", written, count=1) if node.style in ("'", '"') else source, wanted)
+    else:
+        shown = render_like(source, str(node.value), wanted)
+    return _verified(file, _Splice(start, end, shown), {address: wanted})
 
 
 def insert_named_item(file: YamlFile, sibling: Address, name: str, value: str) -> YamlFile:
@@ -112,14 +118,25 @@ def _insert(file: YamlFile, address: Address, wanted: str, *, is_text: bool) -> 
     existing = next((key for key, _ in parent.value if key.value == missing[0]), None)
     like = _neighbour_style(file, parent)
     value = insert_like(like if len(missing) == 1 else "", wanted) if is_text else wanted
+    end: int | None = None
     if existing is not None:
-        at, text = _fill_empty(file, parent, existing, missing, value)
+        node = next(node for key, node in parent.value if key is existing)
+        at, end = int(node.start_mark.index), int(node.end_mark.index)
+        if _source(file, node):
+            # An explicit null (`~`, `null`) gives way to a mapping in its place.
+            text = flow_entry(_nested(missing[1:], value), quoted_keys=False)
+        else:
+            end = None
+            at, text = _fill_empty(file, parent, existing, missing, value)
     elif parent.flow_style:
         at, text = _flow_position(file, parent, missing, value)
     else:
         at, text = _block_position(file, parent, missing, value)
     return _verified(
-        file, _Splice(at, at, text), {address: wanted}, dropped=address[: depth + 1] if existing is not None else None
+        file,
+        _Splice(at, at if end is None else end, text),
+        {address: wanted},
+        dropped=address[: depth + 1] if existing is not None else None,
     )
 
 
@@ -129,7 +146,8 @@ def _fill_empty(file: YamlFile, parent: Any, key: Any, missing: list[str], value
         return colon, f" {value}"
     if parent.flow_style:
         return colon, f" {flow_entry(_nested(missing[1:], value), quoted_keys=False)}"
-    lines = block_lines(missing[1:], value, int(key.start_mark.column) + 2)
+    step = _indent_step(file)
+    lines = block_lines(missing[1:], value, int(key.start_mark.column) + step, step)
     return _line_end(file.text, colon), "".join(file.newline + line for line in lines)
 
 
@@ -149,7 +167,7 @@ def _block_position(file: YamlFile, parent: Any, missing: list[str], value: str)
     if not parent.value:
         raise UneditableError(file.path, "an empty mapping has no place for a key")
     column = int(parent.value[0][0].start_mark.column)
-    lines = block_lines(missing, value, column)
+    lines = block_lines(missing, value, column, _indent_step(file))
     for key, node in reversed(parent.value):
         starts_inline = int(node.start_mark.line) == int(key.start_mark.line)
         if is_scalar(node) and node.style not in ("|", ">") and starts_inline:
@@ -157,6 +175,20 @@ def _block_position(file: YamlFile, parent: Any, missing: list[str], value: str)
             return at, "".join(newline + line for line in lines)
     first = int(parent.value[0][0].start_mark.index)
     return first, newline.join(lines).lstrip(" ") + newline + " " * column
+
+
+def _indent_step(file: YamlFile) -> int:
+    """Return by how much the file's first nested block mapping is indented; 2 where there is none."""
+    for document, root in enumerate(file.documents):
+        for _, node in walk_nodes(root, (document,)):
+            if not is_mapping(node) or node.flow_style:
+                continue
+            for key, value in node.value:
+                if is_mapping(value) and not value.flow_style and value.value:
+                    step = int(value.value[0][0].start_mark.column) - int(key.start_mark.column)
+                    if step > 0:
+                        return step
+    return 2
 
 
 def _nested(keys: list[str], value: str) -> list[tuple[str, str]]:

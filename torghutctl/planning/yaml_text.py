@@ -40,9 +40,9 @@ def insert_like(neighbour: str, wanted: str) -> str:
     return quote_like(neighbour, wanted)
 
 
-def block_lines(keys: list[str], value: str, column: int) -> list[str]:
-    """Return the lines of nested block mappings `keys[0]: keys[1]: … value`, indented by two from `column` on."""
-    lines = [" " * (column + 2 * depth) + f"{key}:" for depth, key in enumerate(keys)]
+def block_lines(keys: list[str], value: str, column: int, step: int) -> list[str]:
+    """Return the lines of nested block mappings `keys[0]: keys[1]: … value`, indented by `step` from `column` on."""
+    lines = [" " * (column + step * depth) + f"{key}:" for depth, key in enumerate(keys)]
     lines[-1] += f" {value}"
     return lines
 

@@ -14,7 +14,8 @@ from torghut_core.market_calendar import CalendarName, MarketCalendar
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.planning.plan import Precondition
 from torghutctl.procedures.specification import PlanningInput
-from torghutctl.procedures.switches import ENABLED, KILL_SWITCH, find_switch, is_false, is_true
+from torghutctl.procedures.switch_search import find_switch
+from torghutctl.procedures.switches import ENABLED, KILL_SWITCH, is_false, is_true
 from torghutctl.snapshot.model import Failure, Reading, Snapshot
 
 MIN_FREE_RATIO = 0.15

@@ -8,6 +8,7 @@ from torghutctl.errors import InputError
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.planning.yaml_document import Address, UneditableError
 from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
+from torghutctl.procedures.switch_search import find_switch
 from torghutctl.procedures.switches import (
     ENABLED,
     KILL_SWITCH,
@@ -16,7 +17,6 @@ from torghutctl.procedures.switches import (
     MODE,
     Blocked,
     Setting,
-    find_switch,
     is_false,
     is_true,
 )
@@ -102,16 +102,20 @@ def _switch_on(
     editors: dict[str, FileEditor] = {}
     present = set()
     for setting in kill:
-        present.add((setting.file.path, setting.address[:-1] if setting.entry is None else setting.entry[:-1]))
+        present.add((setting.file.path, setting.surroundings))
         if is_true(setting.value):
             continue
         editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
         _try_set(editor, setting, "true", KILL_SWITCH, blocked)
     for setting in [*enabled, *_signs_of_trading(given)]:
-        place = (setting.file.path, setting.address[:-1] if setting.entry is None else setting.entry[:-1])
+        place = (setting.file.path, setting.surroundings)
         if place in present:
             continue
         present.add(place)
+        if setting.is_operation:
+            why = f"{setting.owner} sets {setting.name}, and {KILL_SWITCH} cannot be put beside it"
+            blocked.append(Blocked(path=setting.file.path, why=why))
+            continue
         editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
         label = f"{KILL_SWITCH} of {setting.owner}"
         try:

@@ -7,9 +7,11 @@ step begin before the one before it is done.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torghut_core.topics import TA_BARS_1S, TA_SIGNALS, Topic
+from torghut_core.topics import TA_BARS_1S, TA_SIGNALS
 from torghutctl.errors import InputError
 from torghutctl.planning.plan import Action
 
@@ -18,6 +20,7 @@ TYPED_TOPICS = " ".join(topic.name for topic in DERIVED_TOPICS)
 """What is typed as the second confirmation."""
 _POD = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]")
+_CONFIG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,:*-]*|-1")
 _KAFKA_TOPICS = "/opt/kafka/bin/kafka-topics.sh"
 
 
@@ -34,8 +37,6 @@ class Places:
     """`alias/bucket` as the MinIO pod's own client knows it."""
     prefix: str
     """The job's prefix in the bucket; checkpoints and savepoints lie below it."""
-    replication_factor: int = 3
-    """Of the derived topics that are made anew."""
 
     def __post_init__(self) -> None:
         for option, value in (("--kafka-pod", self.kafka_pod), ("--minio-pod", self.minio_pod)):
@@ -59,8 +60,58 @@ class Places:
         return f"{self.bucket}/backup/{identity}"
 
 
-def destructive_actions(identity: str, places: Places) -> tuple[Action, ...]:
-    """Return the steps in order: copy, compare, topics, state."""
+@dataclass(frozen=True, kw_only=True)
+class TopicShape:
+    """How a topic is made."""
+
+    name: str
+    partitions: int
+    replicas: int
+    config: Mapping[str, str]
+
+
+def contract_shapes() -> tuple[TopicShape, ...]:
+    """Return the derived topics as the contract has them, to show a plan with before the cluster was read."""
+    return tuple(
+        TopicShape(
+            name=topic.name,
+            partitions=topic.partitions,
+            replicas=3,
+            config={
+                "retention.ms": str(topic.retention_ms),
+                "cleanup.policy": "delete",
+                "compression.type": "lz4",
+                "min.insync.replicas": "2",
+            },
+        )
+        for topic in DERIVED_TOPICS
+    )
+
+
+def real_shapes(resources: Iterable[Mapping[str, Any]]) -> tuple[TopicShape, ...] | None:
+    """Return the derived topics as their KafkaTopic resources have them; None when one is missing or unclear."""
+    known = {str(item.get("topic")): item for item in resources}
+    shapes: list[TopicShape] = []
+    for topic in DERIVED_TOPICS:
+        item = known.get(topic.name, {})
+        partitions, replicas, config = item.get("partitions"), item.get("replicas"), item.get("config")
+        if not isinstance(partitions, int) or not isinstance(replicas, int) or not isinstance(config, Mapping):
+            return None
+        if not all(_CONFIG.fullmatch(str(key)) and _CONFIG.fullmatch(str(value)) for key, value in config.items()):
+            return None
+        shapes.append(
+            TopicShape(
+                name=topic.name,
+                partitions=partitions,
+                replicas=replicas,
+                config={str(key): str(value) for key, value in sorted(config.items())},
+            )
+        )
+    return tuple(shapes)
+
+
+def destructive_actions(identity: str, places: Places, shapes: Sequence[TopicShape]) -> tuple[Action, ...]:
+    """Return the steps in order: copy, compare, topics made anew in these shapes, state."""
     kafka = f"pod {places.kafka_namespace}/{places.kafka_pod}"
     minio = f"pod {places.minio_namespace}/{places.minio_pod}"
     parts = ("checkpoints", "savepoints")
@@ -77,27 +128,27 @@ def destructive_actions(identity: str, places: Places) -> tuple[Action, ...]:
                 same_objects_as=f"mc ls --recursive --json {copy}",
             )
         )
-    for topic in DERIVED_TOPICS:
+    for shape in shapes:
         # The topic operator would otherwise make the topic again while it is being deleted.
-        actions.append(_managed(places, topic, value="false"))
-    for topic in DERIVED_TOPICS:
+        actions.append(_managed(places, shape, value="false"))
+    for shape in shapes:
         common = f"{_KAFKA_TOPICS} --bootstrap-server {places.kafka_bootstrap}"
-        actions.append(Action(target=kafka, statement=f"{common} --delete --if-exists --topic {topic.name}"))
+        settings = "".join(f" --config {key}={value}" for key, value in shape.config.items())
+        actions.append(Action(target=kafka, statement=f"{common} --delete --if-exists --topic {shape.name}"))
         actions.append(
             Action(
                 target=kafka,
-                statement=f"{common} --create --if-not-exists --topic {topic.name} --partitions {topic.partitions} "
-                f"--replication-factor {places.replication_factor} --config retention.ms={topic.retention_ms} "
-                "--config cleanup.policy=delete --config compression.type=lz4 --config min.insync.replicas=2",
+                statement=f"{common} --create --if-not-exists --topic {shape.name} --partitions {shape.partitions} "
+                f"--replication-factor {shape.replicas}{settings}",
             )
         )
         # Deleting may go on behind the broker's answer: this fails when what was made anew is not there.
-        actions.append(Action(target=kafka, statement=f"{common} --describe --topic {topic.name}"))
-    actions.extend(_managed(places, topic, value=None) for topic in DERIVED_TOPICS)
+        actions.append(Action(target=kafka, statement=f"{common} --describe --topic {shape.name}"))
+    actions.extend(_managed(places, shape, value=None) for shape in shapes)
     actions.extend(Action(target=minio, statement=f"mc rm --recursive --force {places.state(part)}") for part in parts)
     return tuple(actions)
 
 
-def _managed(places: Places, topic: Topic, *, value: str | None) -> Action:
+def _managed(places: Places, topic: TopicShape, *, value: str | None) -> Action:
     statement = "annotate strimzi.io/managed" + ("-" if value is None else f"={value}")
     return Action(target=f"KafkaTopic {places.kafka_namespace}/{topic.name}", statement=statement)

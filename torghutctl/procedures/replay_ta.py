@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from torghut_core.clock import NANOS_PER_SECOND
-from torghut_core.rfc3339 import format_ns
+from torghut_core.rfc3339 import format_ns, parse_ns
 from torghut_core.topics import QUOTES, TRADES
 from torghutctl.errors import InputError
 from torghutctl.planning.plan import Draft, Precondition
@@ -28,7 +28,7 @@ from torghutctl.procedures.evidence import (
 )
 from torghutctl.procedures.flink_job import FILE as FLINK_FILE
 from torghutctl.procedures.flink_job import open_job, raise_nonce
-from torghutctl.procedures.replay_actions import Places, destructive_actions
+from torghutctl.procedures.replay_actions import Places, TopicShape, contract_shapes, destructive_actions, real_shapes
 from torghutctl.procedures.specification import Danger, FileEditor, PlanningInput, Spec, draft_of, open_manifest
 from torghutctl.procedures.verification import Check, group_checks
 
@@ -38,6 +38,7 @@ REPLAY_PREFIX = "torghut-ta-replay-"
 INPUT_TOPICS = (TRADES.name, QUOTES.name)
 SIGNALS_TTL_DAYS = 14
 _DAY_SECONDS = 86_400
+_NOT_ASKED = "not asked: set TA_KAFKA_BOOTSTRAP and its security variables to have the brokers asked"
 _RETENTION_DAYS = TRADES.retention_ms / 1000 / _DAY_SECONDS
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -56,7 +57,8 @@ SPEC = Spec(
     "backfill was not enough, with a ticket.",
     needs="the system, live (or --from-snapshot for a mere plan): trading paused in git and in effect, ClickHouse "
     "writable with disk to spare, the wanted window inside Kafka's retention and ClickHouse's TTL, a replay id never "
-    "used before. From scratch needs besides: a ticket, the exact names of a Kafka and a MinIO pod, TA suspended.",
+    "used before; with TA_KAFKA_BOOTSTRAP set, the brokers are asked for the group and their earliest records. From "
+    "scratch needs besides: a ticket, the exact names of a Kafka and a MinIO pod, TA suspended.",
     does="start sets TA_GROUP_ID to torghut-ta-replay-<id>, TA_AUTO_OFFSET_RESET to earliest, upgradeMode to stateless "
     "(without which a new group has no effect), raises the nonce and lets the job run. From scratch first suspends the "
     "job, copies its checkpoints and savepoints and compares count and bytes, makes the derived topics anew, and removes "
@@ -98,11 +100,16 @@ class Steady:
     upgrade_mode: str
 
 
+def config_name(given: PlanningInput) -> str:
+    """Return the name of the TA's ConfigMap."""
+    return f"{given.environment.names.flink_deployment}-config"
+
+
 def plan_start(given: PlanningInput, replay: Replay) -> Draft:
     """Return the draft of the next step. Raises InputError for an id or places that cannot be."""
     if _ID.fullmatch(replay.identity) is None:
         raise InputError(f"--id {replay.identity}: must be 1 to 40 of a-z, 0-9 and -", hint="for example 20260304-gap")
-    config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap")
+    config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap", config_name(given))
     flink, index = open_job(given)
     group = config.yaml.value((config_index, "data", GROUP))
     if group == replay.group:
@@ -134,7 +141,7 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
 
 def plan_exit(given: PlanningInput) -> Draft:
     """Return the draft that restores group, offset reset and upgrade mode. Raises InputError when they are unknown."""
-    config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap")
+    config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap", config_name(given))
     flink, index = open_job(given)
     group = config.yaml.value((config_index, "data", GROUP)) or ""
     if not group.startswith(REPLAY_PREFIX):
@@ -171,11 +178,11 @@ def find_steady(given: PlanningInput) -> Steady:
     """
     versions = given.history.get(CONFIG_FILE, ())
     for position, entry in enumerate(versions):
-        group = _historic(entry.data, "ConfigMap", ("data", GROUP))
+        group = _historic(entry.data, "ConfigMap", config_name(given), ("data", GROUP))
         if group is None or group.startswith(REPLAY_PREFIX):
             continue
         began = versions[position - 1].commit if position else ""
-        reset = _historic(entry.data, "ConfigMap", ("data", RESET)) or "latest"
+        reset = _historic(entry.data, "ConfigMap", config_name(given), ("data", RESET)) or "latest"
         return Steady(group=group, reset=reset, upgrade_mode=_upgrade_mode_before(given, began))
     raise InputError(
         f"{CONFIG_FILE}: its history has no group from before the replay", hint="restore the values by hand, reviewed"
@@ -187,16 +194,18 @@ def _upgrade_mode_before(given: PlanningInput, began: str) -> str:
     commits = [entry.commit for entry in versions]
     older = versions[commits.index(began) + 1 :] if began in commits else versions
     for entry in older:
-        mode = _historic(entry.data, "FlinkDeployment", ("spec", "job", "upgradeMode"))
+        mode = _historic(
+            entry.data, "FlinkDeployment", given.environment.names.flink_deployment, ("spec", "job", "upgradeMode")
+        )
         if began in commits or mode != "stateless":
             return mode or "stateless"
     return "last-state"
 
 
-def _historic(data: bytes, kind: str, address: tuple[str, ...]) -> str | None:
+def _historic(data: bytes, kind: str, name: str, address: tuple[str, ...]) -> str | None:
     try:
         yaml = parse("history", data)
-        found = yaml.find(kind)
+        found = yaml.find(kind, name) or yaml.find(kind)
         return yaml.value((found[0], *address)) if found else None
     except UneditableError:
         return None
@@ -232,13 +241,16 @@ def _remove_state(
             "replay from scratch: the pods must be named exactly",
             hint="--kafka-pod NAME --minio-pod NAME --bucket NAME",
         )
+    shapes, shapes_known = _topic_shapes(given)
     return Draft(
-        actions=destructive_actions(replay.identity, replay.places),
+        actions=destructive_actions(replay.identity, replay.places, shapes),
         preconditions=(
             *preconditions,
             ta_suspended(given),
             _ticket(replay),
+            shapes_known,
             _pod_runs(given, "kafka/pods", replay.places.kafka_pod, "the Kafka pod is one of the cluster's"),
+            _pod_runs(given, "storage/pods", replay.places.minio_pod, "the MinIO pod is one of the cluster's"),
         ),
         verification=("torghutctl audit show", "then torghutctl replay-ta start again, with --pr"),
         rollback=(
@@ -257,7 +269,9 @@ def _preflight(given: PlanningInput, replay: Replay, group: str | None) -> tuple
         _job_read(given),
         _no_other_replay(group),
         _never_used(given, replay),
+        _group_unused(given),
         _inside_retention(given, replay),
+        _held_by_kafka(given, replay),
         _inside_ttl(given, replay),
         replay_headroom(given, _window_days(given, replay), SIGNALS_TTL_DAYS),
     )
@@ -290,13 +304,40 @@ def _never_used(given: PlanningInput, replay: Replay) -> Precondition:
     versions = given.history.get(CONFIG_FILE, ())
     if not versions:
         return Precondition(name=name, ok=None, detail=f"{CONFIG_FILE} has no history to look at", value="unknown")
-    used = [e for e in versions if _historic(e.data, "ConfigMap", ("data", GROUP)) == replay.group]
+    used = [e for e in versions if _historic(e.data, "ConfigMap", config_name(given), ("data", GROUP)) == replay.group]
     detail = (
         f"it was, in {used[0].commit[:12]}: choose another --id"
         if used
         else f"not in {len(versions)} versions of {CONFIG_FILE}"
     )
     return Precondition(name=name, ok=not used, detail=detail, value=str(not used))
+
+
+def _group_unused(given: PlanningInput) -> Precondition:
+    """Ask the brokers, where their address is known: committed offsets would be gone on from."""
+    name = "the replay's group has no offsets in Kafka"
+    reading = read_source(given, "kafka/replay")
+    if given.snapshot is None or "kafka/replay" not in given.snapshot.readings:
+        return Precondition(name=name, ok=None, detail=_NOT_ASKED, refuses=False)
+    if not isinstance(reading.value, dict):
+        return not_known(name, reading)
+    is_used = reading.value.get("hasOffsets") is not False
+    detail = f"{reading.value.get('group')} {'has: choose another --id' if is_used else 'has none'}"
+    return Precondition(name=name, ok=not is_used, detail=detail, value=str(not is_used))
+
+
+def _held_by_kafka(given: PlanningInput, replay: Replay) -> Precondition:
+    """Ask the brokers from when on they hold the input, which size limits can make later than its retention says."""
+    name = "the window is still in the input topics"
+    reading = read_source(given, "kafka/replay")
+    if given.snapshot is None or "kafka/replay" not in given.snapshot.readings:
+        return Precondition(name=name, ok=None, detail=_NOT_ASKED, refuses=False)
+    if not isinstance(reading.value, dict):
+        return not_known(name, reading)
+    held = {topic: since for topic, since in sorted(reading.value.get("heldSince", {}).items()) if since is not None}
+    late = [t for t, since in held.items() if replay.since_ns is not None and parse_ns(since) > replay.since_ns]
+    shown = ", ".join(f"{topic} since {since}" for topic, since in held.items()) or "nothing was removed yet"
+    return Precondition(name=name, ok=not late, detail=shown, value=str(not late))
 
 
 def _inside_retention(given: PlanningInput, replay: Replay) -> Precondition:
@@ -333,6 +374,21 @@ def _ticket(replay: Replay) -> Precondition:
     ok = bool(replay.ticket.strip())
     return Precondition(
         name="a ticket", ok=ok, detail=replay.ticket if ok else "none was given: --ticket ID", value=str(ok)
+    )
+
+
+def _topic_shapes(given: PlanningInput) -> tuple[tuple[TopicShape, ...], Precondition]:
+    """Return the derived topics as they are to be made anew, and whether that is how they really are."""
+    name = "the derived topics' real configuration is known"
+    reading = read_source(given, "kafka/topics")
+    if not isinstance(reading.value, list):
+        return contract_shapes(), not_known(name, reading)
+    shapes = real_shapes(reading.value)
+    detail = (
+        "from their KafkaTopic resources" if shapes else "a KafkaTopic is missing, or does not say its configuration"
+    )
+    return shapes or contract_shapes(), Precondition(
+        name=name, ok=shapes is not None, detail=detail, value=str(shapes is not None)
     )
 
 

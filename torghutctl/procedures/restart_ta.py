@@ -24,7 +24,7 @@ def plan(given: PlanningInput) -> Draft:
     """Return the draft that restarts the job."""
     editor, index = open_job(given)
     raise_nonce(editor, index)
-    advice = () if given.snapshot is None else (clickhouse_writable(given, refuses=False), kafka_ready(given))
+    advice = (clickhouse_writable(given, refuses=False), kafka_ready(given))
     return draft_of(
         [editor],
         Draft(

@@ -32,7 +32,7 @@ def plan(given: PlanningInput, *, restart: bool = False) -> Draft:
     return draft_of(
         [editor],
         Draft(
-            preconditions=(clickhouse_writable(given), *(() if given.snapshot is None else (kafka_ready(given),))),
+            preconditions=(clickhouse_writable(given), kafka_ready(given)),
             verification=(
                 f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle STABLE, job RUNNING",
                 "the newest event time of ta_signals advances while the market is open",

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.planning.yaml_document import UneditableError
 from torghutctl.procedures.evidence import clickhouse_writable, data_fresh, revision_ready
 from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
-from torghutctl.procedures.switches import ENABLED, KILL_SWITCH, KNATIVE_FILE, Switches, find_switch, is_false, is_true
+from torghutctl.procedures.switch_search import find_switch
+from torghutctl.procedures.switches import (
+    ENABLED,
+    KILL_SWITCH,
+    KNATIVE_FILE,
+    Setting,
+    Switches,
+    is_false,
+    is_true,
+)
 from torghutctl.procedures.verification import Check, switch_checks
+from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
+
+IsWanted = Callable[[str | None], bool]
+
+
+def _relative(folder: str, path: str) -> str:
+    return path.removeprefix(f"{folder}/") if folder else path
+
+
+def _switched_files(tree: Tree) -> tuple[str, ...]:
+    """Return the files that set a switch, when others do too: history tells which of them the last pause changed."""
+    found = {s.file.path for name in (ENABLED, KILL_SWITCH) for s in find_switch(tree, name).settings}
+    names = tuple(sorted(_relative(tree.folder, path) for path in found))
+    return () if names == (KNATIVE_FILE,) else names
+
 
 SPEC = Spec(
     name="resume-trading",
@@ -15,43 +42,47 @@ SPEC = Spec(
     when="the reason for the pause is gone and health-report shows no failure upstream of trading.",
     needs="the system, live (or --from-snapshot for a mere plan): fresh bars and signals while the market is open, "
     "ClickHouse up, writable and with 15 % disk free, the newest revision Ready. What cannot be read refuses.",
-    does="sets TRADING_ENABLED to true and TRADING_KILL_SWITCH_ENABLED to false in knative-service.yaml, whichever is not "
-    "so, in one change. TRADING_MODE and TRADING_LIVE_ENABLED are never touched.",
+    does="sets TRADING_ENABLED to true and TRADING_KILL_SWITCH_ENABLED to false, whichever is not so, in one change: in "
+    "knative-service.yaml, or where other manifests set them, in the one that the last pause changed, by their history. "
+    "Two processes are never started by one command. "
+    "TRADING_MODE and TRADING_LIVE_ENABLED are never touched.",
     verify="the newest revision has both values, /trading/status says enabled=true, running=true, "
     "kill_switch_enabled=false, and decisions appear in the next session.",
     undo="torghutctl pause-trading.",
-    paths=(KNATIVE_FILE,),
+    paths=("*",),
     needs_cluster=True,
+    history_of=_switched_files,
 )
 
 
 def plan(given: PlanningInput) -> Draft:
     """Return the draft. Raises UneditableError when a switch stands where it cannot be edited."""
     path = f"{given.tree.folder}/{KNATIVE_FILE}" if given.tree.folder else KNATIVE_FILE
-    source = given.tree.files.get(path)
-    if source is None:
+    if given.tree.files.get(path) is None:
         raise UneditableError(path, "is not in the repository at the base", hint="check --gitops-path and --base")
     enabled, kill = find_switch(given.tree, ENABLED), find_switch(given.tree, KILL_SWITCH)
     for switches in (enabled, kill):
         for item in switches.blocked:
             if item.path == path:
                 raise UneditableError(path, item.why)
-    editor = FileEditor.open(source)
-    for switches, wanted in ((enabled, "true"), (kill, "false")):
-        for setting in switches.settings:
-            is_so = is_true(setting.value) if wanted == "true" else is_false(setting.value)
-            if setting.file.path == path and not is_so:
-                editor.set(setting.address, wanted, label=f"{setting.name} of {setting.owner}", is_text=True)
-    if not any(setting.file.path == path for setting in enabled.settings):
+    if not enabled.settings:
         raise UneditableError(path, f"does not set {ENABLED}", hint="add the entry by a reviewed change of its own")
+    editors: dict[str, FileEditor] = {}
+    turned = _one_process(_turned_last(given, enabled.settings, path, is_true), [path])
+    trading = [s.file.path for s in turned] or [s.file.path for s in enabled.settings if is_true(s.value)]
+    freed = _one_process(_turned_last(given, kill.settings, path, is_false), [*trading, path])
+    for setting, wanted in (*((s, "true") for s in turned), *((s, "false") for s in freed)):
+        editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
+        editor.set(setting.address, wanted, label=f"{setting.name} of {setting.owner}", is_text=True)
     return draft_of(
-        [editor],
+        list(editors.values()),
         Draft(
             preconditions=(
                 data_fresh(given),
                 clickhouse_writable(given),
                 revision_ready(given),
-                _one_writer(enabled, path),
+                _one_writer(enabled, turned),
+                _left_off(enabled, turned),
             ),
             verification=(
                 f"the Knative Service {given.environment.names.service} is Ready on a new revision that has "
@@ -66,15 +97,80 @@ def plan(given: PlanningInput) -> Draft:
     )
 
 
-def _one_writer(enabled: Switches, path: str) -> Precondition:
-    """Refuse to start a second order-submitting process beside one that another manifest has on."""
-    others = sorted({s.file.path for s in enabled.settings if s.file.path != path and not is_false(s.value)})
+def _one_process(chosen: list[Setting], preferred: Sequence[str]) -> list[Setting]:
+    """Return the places of one process: two that submit orders are never started by one command.
+
+    Among several, those in the first preferred file that has any. Raises UneditableError when that leaves a choice.
+    """
+    if len({(setting.file.path, setting.owner) for setting in chosen}) <= 1:
+        return chosen
+    for path in preferred:
+        found = [setting for setting in chosen if setting.file.path == path]
+        if len({setting.owner for setting in found}) == 1:
+            return found
+    raise _choice(chosen)
+
+
+def _choice(chosen: list[Setting]) -> UneditableError:
+    places = ", ".join(sorted({setting.file.path for setting in chosen}))
+    return UneditableError(
+        places,
+        f"{chosen[0].name} is off in each, and nothing tells which one is to trade",
+        hint="set it where it belongs by a reviewed change of its own",
+    )
+
+
+def _turned_last(given: PlanningInput, settings: Iterable[Setting], path: str, is_wanted: IsWanted) -> list[Setting]:
+    """Return the places that are not as wanted and were turned by the newest change that turned any.
+
+    Where history does not tell, these are the ones in `path`, or the only one. Raises UneditableError when that leaves
+    a choice.
+    """
+    found = list(settings)
+    off = [setting for setting in found if not is_wanted(setting.value)]
+    changes = {id(setting): _turning_change(given, setting, is_wanted) for setting in off}
+    newest = max((c for c in changes.values() if c is not None), key=lambda c: c.committed_at, default=None)
+    if newest is not None:
+        return [s for s in off if (change := changes[id(s)]) is not None and change.commit == newest.commit]
+    if given.history and len(off) < len(found):
+        return []  # one has it as wanted, and the others never had
+    own = [setting for setting in off if setting.file.path == path]
+    if not own and len({setting.file.path for setting in off}) > 1:
+        raise _choice(off)
+    return own or off
+
+
+def _turning_change(given: PlanningInput, setting: Setting, is_wanted: IsWanted) -> HistoryEntry | None:
+    """Return the change that last turned a switch away from what is wanted; None when it never was as wanted."""
+    versions = given.history.get(_relative(given.tree.folder, setting.file.path), ())
+    for newer, older in pairwise(versions):
+        file = TreeFile(path=setting.file.path, blob="", mode=setting.file.mode, data=older.data)
+        tree = Tree(folder=given.tree.folder, commit=older.commit, files={file.path: file})
+        before = [s.value for s in find_switch(tree, setting.name).settings if s.owner == setting.owner]
+        if any(is_wanted(value) for value in before):
+            return newer
+    return None
+
+
+def _one_writer(enabled: Switches, turned: list[Setting]) -> Precondition:
+    """Refuse to start an order-submitting process beside one that another manifest has on."""
+    ours = {id(setting) for setting in turned}
+    others = sorted({s.file.path for s in enabled.settings if id(s) not in ours and not is_false(s.value)})
+    is_beside = bool(turned) and bool(others)
     return Precondition(
         name="no other manifest has trading on",
-        ok=not others,
-        detail=f"on in {', '.join(others)}" if others else "this one alone",
-        value=str(not others),
+        ok=not is_beside,
+        detail=f"on in {', '.join(others)}" if is_beside else "none has, beside those that this plan is about",
+        value=str(not is_beside),
     )
+
+
+def _left_off(enabled: Switches, turned: list[Setting]) -> Precondition:
+    """Name what stays off, so that nobody takes it for started."""
+    ours = {id(setting) for setting in turned}
+    off = sorted({s.file.path for s in enabled.settings if id(s) not in ours and is_false(s.value)})
+    detail = f"left off in {', '.join(off)}" if off else "it is off nowhere else"
+    return Precondition(name="every manifest that sets it is turned on", ok=not off, detail=detail, refuses=False)
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:

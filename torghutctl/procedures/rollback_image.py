@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torghut_core.rfc3339 import format_ns
-from torghutctl.errors import InputError
+from torghutctl.errors import InputError, RefusedError
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, is_sequence, parse
 from torghutctl.procedures.evidence import not_known, read_source
@@ -30,7 +30,8 @@ SPEC = Spec(
     needs_cluster=True,
     needs_history=(KNATIVE_FILE,),
 )
-_IMAGE = re.compile(r"image:\s*[\"']?(\S+@sha256:[0-9a-f]{64})")
+_IMAGES = re.compile(r"^[^#\n]*?\bimage[\"']?\s*:\s*[\"']?([^\s\"',}]+)", re.M)
+_PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOVED_TOGETHER = ("TORGHUT_VERSION", "TORGHUT_COMMIT")
 
@@ -69,8 +70,7 @@ def releases(history: Sequence[HistoryEntry], limit: int) -> list[Release]:
     """
     runs: list[tuple[str, HistoryEntry]] = []
     for entry in history:
-        found = _IMAGE.search(entry.data.decode("utf-8", "replace"))
-        image = found.group(1) if found else ""
+        image = _image(entry.data)
         if not runs or runs[-1][0] != image:
             runs.append((image, entry))
         else:
@@ -153,8 +153,10 @@ def _choose(known: list[Release], current: str, to: str | None) -> Release:
     for release in known:
         if release.image != current and not release.was_rolled_back:
             return release
-    raise InputError(
-        f"{KNATIVE_FILE}: its history has no earlier image digest that was not rolled back", hint="choose one with --to"
+    raise RefusedError(
+        f"refused, nothing was changed: an earlier image: the history of {KNATIVE_FILE} has none by digest that was not "
+        "itself rolled back",
+        hint="torghutctl rollback-image --list shows what there is; --to chooses one",
     )
 
 
@@ -187,13 +189,34 @@ def _entries(yaml: YamlFile, container: Address, names: tuple[str, ...]) -> list
     return list(found.items())
 
 
+def _image(data: bytes) -> str:
+    """Return the trading container's image when it is pinned by digest; nothing otherwise.
+
+    A file that names one image is read by pattern, which is quick; among several the container decides.
+    """
+    named = _IMAGES.findall(data.decode("utf-8", "replace"))
+    if len(named) > 1:
+        try:
+            yaml = parse(KNATIVE_FILE, data)
+            named = [yaml.value((*_container(yaml, _document(yaml)), "image")) or ""]
+        except UneditableError:
+            return ""
+    return named[0] if named and _PINNED.fullmatch(named[0]) else ""
+
+
+def _document(yaml: YamlFile) -> int:
+    """Return the index of the Service that has containers. Raises UneditableError when there is none."""
+    containers = ("spec", "template", "spec", "containers")
+    for index in yaml.find("Service"):
+        if is_sequence(yaml.node((index, *containers))):
+            return index
+    raise UneditableError(yaml.path, "has no containers")
+
+
 def _variables(entry: HistoryEntry) -> dict[str, str]:
     try:
         yaml = parse(KNATIVE_FILE, entry.data)
-        found = yaml.find("Service")
-        if not found:
-            return {}
-        pairs = _entries(yaml, _container(yaml, found[0]), _MOVED_TOGETHER)
+        pairs = _entries(yaml, _container(yaml, _document(yaml)), _MOVED_TOGETHER)
     except UneditableError:
         return {}
     return {name: value for name, address in pairs if (value := yaml.value(address)) is not None}

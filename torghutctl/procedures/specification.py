@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -42,6 +42,8 @@ class Spec:
     """Whether it cannot be planned without what the cluster says."""
     needs_history: tuple[str, ...] = ()
     """Files whose history it reads, relative to the gitops path."""
+    history_of: Callable[[Tree], tuple[str, ...]] | None = None
+    """Further such files, which only the tree tells."""
 
     def help_text(self) -> str:
         """Return the text of --help."""

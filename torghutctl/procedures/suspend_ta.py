@@ -26,7 +26,7 @@ def plan(given: PlanningInput) -> Draft:
     """Return the draft that suspends the job."""
     editor, index = open_job(given)
     editor.set((index, "spec", "job", "state"), "suspended", label="spec.job.state", is_text=True)
-    advice = () if given.snapshot is None else (trading_paused(given, refuses=False),)
+    advice = (trading_paused(given, refuses=False),)
     return draft_of(
         [editor],
         Draft(

@@ -14,7 +14,8 @@ from torghutctl.planning.yaml_document import UneditableError
 from torghutctl.procedures.evidence import job, read_source
 from torghutctl.procedures.flink_job import open_job
 from torghutctl.procedures.specification import PlanningInput, open_manifest
-from torghutctl.procedures.switches import KNATIVE_FILE, find_switch, is_false, is_true
+from torghutctl.procedures.switch_search import find_switch
+from torghutctl.procedures.switches import KNATIVE_FILE, is_false, is_true
 from torghutctl.snapshot.model import Failure
 
 
@@ -84,11 +85,17 @@ def job_checks(given: PlanningInput) -> tuple[Check, ...]:
     checks = [
         _compare(Stage.LIVE, "spec.job.state", state, found.get("wantedState")),
         _compare(Stage.LIVE, "spec.restartNonce", nonce, None if live_nonce is None else str(live_nonce)),
-        Check(stage=Stage.LIVE, name="the operator has seen it", ok=is_current and bool(found), detail=f"{is_current}"),
+        Check(stage=Stage.LIVE, name="the operator has seen it", ok=is_current and bool(found), detail=_seen(found)),
     ]
     wanted, key = ("SUSPENDED", "lifecycle") if state == "suspended" else ("RUNNING", "job")
     checks.append(_compare(Stage.EFFECTIVE, f"{key} {wanted}", wanted, found.get(key)))
     return tuple(checks)
+
+
+def _seen(found: Mapping[str, Any]) -> str:
+    if not found:
+        return "the FlinkDeployment could not be read"
+    return f"generation {found.get('generation')}, observed {found.get('observedGeneration')}"
 
 
 def forwarder_checks(given: PlanningInput) -> tuple[Check, ...]:
@@ -127,12 +134,13 @@ def image_checks(given: PlanningInput) -> tuple[Check, ...]:
 
 def group_checks(given: PlanningInput) -> tuple[Check, ...]:
     """Check the TA's group and offset reset in the live ConfigMap, then its job."""
-    editor, index = open_manifest(given, "ta/configmap.yaml", "ConfigMap")
+    name = f"{given.environment.names.flink_deployment}-config"
+    editor, index = open_manifest(given, "ta/configmap.yaml", "ConfigMap", name)
     live = read_source(given, "ta/configmap").value
     return (
         *(
-            _compare(Stage.LIVE, name, editor.yaml.value((index, "data", name)), _variable(live, name))
-            for name in ("TA_GROUP_ID", "TA_AUTO_OFFSET_RESET")
+            _compare(Stage.LIVE, key, editor.yaml.value((index, "data", key)), _variable(live, key))
+            for key in ("TA_GROUP_ID", "TA_AUTO_OFFSET_RESET")
         ),
         *job_checks(given),
     )

@@ -18,6 +18,8 @@ SECRET_KEY = re.compile(
     r"|private[-_]?key|dsn|cookie|session[-_]?id)",
     re.I,
 )
+_FOLDERS = frozenset({"PWD", "OLDPWD"})
+"""Every shell sets these: working directories, however much they look like passwords."""
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.S)
 _JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*")
 _URL_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.I)
@@ -44,7 +46,9 @@ def _secret_values(environment: frozenset[tuple[str, str]]) -> tuple[str, ...]:
 def own_credentials(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the values of environment variables whose names say they are secret, longest first."""
     source = os.environ if environment is None else environment
-    return _secret_values(frozenset((key, value) for key, value in source.items() if SECRET_KEY.search(key)))
+    return _secret_values(
+        frozenset((key, value) for key, value in source.items() if SECRET_KEY.search(key) and key not in _FOLDERS)
+    )
 
 
 def redact_text(text: str, secrets: Iterable[str] | None = None) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from torghutctl.adapters.http_client import Answer, ExchangeError
 from torghutctl.adapters.kubernetes_client import KubernetesReader, connect
-from torghutctl.snapshot import clickhouse_server, desired, facts, resources, services, sources, workloads
+from torghutctl.snapshot import clickhouse_server, desired, facts, kafka_server, resources, services, sources, workloads
 from torghutctl.snapshot.collector import Task, collect
 from torghutctl.snapshot.http import ReadError, from_exchange, mapping, parse_json, refuse_status
 from torghutctl.snapshot.kept import MisusedFieldError
@@ -49,8 +49,9 @@ def read(
     client = connect(kubeconfig=target.kubeconfig, context=target.context, environment=process)
     try:
         tasks = [
-            *ClusterReader(client, target.names).tasks(),
+            *ClusterReader(client, target.names).tasks(target.storage_namespace),
             *clickhouse_server.tasks(process),
+            *kafka_server.tasks(process, target.replay_group),
             *desired.tasks(target.repo, target.base, target.gitops_path, target.names, target.credential),
         ]
         readings = collect(tasks, deadline_s=deadline_s, monotonic=monotonic, tell=tell)
@@ -73,14 +74,16 @@ class ClusterReader:
         self._client = client
         self._names = names
 
-    def tasks(self) -> list[Task]:
+    def tasks(self, storage_namespace: str | None = None) -> list[Task]:
         """Return the first wave; what follows from a reading is in its task."""
+        storage = f"/api/v1/namespaces/{quote(storage_namespace or '')}/pods"
         names, here = self._names, self._names.namespace
         kafka, argocd = names.kafka_namespace, names.argocd_namespace
         knative, flink = "serving.knative.dev/v1", "flink.apache.org/v1beta1"
         core = f"/api/v1/namespaces/{here}"
         guardrails = f"{names.clickhouse_service}-guardrails-exporter"
         return [
+            *([self._list(sources.STORAGE_PODS, storage, workloads.pod, "PodList")] if storage_namespace else []),
             self._list(sources.PODS, f"{core}/pods", workloads.pod, "PodList", then=self._of_pods),
             self._get(
                 sources.FORWARDER_DEPLOYMENT,

@@ -36,6 +36,10 @@ class Target:
     options: tuple[tuple[str, str], ...] = ()
     """Options that say where the system is, as they were given: the next command needs them too."""
     is_live_declared: bool = False
+    replay_group: str | None = None
+    """Consumer group of a replay, where a procedure needs to know whether it was used."""
+    storage_namespace: str | None = None
+    """Namespace of the object storage, where a procedure needs to know its pods."""
 
 
 def read(

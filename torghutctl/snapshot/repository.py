@@ -5,6 +5,8 @@ The user's clone, its index and its dirty working tree are only read from: the s
 
 from __future__ import annotations
 
+import os
+import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from torghutctl.errors import InputError, UpstreamError
 _FETCH = ("--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow")
 _PARTIAL = ("--filter=blob:none",)
 _REGULAR_MODES = ("100644", "100755")
+_LINK_MODE = "120000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,24 @@ class TreeFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeLink:
+    """A symbolic link that leads out of the folder."""
+
+    path: str
+    target: str
+    """As the link has it."""
+    contents: tuple[bytes, ...] | None = field(repr=False)
+    """Of the file, or the files of the folder, that it leads to; None when that is not in the repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tree:
     """The files under one folder at one commit. `files` maps repository paths to files, sorted."""
 
     folder: str
     commit: str
     files: Mapping[str, TreeFile]
+    links: tuple[TreeLink, ...] = ()
 
     def file(self, relative: str) -> TreeFile | None:
         """Return the file at a path relative to the folder."""
@@ -65,8 +80,20 @@ class HistoryEntry:
 class Repository:
     """A scratch repository over the one at `--repo`. Open it with `open_repository`."""
 
-    def __init__(self, location: Location, client: GitClient, base: str, *, is_partial: bool = False) -> None:
+    def __init__(
+        self,
+        location: Location,
+        client: GitClient,
+        base: str,
+        *,
+        is_partial: bool = False,
+        may_be_offline: bool = False,
+    ) -> None:
         self.location = location
+        self.may_be_offline = may_be_offline
+        """Whether the base as a clone last had it will do when its remote cannot be reached."""
+        self.offline_because = ""
+        """Why the base is the clone's own; empty when it is the remote's."""
         self.is_partial = is_partial
         """Whether file contents are left at the remote until they are asked for."""
         self.client = client
@@ -76,9 +103,27 @@ class Repository:
     def fetch_base(self) -> str:
         """Fetch the newest base and return its commit id. Raises InputError when there is no such branch."""
         source = self.location.remote or str(self.location.path)
-        self._fetch(source, f"refs/heads/{self.base_branch}", "refs/torghut/base", missing_base=True)
+        try:
+            self._fetch(source, f"refs/heads/{self.base_branch}", "refs/torghut/base", missing_base=True)
+        except UpstreamError as error:
+            if not self.may_be_offline or not self._fetch_own_base():
+                raise
+            self.offline_because = str(error)
         self.base = self.client.run("rev-parse", "--verify", "refs/torghut/base^{commit}").text
         return self.base
+
+    def _fetch_own_base(self) -> bool:
+        """Take the base from the clone itself: as it was last fetched, else its own branch."""
+        if self.location.path is None or self.location.remote is None:
+            return False
+        names = (f"refs/remotes/origin/{self.base_branch}", f"refs/heads/{self.base_branch}")
+        own = GitClient(self.location.path)
+        there = (ref for ref in names if own.attempt("rev-parse", "--verify", "--quiet", ref).status == 0)
+        return any(
+            self.client.attempt("fetch", *_FETCH, "--", str(self.location.path), f"+{ref}:refs/torghut/base").status
+            == 0
+            for ref in there
+        )
 
     def fetch(self, ref: str, into: str) -> str | None:
         """Fetch one ref of the remote and return its commit id; None when the remote has no such ref."""
@@ -116,27 +161,43 @@ class Repository:
     def tree(self, folder: str, commit: str | None = None) -> Tree:
         """Return the regular files under `folder` at `commit` (the base). Raises InputError when there are none."""
         at = commit or self.base
-        folder = folder.strip("/")
-        arguments = [
-            "ls-tree",
-            "-r",
-            "-z",
-            "--full-tree",
-            at,
-            *(["--", f"{folder}/"] if folder not in ("", ".") else []),
-        ]
-        listing = self.client.run(*arguments).stdout.split(b"\0")
+        folder = posixpath.normpath(folder.strip("/") or ".")
+        if folder == ".." or folder.startswith("../"):
+            raise InputError(f"--gitops-path {folder}: leads out of the repository")
+        folder = "" if folder == "." else folder
+        rows = self._listing(at, f"{folder}/" if folder else "")
+        contents = self.blobs([blob for _, blob, mode in rows if mode in (*_REGULAR_MODES, _LINK_MODE)])
+        files = {
+            path: TreeFile(path=path, blob=blob, mode=mode, data=contents[blob])
+            for path, blob, mode in sorted(rows)
+            if mode in _REGULAR_MODES
+        }
+        targets = {path: contents[blob].decode("utf-8", "replace") for path, blob, mode in rows if mode == _LINK_MODE}
+        links = [self._link(at, folder, path, target) for path, target in sorted(targets.items())]
+        return Tree(folder=folder, commit=at, files=files, links=tuple(link for link in links if link is not None))
+
+    def _listing(self, commit: str, path: str) -> list[tuple[str, str, str]]:
+        """Return path, blob and mode of every file at or below `path`, of everything for an empty one."""
+        listing = self.client.run("ls-tree", "-r", "-z", "--full-tree", commit, *(["--", path] if path else []))
         rows: list[tuple[str, str, str]] = []
-        for row in filter(None, listing):
+        for row in filter(None, listing.stdout.split(b"\0")):
             meta, _, name = row.partition(b"\t")
             mode, kind, blob = meta.decode().split(" ")
-            if kind == "blob" and mode in _REGULAR_MODES:
+            if kind == "blob":
                 rows.append((name.decode("utf-8", "surrogateescape"), blob, mode))
+        return rows
+
+    def _link(self, commit: str, folder: str, path: str, target: str) -> TreeLink | None:
+        """Return what a link leads to; None when that is a part of the folder anyway."""
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        if not folder or place == folder or place.startswith(f"{folder}/"):
+            return None
+        is_outside = target.startswith("/") or place == ".." or place.startswith("../")
+        rows = [] if is_outside else self._listing(commit, place)
+        if not rows or any(mode not in _REGULAR_MODES for *_, mode in rows):
+            return TreeLink(path=path, target=target, contents=None)
         contents = self.blobs([blob for _, blob, _ in rows])
-        files = {
-            path: TreeFile(path=path, blob=blob, mode=mode, data=contents[blob]) for path, blob, mode in sorted(rows)
-        }
-        return Tree(folder="" if folder == "." else folder, commit=at, files=files)
+        return TreeLink(path=path, target=target, contents=tuple(contents.values()))
 
     def blobs(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Return the contents of blobs by id."""
@@ -208,15 +269,19 @@ class Repository:
 
 
 @contextmanager
-def open_repository(repo: str, base: str, *, credential: Credential | None = None) -> Iterator[Repository]:
+def open_repository(
+    repo: str, base: str, *, credential: Credential | None = None, may_be_offline: bool = False
+) -> Iterator[Repository]:
     """Open `--repo` at the newest base, in a scratch repository that is gone afterwards."""
     location = locate(repo, credential=credential)
     with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
         client = GitClient(Path(folder), credential=credential)
-        client.run("init", "--quiet", "--bare", "--initial-branch=scratch", ".")
+        client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+        # A user's own hooks are for the user's own repositories.
+        client.run("config", "core.hooksPath", os.devnull)
         _borrow_objects(location, Path(folder), credential)
         is_partial = is_remote(location) and _prepare_partial(client, location)
-        repository = Repository(location, client, base, is_partial=is_partial)
+        repository = Repository(location, client, base, is_partial=is_partial, may_be_offline=may_be_offline)
         repository.fetch_base()
         yield repository
 

@@ -11,6 +11,7 @@ from typing import Any
 from torghutctl.snapshot import kept
 from torghutctl.snapshot.workloads import container_settings
 
+_TOPIC_SETTING = re.compile(r"[\w.,:*-]{1,64}")
 _JOB_STATES = (
     "INITIALIZING", "CREATED", "RUNNING", "FAILING", "FAILED", "CANCELLING", "CANCELED", "FINISHED", "RESTARTING",
     "SUSPENDED", "RECONCILING",
@@ -176,6 +177,11 @@ def kafka_topic(item: dict[str, Any]) -> dict[str, Any]:
         "partitions": kept.count(spec.get("partitions")),
         "replicas": kept.count(spec.get("replicas")),
         "retentionMs": int(retention) if isinstance(retention, str) and retention.isdigit() else kept.count(retention),
+        "config": {
+            key: str(value)
+            for key, value in sorted(kept.table(spec.get("config")).items())
+            if _TOPIC_SETTING.fullmatch(key) and _TOPIC_SETTING.fullmatch(str(value))
+        },
         "conditions": kept.conditions(kept.table(item.get("status")).get("conditions")),
     }
 

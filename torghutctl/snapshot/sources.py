@@ -33,6 +33,8 @@ KAFKA_CLUSTER = "kafka/cluster"
 KAFKA_PODS = "kafka/pods"
 KAFKA_TOPICS = "kafka/topics"
 KAFKA_USERS = "kafka/users"
+KAFKA_REPLAY = "kafka/replay"
+STORAGE_PODS = "storage/pods"
 ARGOCD_APPLICATION = "argocd/application"
 SYMBOLS = "freshness/symbols"
 LATEST = "freshness/latest/"
@@ -241,6 +243,8 @@ SOURCES: tuple[Source, ...] = (
         reads="KafkaUsers",
         access=_list("kafka.strimzi.io", "kafkausers", Where.KAFKA),
     ),
+    Source(name=KAFKA_REPLAY, component="kafka", reads="a replay's group and what the input topics hold"),
+    Source(name=STORAGE_PODS, component="ta", reads="the object storage's pods, for a replay from scratch alone"),
     Source(
         name=ARGOCD_APPLICATION,
         component="argocd",

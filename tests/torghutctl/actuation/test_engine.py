@@ -84,6 +84,7 @@ def before_publishing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) 
 CLOSED = {
     "no reason": {"reason": ""},
     "blank reason": {"reason": " \n"},
+    "reason that shows nothing": {"reason": "\u00a0\u200b"},
     "no confirmation": {"confirm": ""},
     "wrong confirmation": {"confirm": "actuate_torghut"},
     "confirmation with a blank": {"confirm": "ACTUATE_TORGHUT "},

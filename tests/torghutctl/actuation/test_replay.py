@@ -26,8 +26,15 @@ from torghutctl.environments import Environment
 from torghutctl.errors import InputError, RefusedError, UnverifiedError, UpstreamError
 from torghutctl.planning.gates import Intent
 from torghutctl.procedures import replay_ta, restore_replica
-from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places, destructive_actions
+from torghutctl.procedures.replay_actions import (
+    DERIVED_TOPICS,
+    TYPED_TOPICS,
+    Places,
+    contract_shapes,
+    destructive_actions,
+)
 from torghutctl.procedures.replay_ta import Mode, Replay, plan_exit, plan_start
+from torghutctl.snapshot.model import Failure, Reading
 from torghutctl.snapshot.reader import Target, read
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
@@ -55,6 +62,12 @@ def cluster() -> Cluster:
     for topic in ("torghut.trades.v1", "torghut.quotes.v1"):
         spec = {"partitions": 3, "config": {"retention.ms": 604800000}}
         made.put(f"{torghut_cluster.KAFKA}/kafkatopics", {"metadata": {"name": topic}, "spec": spec, "status": {}})
+    for topic in DERIVED_TOPICS:
+        config = {"retention.ms": 1209600000, "cleanup.policy": "delete", "min.insync.replicas": 1}
+        spec = {"partitions": 1, "replicas": 2, "config": config}
+        made.put(f"{torghut_cluster.KAFKA}/kafkatopics", {"metadata": {"name": topic.name}, "spec": spec, "status": {}})
+    pod = {"metadata": {"name": "minio-0"}, "spec": {}, "status": {"phase": "Running"}}
+    made.put("api/v1/namespaces/minio/pods", pod)
     return made
 
 
@@ -80,7 +93,9 @@ def ask(gitops: Any, tmp_path: Path, cluster: Cluster) -> Iterator[Callable[...,
                 audit_path=tmp_path / "state" / "audit.jsonl",
                 actor="tester@host",
                 open_forge=lambda repository: LocalForge(gitops.bare, repository.client),
-                read_snapshot=lambda: read(Target(kubeconfig=kubeconfig), at_ns=parse_ns(NOW), process={}),
+                read_snapshot=lambda: read(
+                    Target(kubeconfig=kubeconfig, storage_namespace="minio"), at_ns=parse_ns(NOW), process={}
+                ),
             )
             return replace(request, **changes)
 
@@ -176,6 +191,33 @@ def test_start_when_the_preflight_fails_then_it_is_refused(
     assert refs == gitops.refs()
 
 
+ASKED: dict[str, tuple[Any, str]] = {
+    "used": ({"hasOffsets": True, "heldSince": {}}, "has no offsets in Kafka"),
+    "removed": (
+        {"hasOffsets": False, "heldSince": {"torghut.trades.v1": NOW, "torghut.quotes.v1": None}},
+        "is still in the input topics",
+    ),
+    "unreadable": (None, "has no offsets in Kafka"),
+    "not what was expected": ({}, "has no offsets in Kafka"),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_start_when_the_brokers_say_no_then_it_is_refused(case: str, ask: Callable[..., Request]) -> None:
+    """A used group, a begin that is gone, and brokers that were asked in vain each refuse; not asked is advice."""
+    value, gate = ASKED[case]
+    since = parse_ns(NOW) - 3600 * 10**9
+    request = ask(start(since_ns=since))
+    assert request.read_snapshot is not None
+    snapshot = request.read_snapshot()
+    failure = Failure.UNREACHABLE if value is None else None
+    answer = Reading(source="kafka/replay", value=value, failure=failure)
+    asked = replace(snapshot, readings={**snapshot.readings, "kafka/replay": answer})
+    with pytest.raises(RefusedError, match=gate):
+        engine.run(ask(start(since_ns=since), read_snapshot=lambda: asked))
+    assert engine.run(ask(start(since_ns=since), Effect.SHOW)).plan.refusals == ()
+
+
 @pytest.mark.parametrize("identity", ["", "UPPER", "-x", "x" * 41, "a b", "a;b"])
 def test_start_when_the_id_cannot_be_a_group_then_it_is_a_usage_error(
     identity: str, ask: Callable[..., Request]
@@ -261,7 +303,7 @@ class World:
 
 STEPS = [
     Step(target=a.target, statement=a.statement, same_objects_as=a.same_objects_as)
-    for a in destructive_actions("gap-1", PLACES)
+    for a in destructive_actions("gap-1", PLACES, contract_shapes())
 ]
 
 
@@ -426,6 +468,35 @@ def test_from_scratch_when_a_gate_for_deleting_is_closed_then_it_is_refused(
         engine.run(ask(planner, Effect.ACT, intent=intent, second_phrase=TYPED_TOPICS, open_hands=lambda: world))
 
 
+SCRATCH_EVIDENCE: dict[str, tuple[Callable[[Cluster], Any], str]] = {
+    "no such Kafka pod": (lambda c: c.remove("api/v1/namespaces/kafka/pods", "kafka-pool-0"), "the Kafka pod"),
+    "no such MinIO pod": (lambda c: c.remove("api/v1/namespaces/minio/pods", "minio-0"), "the MinIO pod"),
+    "MinIO pods unreadable": (
+        lambda c: (c.objects.clear(), c.collections.discard("api/v1/namespaces/minio/pods")),
+        "the MinIO pod",
+    ),
+    "a topic's resource is missing": (
+        lambda c: c.remove(f"{torghut_cluster.KAFKA}/kafkatopics", DERIVED_TOPICS[0].name),
+        "real configuration",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SCRATCH_EVIDENCE)
+def test_from_scratch_when_pods_or_topics_are_not_as_named_then_nothing_is_deleted(
+    case: str, ask: Callable[..., Request], gitops: Any, cluster: Cluster
+) -> None:
+    """The names match the cluster, and what is deleted can be made again as it was."""
+    suspend(gitops, cluster)
+    bend, gate = SCRATCH_EVIDENCE[case]
+    bend(cluster)
+    world = Hands(run=lambda *_: pytest.fail("nothing may run"), annotate=lambda *_: pytest.fail("nothing may run"))
+    planner = start(mode=Mode.FROM_SCRATCH, places=PLACES, ticket="OPS-1")
+    intent = replace(GOOD, is_person_at_terminal=True, typed=TYPED_TOPICS)
+    with pytest.raises(RefusedError, match=gate):
+        engine.run(ask(planner, Effect.ACT, intent=intent, second_phrase=TYPED_TOPICS, open_hands=lambda: world))
+
+
 def suspend(gitops: Any, cluster: Cluster) -> None:
     gitops.replace(FLINK, "state: running", "state: suspended")
     cluster.put(
@@ -451,7 +522,9 @@ def test_from_scratch_when_gone_through_then_suspend_delete_and_start_follow_eac
     done = engine.run(request)
     assert done.notes == (f"{len(STEPS)} of {len(STEPS)} steps done now, 0 were done before",)
     assert engine.run(request).notes == (f"0 of {len(STEPS)} steps done now, {len(STEPS)} were done before",)
-    assert "retention.ms=1209600000" in (world.topics / "torghut.ta.signals.v1").read_text()
+    made = (world.topics / "torghut.ta.signals.v1").read_text()
+    assert "--replication-factor 2" in made, made
+    assert "--config min.insync.replicas=1 --config retention.ms=1209600000" in made
     last = engine.run(ask(start(**scratch, is_state_removed=True), Effect.SHOW)).plan
     assert [c.after for c in last.draft.changes] == ["torghut-ta-replay-gap-1", "earliest", "stateless", "2", "running"]
 

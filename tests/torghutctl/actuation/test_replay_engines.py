@@ -17,7 +17,7 @@ from tests.fakes.apache_kafka import Broker
 from tests.torghutctl.actuation.test_replay import PLACES
 from torghutctl.adapters.pod_commands import CommandResult
 from torghutctl.effects.actions import Hands, Journal, Step, carry_out
-from torghutctl.procedures.replay_actions import DERIVED_TOPICS, destructive_actions
+from torghutctl.procedures.replay_actions import DERIVED_TOPICS, contract_shapes, destructive_actions
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.xdist_group("kafka")]
 
@@ -138,14 +138,14 @@ def test_from_scratch_when_killed_after_every_command_then_topics_and_state_end_
             pods.s3.put_object(
                 Bucket="flink-checkpoints", Key=f"torghut/technical-analysis/{part}/chk-{index}", Body=b"x" * index
             )
-    places = replace(PLACES, kafka_bootstrap=broker.bootstrap, replication_factor=1)
+    places = replace(PLACES, kafka_bootstrap=broker.bootstrap)
     for topic in DERIVED_TOPICS:
         pods.run(
             "",
             "",
             f"kafka-topics.sh --bootstrap-server {broker.bootstrap} --create --topic {topic.name} --partitions 5",
         )
-    actions = destructive_actions("gap-1", places)
+    actions = destructive_actions("gap-1", places, [replace(shape, replicas=1) for shape in contract_shapes()])
     steps = [Step(target=a.target, statement=a.statement, same_objects_as=a.same_objects_as) for a in actions]
     journal, lives, finished = Journal(tmp_path / "journal"), 0, False
     while not finished:

@@ -357,3 +357,66 @@ def test_every_procedure_when_in_the_table_then_it_has_a_runbook() -> None:
         name for name in (*PROCEDURES, "replay-ta") if not (runbooks / f"{name}.md").is_file() or name not in COMMANDS
     ]
     assert missing == []
+
+
+def test_plan_when_the_caller_s_git_points_elsewhere_then_that_repository_is_left_alone(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """A hook or a pipeline sets GIT_DIR for a repository of its own; nothing of it is read or written."""
+    other = tmp_path / "other"
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    done = run("pause-trading", "--repo", str(gitops.bare), GIT_DIR=str(other / ".git"), GIT_WORK_TREE=str(other))
+    after = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    assert (done.returncode, after) == (0, before)
+
+
+def test_pause_when_the_user_s_own_hooks_say_no_then_a_plan_and_a_pull_request_are_made_all_the_same(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Hooks from the user's configuration are for the user's own repositories, not for the scratch one."""
+    hooks, config = tmp_path / "hooks", tmp_path / "gitconfig"
+    hooks.mkdir()
+    for name in ("pre-push", "post-index-change"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    config.write_text(f"[core]\n hooksPath = {hooks}\n autocrlf = true\n[commit]\n gpgSign = true\n")
+    done = run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", GIT_CONFIG_GLOBAL=str(config))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("procedure", "expected"), [("pause-trading", 0), ("restart-ta", 0), ("resume-ta", 9)])
+def test_procedure_when_the_remote_cannot_be_reached_then_only_what_needs_it_waits(
+    procedure: str, expected: int, run: Any, gitops: Any
+) -> None:
+    """A stop and a restart stand on the base as the clone last had it, say so, and can be committed on a branch."""
+    gitops.git("fetch", "-q", "origin")
+    gitops.git("remote", "set-url", "origin", "https://127.0.0.1:1/acme/lab.git")
+    plan = run(procedure, "--repo", str(gitops.clone))
+    branch = run(procedure, "--repo", str(gitops.clone), *ACT, "--branch")
+    assert (plan.returncode, branch.returncode) == (expected, expected)
+    assert ("as this clone last had it" in plan.stderr) == (expected == 0)
+
+
+@pytest.mark.parametrize(("procedure", "expected"), [("pause-trading", 0), ("restart-ws", 0), ("resume-ta", 6)])
+def test_procedure_when_the_kubeconfig_is_damaged_then_a_stop_is_planned_and_a_start_is_refused(
+    procedure: str, expected: int, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """What cannot be read of the cluster is advice to the one and a no to the other; never a trace."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    broken = tmp_path / "kubeconfig"
+    broken.write_text("{[")
+    done = run(procedure, "--repo", str(gitops.bare), "--kubeconfig", str(broken))
+    assert (done.returncode, "Traceback" in done.stderr) == (expected, False)
+
+
+def test_gitops_path_when_it_leads_out_of_the_repository_then_the_option_is_named(run: Any, gitops: Any) -> None:
+    """A usage error, not git's own words."""
+    done = run("pause-trading", "--repo", str(gitops.bare), "--gitops-path", "../elsewhere")
+    assert (done.returncode, "--gitops-path ../elsewhere" in done.stderr) == (2, True)
+
+
+def test_messages_when_they_name_a_path_in_the_working_directory_then_it_is_readable(run: Any, tmp_path: Path) -> None:
+    """PWD and OLDPWD are folders, not passwords: an error names the path it is about."""
+    done = run("pause-trading", "--repo", str(tmp_path / "nowhere"), PWD=str(tmp_path), OLDPWD=str(tmp_path))
+    assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (2, True)

@@ -22,6 +22,7 @@ REPLACED = {
     "tag": (b"a: !!str true\n", b"a: !!str false\n"),
     "anchor and tag": (b"a: &x !!str 'true'\n", b"a: &x !!str 'false'\n"),
     "alias": (b"b: &x true\na: *x # c\n", b"b: &x true\na: false # c\n"),
+    "alias of quoted text": (b"b: &x 'true'\na: *x # c\n", b"b: &x 'true'\na: 'false' # c\n"),
     "literal block": (b"a: |-\n  true\nb: 1\n", b"a: |-\n  false\nb: 1\n"),
     "folded block, CRLF": (b"a: >\r\n  true\r\nb: 1\r\n", b"a: >\r\n  false\r\nb: 1\r\n"),
     "value on the next line": (b"a:\n  true\n", b"a:\n  false\n"),
@@ -76,6 +77,22 @@ def test_set_scalar_when_already_so_then_the_same_file_comes_back() -> None:
 def test_set_scalar_when_a_number_is_inserted_among_quoted_text_then_it_stays_a_number() -> None:
     """A nonce is never quoted."""
     assert set_scalar(parse("x.yaml", b'b: "x"\n'), (0, "a"), "3", is_text=False).data == b'b: "x"\na: 3\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"m:\n  a: ~ # c\n", b'm:\n  a: {k: "1"} # c\n'),
+        (b"m:\n  a: null\n  b: x\n", b'm:\n  a: {k: "1"}\n  b: x\n'),
+        (b"m:\n    b: x\n", b'm:\n    b: x\n    a:\n        k: "1"\n'),
+        (b"m:\n   a:\n", b'm:\n   a:\n      k: "1"\n'),
+    ],
+)
+def test_set_scalar_when_the_mapping_around_it_is_missing_then_it_is_made_as_its_neighbours_are(
+    before: bytes, after: bytes
+) -> None:
+    """An explicit null gives way; the indentation is the file's own."""
+    assert after == set_scalar(parse("x.yaml", before), (0, "m", "a", "k"), "1", is_text=True).data
 
 
 @pytest.mark.parametrize(

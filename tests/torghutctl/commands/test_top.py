@@ -1,0 +1,76 @@
+"""`top`: one frame off a terminal, frame after frame on one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.fakes import torghut_cluster
+from tests.fakes.incidents import stop_forwarder
+from tests.fakes.kubernetes_api import serve
+from torghutctl.cli import app
+from torghutctl.commands.top import redraw
+from torghutctl.errors import ConfigurationError
+from torghutctl.render.top_view import frame
+
+
+@pytest.mark.parametrize(("stopped", "code", "word"), [(False, 0, "HEALTHY"), (True, 4, "DOWN")])
+def test_top_when_off_a_terminal_then_one_frame_with_the_reports_code(
+    stopped: bool, code: int, word: str, tmp_path: Path
+) -> None:
+    """The verdict, every component and the switches, in plain text; the cause and the next step when there is one."""
+    cluster = torghut_cluster.healthy()
+    if stopped:
+        stop_forwarder(cluster, "alpaca_406_second_connection")
+    with serve(cluster, tmp_path) as kubeconfig:
+        done = CliRunner().invoke(app, ["top", "--kubeconfig", str(kubeconfig), "--at", torghut_cluster.NOW])
+        asked = CliRunner().invoke(
+            app, ["top", "--kubeconfig", str(kubeconfig), "--at", torghut_cluster.NOW, "-o", "json"]
+        )
+    assert (done.exit_code, done.stdout.split()[0], "\x1b" in done.stdout) == (code, word, False)
+    assert all(name in done.stdout for name in ("forwarder", "freshness", "TRADING_ENABLED"))
+    assert ("cause  forwarder: alpaca_406_second_connection" in done.stdout) == stopped
+    report = json.loads(asked.stdout)
+    assert (report["schemaVersion"], set(report)) == ("torghut.top/v1", {"schemaVersion", "health", "trading"})
+
+
+def test_redraw_when_a_reading_fails_then_the_last_frame_stays_with_the_reason() -> None:
+    """Ctrl-C ends it with the last report."""
+    drawn: list[tuple[Any, str]] = []
+    readings = iter([ConfigurationError("no cluster"), {"n": 2}])
+    pauses = iter([None, None, KeyboardInterrupt()])
+
+    def again() -> dict[str, Any]:
+        item = next(readings)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def pause() -> None:
+        item = next(pauses)
+        if item is not None:
+            raise item
+
+    last = redraw({"n": 1}, again, pause=pause, draw=lambda report, trouble: drawn.append((report["n"], trouble)))
+    assert (last, drawn) == ({"n": 2}, [(1, ""), (1, "not read this time: no cluster"), (2, "")])
+
+
+def test_frame_when_the_terminal_is_small_then_nothing_is_wider_or_longer() -> None:
+    """Lines are cut, not wrapped, so that a redraw stays in its place."""
+    component = {"name": "ta", "status": "down", "findings": [{"reason": "ta_failed" * 9, "severity": "down"}]}
+    health = {
+        "classification": "down",
+        "observedAt": "2026-03-04T15:00:00Z",
+        "marketSession": "regular",
+        "topCause": {"component": "ta", "reason": "ta_failed", "message": "m" * 99},
+        "nextProcedure": None,
+        "components": [component] * 9,
+    }
+    text = frame(
+        {"health": health, "trading": {"trades": "no", "agreement": "same", "settings": []}}, width=40, height=6
+    )
+    assert (max(map(len, text.split("\n"))), len(text.split("\n"))) == (40, 6)
