@@ -24,7 +24,7 @@ from torghut_core.ta.quotes import QuoteColumns
 from torghut_core.ta.windows import BarColumns, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class CheckpointError(ConfigurationError):
@@ -110,6 +110,7 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
             "newest_end": cadence.newest_end[:symbols],
             "newest_quotes": cadence.newest_quotes[:symbols],
             "first_anchor": cadence.first_anchor[:symbols],
+            "provisional": [[*key, row] for key, row in cadence.provisional.items()],
         }
     return {
         "arithmetic": _arithmetic(engine.settings),
@@ -186,6 +187,7 @@ def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engi
         cadence.newest_end = _array(stored["newest_end"])
         cadence.newest_quotes = _array(stored["newest_quotes"])
         cadence.first_anchor = _array(stored["first_anchor"])
+        cadence.provisional = {(symbol, end): row for symbol, end, row in stored["provisional"]}
     return engine
 
 

@@ -49,7 +49,8 @@ class PartitionJob:
     ingest_ms: int
     decoder: Decoder = field(default_factory=Decoder)
     output_rows: int = 0
-    checkpointed_positions: tuple[int, ...] = ()
+    checkpointed_work: tuple[int, ...] = ()
+    """What `work` was at the last checkpoint."""
     checkpointed_at: float = 0.0
     previous_name: str = ""
     first_commits: dict[TopicPartition, Committed] | None = None
@@ -65,6 +66,11 @@ class PartitionJob:
     def positions(self) -> dict[TopicPartition, int]:
         return {each.at: each.position for each in self.inputs.values()}
 
+    @property
+    def work(self) -> tuple[int, ...]:
+        """What a checkpoint would hold more than one that was taken when this was different: input, or rows of silence."""
+        return (self.output_rows, *(each.position for each in self.inputs.values()))
+
     def take(self, source: SourceName, batch: Batch) -> None:
         """Feed a batch of one source. While catching up it must not reach beyond the source's target."""
         read = {"trades": self.decoder.trades, "quotes": self.decoder.quotes, "bars": self.decoder.bars}[source]
@@ -74,8 +80,11 @@ class PartitionJob:
         its.heard_at = time.monotonic()
 
     async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
-        """Return the sources that are read to their end and silent; none while catching up."""
-        if self.is_catching_up:
+        """Return the sources that are read to their end and silent.
+
+        None before the emission that ends catching up: it is silent, and must not hold rows that were never committed.
+        """
+        if self.is_silent:
             return frozenset()
         now = time.monotonic()
         idle: set[SourceName] = set()

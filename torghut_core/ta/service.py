@@ -396,12 +396,11 @@ class TaService:
                 del self._checkpointing[number]
                 await self._commit_checkpoint(consumer, job, running.result())
             return
-        positions = tuple(job.positions.values())
         due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
-        if due and not job.is_catching_up and positions != job.checkpointed_positions:
+        if due and not job.is_catching_up and job.work != job.checkpointed_work:
             name, data, commits = job.snapshot()
             job.checkpointed_at = time.monotonic()
-            job.checkpointed_positions = positions
+            job.checkpointed_work = job.work
             self._checkpointing[number] = asyncio.create_task(self._store_checkpoint(job, name, data, commits))
 
     async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
@@ -440,7 +439,7 @@ class TaService:
             running = self._checkpointing.pop(number, None)
             if running is not None:
                 running.cancel()
-            if job.is_catching_up or tuple(job.positions.values()) == job.checkpointed_positions:
+            if job.is_catching_up or (running is None and job.work == job.checkpointed_work):
                 continue
             name, data, commits = job.snapshot()
             try:

@@ -93,6 +93,23 @@ async def test_ta_when_restarted_between_batches_then_rows_are_those_of_one_run(
     await outputs.close()
 
 
+async def test_ta_when_restarted_after_rows_of_silence_then_it_does_not_tell_them_again(
+    tmp_path: Path, kafka: Kafka
+) -> None:
+    """Rows that silence brought are part of the next checkpoint, though no input came since the one before."""
+    expected = expected_rows(RECORDS, SETTINGS)
+    await produce(kafka, RECORDS)
+    outputs = await Outputs(kafka).start()
+    await _run_until(
+        kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= len(expected), 60)
+    )
+    await outputs.read()
+    before = outputs.count
+    await _run_until(kafka, _environment(tmp_path), lambda: outputs.settle(2))
+    assert outputs.count == before
+    await outputs.close()
+
+
 async def test_ta_when_it_starts_then_status_is_told_with_the_contract_fields(tmp_path: Path, kafka: Kafka) -> None:
     """A heartbeat comes before any data, and counts once there is some."""
     await kafka.ensure_topics(topics.ALL)
