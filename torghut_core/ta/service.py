@@ -26,6 +26,7 @@ from torghut_core.engines.kafka import (
     Batch,
     Committed,
     Consumer,
+    FencedError,
     Kafka,
     KafkaAddress,
     KafkaUnavailableError,
@@ -312,9 +313,13 @@ class TaService:
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
         async with self._lock:
             await self._feed(consumer, batches)
-            for number in list(self.jobs):
-                await self._emit(consumer, number)
-                await self._checkpoint(consumer, number)
+            # Each partition number has a producer and a transaction of its own: their round trips overlap.
+            ended = await asyncio.gather(
+                *(self._advance(consumer, number) for number in self.jobs), return_exceptions=True
+            )
+            failed = [each for each in ended if isinstance(each, BaseException)]
+            if failed:
+                raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
             if self.jobs:
                 self.reason = "clickhouse_backlog" if is_full else None
         if time.monotonic() - self._observed_at >= 1:
@@ -351,6 +356,10 @@ class TaService:
                     continue
                 batch = part  # noqa: PLW2901
             job.take(source, batch)
+
+    async def _advance(self, consumer: Consumer, number: int) -> None:
+        await self._emit(consumer, number)
+        await self._checkpoint(consumer, number)
 
     async def _emit(self, consumer: Consumer, number: int) -> None:
         job = self.jobs[number]

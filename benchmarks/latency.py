@@ -1,0 +1,175 @@
+"""From window close to signal record: `python -m benchmarks.latency [--rate 20000] [--seconds 60] [--symbols 200]`.
+
+A real Apache Kafka (`make engines`), `run ta` as a process of its own with ClickHouse embedded, and this process, which
+sends trades and quotes at a steady rate under the wall clock's event times and reads the signals back as a
+read_committed consumer. A window closes when the record is sent that takes the last of its sources past the window's end
+and the tolerance; its latency is the time from before that send to after the read. The send, the fetch, the transaction
+over rows and offsets, and the read are all in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from tests.fakes import apache_kafka
+from tests.fakes.ta_process import TaProcess
+from torghut_core import topics
+from torghut_core.engines.byte_column import ByteColumn
+from torghut_core.engines.kafka import Kafka, KafkaAddress, partition_of
+from torghut_core.engines.kafka_opening import open_kafka
+from torghut_core.rfc3339 import format_ns
+from torghut_core.topics import Topic
+
+_TICK_SECONDS = 0.005
+_WARM_UP_SECONDS = 10
+_TOLERANCE_MS = 2_000
+_PAYLOADS = {
+    topics.TRADES: '{"S":"%s","i":1,"x":"V","p":%.2f,"s":100,"c":["@"],"t":"%s","z":"C"}',
+    topics.QUOTES: '{"S":"%s","bx":"V","bp":%.2f,"bs":3,"ax":"V","ap":400.0,"as":1,"c":["R"],"t":"%s","z":"C"}',
+}
+_CHANNELS = {topics.TRADES: "trades", topics.QUOTES: "quotes"}
+_ENVELOPE = (
+    '{"ingest_ts":"%s","event_ts":"%s","feed":"sip","channel":"%s","symbol":"%s","seq":%d,"is_final":true,'
+    '"source":"ws","window":null,"payload":%s,"version":1}'
+)
+
+
+class _Window(msgspec.Struct):
+    size: str
+    end: str
+
+
+class _Signal(msgspec.Struct):
+    symbol: str
+    seq: int
+    window: _Window
+
+
+class Closings:
+    """When each window of each partition number was closed, by what was sent."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.partition = {symbol: partition_of(symbol.encode(), topics.TRADES.partitions) for symbol in symbols}
+        self._highest: dict[tuple[int, Topic], int] = {}
+        self._at: dict[tuple[int, int, Topic], float] = {}
+
+    def sent(self, topic: Topic, symbol: str, event_ns: int, now: float) -> None:
+        number = self.partition[symbol]
+        passed = (event_ns - _TOLERANCE_MS * 1_000_000) // 1_000_000_000
+        before = self._highest.get((number, topic), passed)
+        self._highest[number, topic] = max(before, passed)
+        for end in range(before + 1, passed + 1):
+            self._at[number, end, topic] = now
+
+    def of(self, symbol: str, end: int) -> float | None:
+        """Return when the later of its sources passed it; None when it closed before the first record."""
+        times = [self._at.get((self.partition[symbol], end, topic)) for topic in _PAYLOADS]
+        return None if None in times else max(time for time in times if time is not None)
+
+
+async def _send(kafka: Kafka, closings: Closings, rate: int, until: float) -> int:
+    """Send `rate` events a second, half of them trades, until `until`; return how many."""
+    chance = random.Random(20260602)
+    symbols = list(closings.partition)
+    producer = await kafka.producer()
+    started, sent = time.perf_counter(), 0
+    while time.perf_counter() < until:
+        due = int((time.perf_counter() - started) * rate) - sent
+        now_ns, now = time.time_ns(), time.perf_counter()
+        sends = []
+        for topic, payload in _PAYLOADS.items():
+            keys, values = [], []
+            for _ in range(due // 2):
+                symbol = symbols[int(len(symbols) * chance.random() ** 4)]
+                event_ns = now_ns - int(200e6 * chance.random())  # a feed is never quite in order
+                at = format_ns(event_ns)
+                said = payload % (symbol, chance.uniform(10, 400), at)
+                values.append((_ENVELOPE % (at, at, _CHANNELS[topic], symbol, sent, said)).encode())
+                keys.append(symbol.encode())
+                closings.sent(topic, symbol, event_ns, now)
+            if values:
+                sends.append(producer.send(topic.name, keys, ByteColumn.of(values)))
+        await asyncio.gather(*sends)
+        sent += due // 2 * 2
+        await asyncio.sleep(max(0.0, _TICK_SECONDS - (time.perf_counter() - now)))
+    await producer.close()
+    return sent
+
+
+async def _receive(kafka: Kafka, closings: Closings, latencies: list[float]) -> None:
+    """Note each signal's latency, for ever."""
+    consumer = kafka.consumer([topics.TA_SIGNALS.name], group="latency", reset="latest")
+    await consumer.start()
+    decoder = msgspec.json.Decoder(_Signal)
+    try:
+        while True:
+            for batch in await consumer.poll(max_records=10_000, wait_seconds=1):
+                now = time.perf_counter()
+                for signal in map(decoder.decode, batch.values):
+                    closed = closings.of(signal.symbol, signal.seq) if signal.window.size == "PT1S" else None
+                    if closed is not None:
+                        latencies.append(now - closed)
+    finally:
+        await consumer.close()
+
+
+async def measure(
+    bootstrap: str, process: TaProcess, rate: int, seconds: float, symbols: int
+) -> tuple[int, list[float]]:
+    """Return how many events were sent, and the sorted latencies in seconds after the warm-up."""
+    kafka = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="latency"))
+    await kafka.ensure_topics(topics.ALL)
+    process.start()
+    closings = Closings([f"SYM{number:03d}" for number in range(symbols)])
+    latencies: list[float] = []
+    receiving = asyncio.create_task(_receive(kafka, closings, latencies))
+    while not process.is_caught_up:  # noqa: ASYNC110  a process has no event to wait for
+        await asyncio.sleep(0.2)
+    await _send(kafka, closings, rate, time.perf_counter() + _WARM_UP_SECONDS)
+    latencies.clear()
+    sent = await _send(kafka, closings, rate, time.perf_counter() + seconds)
+    found = sorted(latencies)
+    receiving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await receiving
+    await kafka.close()
+    return sent, found
+
+
+def main() -> None:
+    """Measure and print a markdown table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    parser.add_argument("--rate", type=int, default=20_000, help="events a second, trades and quotes alike")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--symbols", type=int, default=200)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, apache_kafka.running(Path(name) / "kafka") as broker:
+        process = TaProcess(
+            Path(name), broker.bootstrap, TA_MAX_OUT_OF_ORDER_MS=str(_TOLERANCE_MS), TORGHUT_CLOCK="system",
+            TA_AUTO_OFFSET_RESET="latest", TA_CHECKPOINT_INTERVAL_MS="10000", TA_CLICKHOUSE_FLUSH_MS="1000",
+        )  # fmt: skip
+        try:
+            sent, found = asyncio.run(measure(broker.bootstrap, process, chosen.rate, chosen.seconds, chosen.symbols))
+            code = process.end()
+        finally:
+            process.kill()
+    if not found or code:
+        raise SystemExit(f"{len(found)} signals came, `run ta` ended with {code}")
+    print("| events/s sent | symbols | signals | p50 ms | p90 ms | p99 ms | max ms |")
+    print("|--:|--:|--:|--:|--:|--:|--:|")
+    points = [found[min(len(found) - 1, int(len(found) * part))] * 1000 for part in (0.5, 0.9, 0.99, 1.0)]
+    cells = " | ".join(f"{point:.1f}" for point in points)
+    print(f"| {sent / chosen.seconds:,.0f} | {chosen.symbols} | {len(found):,} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
