@@ -88,6 +88,11 @@ class TaProcess:
         opened = {line["partition"] for line in lines if line.get("event") == "partition_opened"}
         return len(opened) == topics.TRADES.partitions and behind <= caught
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)

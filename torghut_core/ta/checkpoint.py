@@ -1,7 +1,7 @@
 """Checkpoints: engine state and input offsets of one partition number, written whole or not at all.
 
-A checkpoint is a msgpack document, LZ4-compressed, behind a header that names format and version and a SHA-256 of the
-rest. It is read back only when all of these fit; anything else is refused by name.
+A checkpoint is a msgpack document, its arrays LZ4-compressed, behind a header that names format and version and a SHA-256
+of the rest. It is read back only when all of these fit; anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from torghut_core.ta.windows import BarColumns, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
 FORMAT_VERSION = 3
+_WINDOWS = {
+    "window_bounds": ("window_end", "window_ps", "window_s"),
+    "returns_bounds": ("returns_end", "returns"),
+}
+"""Per pair of bounds the arrays of which only what lies within them is ever read again."""
 
 
 class CheckpointError(ConfigurationError):
@@ -51,7 +56,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
         "ingest_ms": checkpoint.ingest_ms,
         "engine": _engine_state(checkpoint.engine),
     }
-    payload = bytes(cramjam.lz4.compress(msgspec.msgpack.encode(body, enc_hook=_encode_array)))
+    payload = msgspec.msgpack.encode(body, enc_hook=_encode_array)
     header = f"{FORMAT_VERSION} {hashlib.sha256(payload).hexdigest()}\n".encode()
     return _MAGIC + header + payload
 
@@ -69,7 +74,7 @@ def unpack(data: bytes, settings: EngineSettings, name: str) -> Checkpoint:
         )
     if hashlib.sha256(payload).hexdigest() != digest:
         raise CheckpointError(f"checkpoint {name}: is damaged (its digest does not fit)")
-    body = msgspec.msgpack.decode(bytes(cramjam.lz4.decompress(payload)))
+    body = msgspec.msgpack.decode(payload)
     return Checkpoint(
         group=body["group"],
         partition=body["partition"],
@@ -81,7 +86,8 @@ def unpack(data: bytes, settings: EngineSettings, name: str) -> Checkpoint:
 
 def _encode_array(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return [value.dtype.str, list(value.shape), value.tobytes()]
+        # Each by itself: the whole would stand in memory twice more, raw, on its way.
+        return [value.dtype.str, list(value.shape), bytes(cramjam.lz4.compress(np.ascontiguousarray(value).tobytes()))]
     if isinstance(value, np.integer):
         return int(value)
     raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
@@ -89,7 +95,7 @@ def _encode_array(value: Any) -> Any:
 
 def _array(packed: Any) -> Any:
     dtype, shape, data = packed
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+    return np.frombuffer(bytearray(cramjam.lz4.decompress(data)), dtype).reshape(shape)
 
 
 def _arithmetic(settings: EngineSettings) -> dict[str, int]:
@@ -106,7 +112,7 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
     cadences = {}
     for name, cadence in (("seconds", engine.seconds_cadence), ("minutes", engine.minutes_cadence)):
         cadences[name] = {
-            "state": [array[:symbols] for array in _trimmed(cadence.state)],
+            "state": _packed_state(cadence.state, symbols),
             "newest_end": cadence.newest_end[:symbols],
             "newest_quotes": cadence.newest_quotes[:symbols],
             "first_anchor": cadence.first_anchor[:symbols],
@@ -140,18 +146,30 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _trimmed(state: State) -> State:
-    """Zero what lies outside the windows' bounds: it is never read again, and zeros compress to nothing."""
-    trimmed = State._make(array.copy() for array in state)
-    for bounds, arrays in (
-        (trimmed.window_bounds, (trimmed.window_end, trimmed.window_ps, trimmed.window_s)),
-        (trimmed.returns_bounds, (trimmed.returns_end, trimmed.returns)),
-    ):
-        column = np.arange(arrays[0].shape[1])
-        dead = (column < bounds[:, :1]) | (column >= bounds[:, 1:])
-        for array in arrays:
-            array[dead] = 0
-    return trimmed
+def _packed_state(state: State, symbols: int) -> dict[str, Any]:
+    """Return a state's arrays for the first `symbols` symbols; of the windows what lies within their bounds."""
+    packed = {name: array[:symbols] for name, array in state._asdict().items()}
+    for bounds, names in _WINDOWS.items():
+        live = _within(packed[bounds], packed[names[0]].shape[1])
+        packed |= {name: packed[name][live] for name in names}
+    return packed
+
+
+def _restored_state(stored: dict[str, Any], empty: State) -> State:
+    """Return the state that `_packed_state` packed; `empty` has its widths and types."""
+    arrays = {name: _array(packed) for name, packed in stored.items()}
+    for bounds, names in _WINDOWS.items():
+        live = _within(arrays[bounds], getattr(empty, names[0]).shape[1])
+        for name in names:
+            whole = np.zeros(live.shape, getattr(empty, name).dtype)
+            whole[live] = arrays[name]
+            arrays[name] = whole
+    return State(**arrays)
+
+
+def _within(bounds: Any, width: int) -> Any:
+    column = np.arange(width)
+    return (column >= bounds[:, :1]) & (column < bounds[:, 1:])
 
 
 def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engine:
@@ -183,7 +201,7 @@ def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engi
     engine.minutes.pending = [(BarColumns._make(map(_array, bars)), _array(kind)) for bars, kind in minutes["pending"]]
     for key, cadence in (("seconds", engine.seconds_cadence), ("minutes", engine.minutes_cadence)):
         stored = body["cadences"][key]
-        cadence.state = State._make(map(_array, stored["state"]))
+        cadence.state = _restored_state(stored["state"], cadence.state)
         cadence.newest_end = _array(stored["newest_end"])
         cadence.newest_quotes = _array(stored["newest_quotes"])
         cadence.first_anchor = _array(stored["first_anchor"])

@@ -118,10 +118,11 @@ def new_state(symbols: int, cadence: Cadence) -> State:
 
 
 def grown(state: State, symbols: int) -> State:
-    """Return the state with room for `symbols` symbols, the old ones in place."""
-    return State._make(
-        np.concatenate([array, np.zeros((symbols - len(array), *array.shape[1:]), array.dtype)]) for array in state
-    )
+    """Return the state with room for `symbols` symbols, the old ones in place; room costs no memory before it is used."""
+    wider = State._make(np.zeros((symbols, *array.shape[1:]), array.dtype) for array in state)
+    for array, old in zip(wider, state, strict=True):
+        array[: len(old)] = old
+    return wider
 
 
 def taken(state: State, symbols: Ints) -> State:
