@@ -11,22 +11,28 @@ from typing import Any
 
 from benchmarks.market import write_trades
 
-PEERS = Path(__file__).resolve().parents[1] / ".venv-bench" / "bin" / "python"
+_ROOT = Path(__file__).resolve().parents[1]
+_PEERS = {".venv-bench": "msgspec orjson polars bytewax nautilus_trader", ".venv-flink": "msgspec apache-flink"}
+"""What is installed where; Flink's own pins do not suit the others."""
 _CASES = Path(__file__).with_name("ta_cases.py")
 ROWS = {
-    # case: (name, what it does, whether it runs in .venv-bench, share of the events it gets)
-    "floor": ("msgspec, four fields", "decode alone: the floor", False, 1.0),
-    "torghut": ("Torghut", "whole job, batches of 32,768", False, 1.0),
-    "torghut_small": ("Torghut", "whole job, batches of 4,096", False, 1.0),
-    "plain_msgspec": ("Python loop + msgspec", "whole job", False, 0.25),
-    "plain_orjson": ("Python loop + orjson", "whole job", True, 0.25),
-    "plain_json": ("Python loop + json", "whole job", False, 0.25),
-    "talib": ("Python loop + TA-Lib stream", "bars, 5 indicators", False, 0.05),
-    "nautilus": ("Python loop + nautilus_trader", "bars, 5 indicators", True, 0.25),
-    "polars": ("polars", "whole job, one batch, no lateness", True, 1.0),
-    "bytewax": ("Bytewax", "whole job", True, 0.1),
+    # case: (name, what it does, the environment it runs in, share of the events it gets)
+    "floor": ("msgspec, four fields", "decode alone: the floor", None, 1.0),
+    "torghut": ("Torghut", "whole job, batches of 32,768", None, 1.0),
+    "torghut_small": ("Torghut", "whole job, batches of 4,096", None, 1.0),
+    "plain_msgspec": ("Python loop + msgspec", "whole job", None, 0.25),
+    "plain_orjson": ("Python loop + orjson", "whole job", ".venv-bench", 0.25),
+    "plain_json": ("Python loop + json", "whole job", None, 0.25),
+    "talib": ("Python loop + TA-Lib stream", "bars, 5 indicators", None, 0.05),
+    "nautilus": ("Python loop + nautilus_trader", "bars, 5 indicators", ".venv-bench", 0.25),
+    "polars": ("polars", "whole job, one batch, no lateness", ".venv-bench", 1.0),
+    "bytewax": ("Bytewax", "whole job", ".venv-bench", 0.1),
+    "pyflink": ("PyFlink SQL", "bars, Bollinger, one VWAP; files in and out", ".venv-flink", 1.0),
 }
-INSTALL = "python3 -m venv .venv-bench && .venv-bench/bin/pip install msgspec orjson polars bytewax nautilus_trader"
+
+
+def _install(environment: str) -> str:
+    return f"python3 -m venv {environment} && {environment}/bin/pip install {_PEERS[environment]}"
 
 
 def run(events: int, repeats: int) -> list[str]:
@@ -37,14 +43,14 @@ def run(events: int, repeats: int) -> list[str]:
     ]
     floor_rate = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for case, (name, does, is_peer, share) in ROWS.items():
+        for case, (name, does, environment, share) in ROWS.items():
             count = int(events * share)
             path = Path(folder) / f"{count}.ndjson"
             if not path.exists():
                 write_trades(path, count)
-            python = str(PEERS) if is_peer else sys.executable
-            if is_peer and not PEERS.exists():
-                lines.append(f"| {name} | skipped: `{INSTALL}` | | | | | |")
+            python = str(_ROOT / environment / "bin" / "python") if environment else sys.executable
+            if environment and not Path(python).exists():
+                lines.append(f"| {name} | skipped: `{_install(environment)}` | | | | | |")
                 continue
             print(f"benchmarks.ta: {case}", file=sys.stderr, flush=True)
             found = _measure(python, case, path, repeats)
