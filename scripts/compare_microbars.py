@@ -21,7 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
+try:
+    import duckdb
+except ModuleNotFoundError:
+    raise SystemExit(
+        "error: DuckDB is not installed: `make test-fast` installs it, or `pip install -e '.[dev]'`"
+    ) from None
 
 from torghut_core.errors import InputError, TorghutError
 from torghut_core.rfc3339 import format_ns, parse_ns

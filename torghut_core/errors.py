@@ -60,3 +60,8 @@ class UpstreamError(TorghutError):
 
 class EngineUnavailableError(UpstreamError):
     """An engine does not answer now. Retrying is safe and expected."""
+
+
+def rule_of(said: str) -> str:
+    """Return pydantic's message about a value as the rule it breaks: `must be a valid number`."""
+    return said.removeprefix("Value error, ").replace("Input should be", "must be", 1)

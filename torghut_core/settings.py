@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from torghut_core.errors import ConfigurationError
+from torghut_core.errors import ConfigurationError, rule_of
 
 _SHOWN_VALUE_LENGTH = 60
 
@@ -48,7 +48,7 @@ def load(model: type[SettingsT], environment: Mapping[str, str]) -> SettingsT:
 
 def _describe(model: type[Settings], item: Any, given: Mapping[str, str]) -> str:
     location = [str(part) for part in item["loc"]]
-    rule = str(item["msg"]).removeprefix("Value error, ")
+    rule = rule_of(str(item["msg"]))
     if not location:
         return rule
     variable = location[0]

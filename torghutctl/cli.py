@@ -13,6 +13,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+_UsageError: Any = typer.BadParameter.__base__
+"""What every complaint about a command line is; typer gives it no public name."""
+
 # name: (module in torghutctl.commands, one line of help). Keep the contract's order.
 COMMANDS: dict[str, tuple[str, str]] = {
     "health-report": ("health_report", "classify the whole system, name the top cause and the next procedure"),
@@ -65,6 +68,19 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(info_name, args, parent, **extra)
 
 
+def _refusal(error: Any) -> Exception:
+    """Return typer's complaint as one sentence: the option, the value and the rule, or what is wrong with the line."""
+    from torghutctl.errors import ConfigurationError, rule_of
+
+    path = error.ctx.command_path if error.ctx is not None else "torghutctl"
+    said = " ".join(error.format_message().split())
+    found: list[Any] = getattr(error.__cause__, "errors", list)()
+    if found and getattr(error, "param", None) is not None:
+        value = repr(found[0]["input"])
+        said = f"{max(error.param.opts, key=len)}={value}: {rule_of(found[0]['msg']).removeprefix(f'{value} ')}"
+    return ConfigurationError(said.rstrip("."), hint=f"{path} --help says what it takes")
+
+
 class LazyGroup(TyperGroup):
     """The root: builds its commands from the table and turns Torghut's errors into a line and an exit code."""
 
@@ -86,6 +102,13 @@ class LazyGroup(TyperGroup):
             typer.echo(f"error: a bug in torghutctl ({type(error).__name__}); please report the lines above", err=True)
             raise SystemExit(1) from None
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(*args, **extra)
+        except _UsageError as error:
+            report_error(_refusal(error))
+            raise typer.Exit(2) from error
+
     def invoke(self, ctx: Any) -> Any:
         from torghutctl.errors import TorghutError
 
@@ -94,6 +117,9 @@ class LazyGroup(TyperGroup):
         except TorghutError as error:
             report_error(error)
             raise typer.Exit(int(error.exit_code)) from error
+        except _UsageError as error:
+            report_error(_refusal(error))
+            raise typer.Exit(2) from error
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None

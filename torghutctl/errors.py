@@ -13,6 +13,7 @@ from torghut_core.errors import (
     InputError,
     TorghutError,
     UpstreamError,
+    rule_of,
 )
 
 
@@ -44,4 +45,5 @@ __all__ = [
     "TorghutError",
     "UnverifiedError",
     "UpstreamError",
+    "rule_of",
 ]

@@ -122,8 +122,8 @@ def test_settings_when_wrong_then_every_variable_value_and_rule_named() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(_Sample, {"SAMPLE_FEED": "bogus", "SAMPLE_POLL_MS": "ten"})
     message = str(caught.value)
-    assert "SAMPLE_FEED='bogus': Input should be 'iex' or 'sip'" in message
-    assert "SAMPLE_POLL_MS='ten': Input should be a valid integer" in message
+    assert "SAMPLE_FEED='bogus': must be 'iex' or 'sip'" in message
+    assert "SAMPLE_POLL_MS='ten': must be a valid integer" in message
     assert "SAMPLE_SECRET: must be set" in message
 
 

@@ -70,9 +70,17 @@ def test_command_when_help_is_asked_then_it_teaches(name: str) -> None:
     ("arguments", "environment", "code", "words"),
     [
         (("nonsense",), {}, 2, "No such command 'nonsense'"),
-        (("health-report", "-o", "xml"), {}, 2, "xml"),
-        (("run", "ws"), {"ALPACA_FEED": "bogus"}, 2, "ALPACA_FEED='bogus': Input should be"),
-        (("run", "ta"), {"TA_MAX_OUT_OF_ORDER_MS": "soon"}, 2, "TA_MAX_OUT_OF_ORDER_MS='soon': Input should be"),
+        (
+            ("health-report", "-o", "xml"),
+            {},
+            2,
+            "error: --output='xml': is not one of 'table', 'markdown', 'json', 'yaml'\n",
+        ),
+        (("demo", "--speed", "x"), {}, 2, "error: --speed='x': must be a valid number"),
+        (("demo", "--spede", "1"), {}, 2, "error: No such option: --spede"),
+        (("--nope",), {}, 2, "error: No such option: --nope\n"),
+        (("run", "ws"), {"ALPACA_FEED": "bogus"}, 2, "ALPACA_FEED='bogus': must be"),
+        (("run", "ta"), {"TA_MAX_OUT_OF_ORDER_MS": "soon"}, 2, "TA_MAX_OUT_OF_ORDER_MS='soon': must be"),
         (
             ("run", "ta"),
             {"TA_GROUP_ID": "torghut-ta-replay-1"},

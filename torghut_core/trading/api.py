@@ -17,7 +17,7 @@ from pydantic import AfterValidator
 from starlette.exceptions import HTTPException
 
 from torghut_core.clock import utc_datetime
-from torghut_core.errors import TorghutError
+from torghut_core.errors import TorghutError, rule_of
 from torghut_core.http_server import add_metrics
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.trading.encoding import dumps
@@ -129,10 +129,7 @@ def create_app(view: View) -> FastAPI:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        found = [
-            {"field": str(item["loc"][-1]), "message": str(item["msg"]).removeprefix("Value error, ")}
-            for item in error.errors()
-        ]
+        found = [{"field": str(item["loc"][-1]), "message": rule_of(str(item["msg"]))} for item in error.errors()]
         return _Json({"detail": found}, status_code=422)
 
     @app.exception_handler(TorghutError)

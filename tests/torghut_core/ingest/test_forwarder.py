@@ -137,14 +137,14 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ALPACA_FEED": "bogus"}, "ALPACA_FEED='bogus': Input should be 'iex'"),
+        ({"ALPACA_FEED": "bogus"}, "ALPACA_FEED='bogus': must be 'iex'"),
         ({"ALPACA_SECRET_KEY": ""}, "ALPACA_SECRET_KEY: must be set"),
         ({"SYMBOLS": ""}, "SYMBOLS, JANGAR_SYMBOLS_URL: at least one must be set"),
         ({"SYMBOLS": "AAPL,$$$"}, "SYMBOLS='AAPL,$$$': '$$$' is not a symbol"),
         ({"ALPACA_STREAM_URL": "http://x"}, "ALPACA_STREAM_URL='http://x': must be ws(s)://HOST[:PORT]"),
         ({"RECONNECT_MAX_MS": "1"}, "RECONNECT_MAX_MS=1: must be at least RECONNECT_BASE_MS"),
         ({"ENABLE_TRADE_UPDATES": "true"}, "ENABLE_TRADE_UPDATES='true': this version does not do that"),
-        ({"KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': Input should be 'all'"),
+        ({"KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': must be 'all'"),
     ],
 )
 def test_settings_when_wrong_then_variable_value_and_rule(changes: dict[str, str], words: str) -> None:
