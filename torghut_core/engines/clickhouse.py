@@ -151,10 +151,7 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
                     f"{variable}: chDB is not installed", hint="pip install 'torghut[runtime,embedded]'"
                 ) from error
         return ClickHouse(client, is_embedded=True, lock_file=lock_file)
-    match = re.fullmatch(r"(https?)://([^/:@\s]+)(?::(\d+))?/?", address.url)
-    if match is None:
-        raise ConfigurationError(f"{variable}: must be http(s)://HOST[:PORT] or embedded:DIR")
-    scheme, host, port = match.groups()
+    scheme, host, port = _server(address.url, variable)
     with _translated("connecting"):
         client = clickhouse_connect.get_client(
             interface=scheme,
@@ -167,6 +164,21 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
             autogenerate_session_id=False,
         )
     return ClickHouse(client, is_embedded=False)
+
+
+def check_address(url: str, variable: str = "TA_CLICKHOUSE_URL") -> bool:
+    """Return whether `url` is an embedded folder's, without opening it. Raises ConfigurationError for another shape."""
+    if embedded_folder(url, variable) is not None:
+        return True
+    _server(url, variable)
+    return False
+
+
+def _server(url: str, variable: str) -> tuple[str, str, str | None]:
+    match = re.fullmatch(r"(https?)://([^/:@\s]+)(?::(\d+))?/?", url)
+    if match is None:
+        raise ConfigurationError(f"{variable}: must be http(s)://HOST[:PORT] or embedded:DIR")
+    return match[1], match[2], match[3]
 
 
 def _lock(folder: Path, variable: str) -> IO[str]:

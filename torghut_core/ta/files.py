@@ -12,29 +12,18 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Protocol
 
-import msgspec
 import zstandard
 
-from torghut_core.errors import ConfigurationError, InputError
-from torghut_core.rfc3339 import format_ns
+from torghut_core.errors import InputError
 from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.file_outputs import Output
 from torghut_core.ta.lines import LineDecoder
-from torghut_core.ta.rows import (
-    COMMON_COLUMNS,
-    MICROBAR_COLUMNS,
-    MICROBARS,
-    SIGNAL_COLUMNS,
-    SIGNALS,
-    TableRows,
-    to_tables,
-)
+from torghut_core.ta.rows import to_tables
 
-FileFormat = Literal["ndjson", "parquet"]
 Progress = Callable[[int, int], None]
 """Told how many bytes of the file were read, of how many."""
 
@@ -47,8 +36,6 @@ _KINDS: dict[SourceName, re.Pattern[bytes]] = {
     "quotes": re.compile(rb'"(?:T|channel)"\s*:\s*"q(?:uotes)?"'),
     "bars": re.compile(rb'"(?:T|channel)"\s*:\s*"(?:b|u|bars|updatedBars)"'),
 }
-_COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS + SIGNAL_COLUMNS}
-_TIMES = frozenset(["event_ts", "ingest_ts", "window_start", "window_end"])
 
 
 @dataclass(frozen=True)
@@ -160,129 +147,41 @@ def kinds_in(path: Path) -> frozenset[SourceName]:
     return frozenset(_KINDS) - frozenset(missing)
 
 
-class _Table(Protocol):
-    def write(self, rows: TableRows) -> None: ...
-    def close(self) -> None: ...
-
-
-class _Ndjson:
-    def __init__(self, path: Path, table: str) -> None:
-        self._file = path.open("wb")
-        fields = [(name, Any) for name in _COLUMNS[table]]
-        self._row = msgspec.defstruct("Row", fields, gc=False)
-        self._encode = msgspec.json.Encoder().encode_lines
-
-    def write(self, rows: TableRows) -> None:
-        columns = rows.clickhouse_columns()
-        for name in _TIMES:
-            said = {ms: format_ns(ms * 1_000_000) for ms in set(columns[name])}
-            columns[name] = [said[ms] for ms in columns[name]]
-        self._file.write(self._encode([self._row(*values) for values in zip(*columns.values(), strict=True)]))
-
-    def close(self) -> None:
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-
-
-class _Parquet:
-    def __init__(self, path: Path, table: str) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise ConfigurationError(
-                "--format parquet: pyarrow is not installed", hint="pip install 'torghut[runtime,parquet]'"
-            ) from error
-        kinds: dict[str, Any] = {name: pyarrow.float64() for name in _COLUMNS[table]}
-        kinds |= dict.fromkeys(_TIMES, pyarrow.timestamp("ms", tz="UTC"))
-        kinds |= dict.fromkeys(["symbol", "source", "window_size", "window_step"], pyarrow.string())
-        kinds |= {"seq": pyarrow.uint64(), "is_final": pyarrow.uint8(), "version": pyarrow.uint32()}
-        kinds |= {"count": pyarrow.uint64()} if table == MICROBARS else {"warm": pyarrow.uint8()}
-        self._schema = pyarrow.schema([(name, kinds[name]) for name in _COLUMNS[table]])
-        self._batch = pyarrow.RecordBatch.from_pydict
-        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
-
-    def write(self, rows: TableRows) -> None:
-        self._writer.write_batch(self._batch(rows.clickhouse_columns(), schema=self._schema))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _Output:
-    """Both tables, under scratch names until `publish`."""
-
-    def __init__(self, folder: Path, file_format: FileFormat, stack: ExitStack) -> None:
-        make = _Ndjson if file_format == "ndjson" else _Parquet
-        self._folder = folder
-        self._paths: dict[Path, Path] = {}
-        self._tables: dict[str, _Table] = {}
-        self.rows: dict[str, int] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for table in (MICROBARS, SIGNALS):
-                final = folder / f"{table.partition('.')[2]}.{file_format}"
-                scratch = folder / f".{final.name}.{os.getpid()}.part"
-                stack.callback(scratch.unlink, missing_ok=True)
-                self._tables[table] = make(scratch, table)
-                stack.callback(self._tables[table].close)
-                self._paths[scratch] = final
-                self.rows[table] = 0
-        except OSError as error:
-            raise InputError(f"DIR={folder}: cannot be written: {error.strerror or type(error).__name__}") from error
-
-    def write(self, tables: list[TableRows]) -> None:
-        for rows in tables:
-            self._tables[rows.table].write(rows)
-            self.rows[rows.table] += len(rows)
-
-    def publish(self) -> None:
-        for table in self._tables.values():
-            table.close()
-        for scratch, final in self._paths.items():
-            scratch.replace(final)
-
-
 def replay_file(
     path: Path,
-    folder: Path,
+    output: Output,
     *,
     settings: EngineSettings,
-    file_format: FileFormat,
     now_ns: int,
     progress: Progress | None = None,
 ) -> FileReport:
-    """Compute bars and signals of the recording at `path` into `folder`; `now_ns` becomes the rows' `ingest_ts`.
+    """Compute bars and signals of the recording at `path` into `output`; `now_ns` becomes the rows' `ingest_ts`.
 
-    Bad records are counted by reason. Raises InputError when the file cannot be read to its end, holds records of which
-    none can be used, or the folder cannot be written; then nothing is left under the final names that was not there.
+    Bad records are counted by reason. Raises InputError when the file cannot be read to its end, or holds records of
+    which none can be used; then nothing was published.
     """
     idle = frozenset(_KINDS) - kinds_in(path)
     engine = Engine(settings)
     decoder = LineDecoder(latest_ns=now_ns)
-    with ExitStack() as stack:
-        output = _Output(folder, file_format, stack)
-        ingest_ms = now_ns // 1_000_000
+    ingest_ms = now_ns // 1_000_000
 
-        def write(blocks: list[RowBlock]) -> None:
-            nonlocal ingest_ms
-            for block in blocks:
-                output.write(to_tables(block, ingest_ms))
-                ingest_ms += 1  # no key twice with the same ingest time
+    def write(blocks: list[RowBlock]) -> None:
+        nonlocal ingest_ms
+        for block in blocks:
+            output.write(to_tables(block, ingest_ms))
+            ingest_ms += 1  # no key twice with the same ingest time
 
-        for chunk in whole_lines(read_bytes(path, progress), engine.counts.rejected):
-            engine.add(decoder.decode(chunk))
-            write(engine.emit(idle))
-        write(engine.finish())
-        unusable = engine.counts.rejected.total()
-        if unusable and not engine.counts.input_events:
-            raise InputError(
-                f"IN={path}: none of its {unusable} records can be used",
-                hint="give Alpaca stock-stream messages or envelopes, one JSON object a line",
-            )
-        output.publish()
+    for chunk in whole_lines(read_bytes(path, progress), engine.counts.rejected):
+        engine.add(decoder.decode(chunk))
+        write(engine.emit(idle))
+    write(engine.finish())
+    unusable = engine.counts.rejected.total()
+    if unusable and not engine.counts.input_events:
+        raise InputError(
+            f"IN={path}: none of its {unusable} records can be used",
+            hint="give Alpaca stock-stream messages or envelopes, one JSON object a line",
+        )
+    output.publish()
     return FileReport(
         events=engine.counts.input_events,
         late_trades=engine.counts.late_trades,

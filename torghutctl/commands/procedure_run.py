@@ -215,7 +215,7 @@ def build_request(
         plan_digest=options.plan,
         ticket=options.ticket,
         audit_path=options.audit_log or default_audit_path(os.environ),
-        actor=f"{_user()}@{socket.gethostname()}",
+        actor=f"{user()}@{socket.gethostname()}",
         is_draft=options.draft,
         labels=tuple(options.label or ()),
         credential=credential,
@@ -384,7 +384,8 @@ def _typed(question: str) -> str:
     return str(typer.prompt(question, default="", show_default=False, err=True))
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who runs this process, for the audit log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

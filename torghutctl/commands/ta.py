@@ -1,9 +1,10 @@
-"""`torghutctl ta replay-file IN DIR`: bars and signals of a recording, without any service."""
+"""`torghutctl ta replay-file IN DIR|--clickhouse ADDRESS`: bars and signals of a recording."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from torghut_core.engines.clickhouse import ClickHouse
+    from torghut_core.ta.file_outputs import ClickHouseOutput, Output
     from torghut_core.ta.files import FileReport
 
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Technical analysis from a file: the engine of `run ta`, without Kafka and ClickHouse.",
+    help="Technical analysis from a file: the engine of `run ta`, without services.",
 )
 
 
@@ -44,11 +47,23 @@ def replay_file(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Alpaca messages or envelopes, one JSON a line; plain, gzip or zstd.")
     ],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the two files go; made when missing.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where the two files go; made when missing.")
+    ] = None,
     *,
     file_format: Annotated[
-        FileFormat, typer.Option("--format", help="ndjson (times RFC 3339) or parquet.")
-    ] = FileFormat.NDJSON,
+        FileFormat | None,
+        typer.Option("--format", help="Of the files: ndjson (times RFC 3339, the default) or parquet."),
+    ] = None,
+    clickhouse: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Instead of DIR, the tables of embedded:FOLDER or http(s)://HOST[:PORT]."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; a server's rows are not replaced without it.")] = "",
+    confirm: Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; for a server.")] = "",
+    audit_log: Annotated[
+        Path | None, typer.Option(help="Audit log for a server (~/.local/state/torghut/audit.jsonl).")
+    ] = None,
     max_out_of_order_ms: Annotated[
         int,
         typer.Option(
@@ -66,16 +81,28 @@ def replay_file(
 
     Writes DIR/ta_microbars.ndjson and DIR/ta_signals.ndjson, one row per bar, keys as in the ClickHouse tables. The file
     is one partition: its end closes every window. Records that cannot be used are counted by reason on standard error,
-    and nothing stops for them. The files appear when they are complete; a truncated archive leaves none.
+    and nothing stops for them. The files appear, replacing older ones, when they are complete; a truncated archive
+    leaves none.
+
+    With --clickhouse the rows go into torghut.ta_microbars and torghut.ta_signals, made where they are missing. They are
+    newer than what stands there under the same keys, so they replace it; on a server that takes --reason and --confirm,
+    and without them this only says what it would write. A server's tables keep their TTL (30 and 14 days of event time).
+    Credentials and cluster: TA_CLICKHOUSE_USERNAME, TA_CLICKHOUSE_PASSWORD, TA_CLICKHOUSE_CLUSTER.
 
     Example: torghutctl ta replay-file day.ndjson.gz out/
+    Example: torghutctl ta replay-file day.ndjson.gz --clickhouse embedded:store
     """
     from torghutctl.errors import ConfigurationError
 
+    if (folder is None) == (clickhouse is None):
+        raise ConfigurationError("DIR, --clickhouse: give one of the two")
+    if clickhouse is not None and file_format is not None:
+        raise ConfigurationError(f"--format={file_format}: is of files; --clickhouse has none")
     try:
         import time
 
         from torghut_core.ta.engine import EngineSettings
+        from torghut_core.ta.file_outputs import ClickHouseOutput, FolderOutput
         from torghut_core.ta.files import replay_file as replay
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
@@ -85,15 +112,93 @@ def replay_file(
         revises_late_trades=late_trades is LateTrades.REVISE,
     )
     with ExitStack() as stack:
-        report = replay(
-            source,
-            folder,
-            settings=settings,
-            file_format=file_format.value,
-            now_ns=time.time_ns(),
-            progress=_progress_bar(stack, source.name),
+
+        def run(output: Output) -> FileReport:
+            with ExitStack() as drawing:
+                progress = _progress_bar(drawing, source.name)
+                return replay(source, output, settings=settings, now_ns=time.time_ns(), progress=progress)
+
+        if folder is not None:
+            return _tell(run(FolderOutput(folder, (file_format or FileFormat.NDJSON).value, stack)), is_written=True)
+        target = _Target(address=clickhouse or "", reason=reason, confirm=confirm, audit_log=audit_log)
+        store = target.open(stack)
+        rows = ClickHouseOutput(stack)
+        report = run(rows)
+        if store is not None:
+            target.take(rows, source, store)
+        else:
+            typer.echo("plan only; add --reason TEXT --confirm ACTUATE_TORGHUT to write", err=True)
+        return _tell(report, is_written=store is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """A ClickHouse, and whether its rows may be replaced: an embedded one's may, a server's on a confirmed reason."""
+
+    address: str
+    reason: str
+    confirm: str
+    audit_log: Path | None
+
+    def open(self, stack: ExitStack) -> ClickHouse | None:
+        """Return it opened, None where only a plan was asked for. Raises RefusedError, ConfigurationError, UpstreamError."""
+        import os
+
+        from torghut_core.engines.clickhouse import Address, check_address, open_clickhouse
+        from torghut_core.settings import load, reveal
+        from torghut_core.ta.settings import TaSettings
+        from torghutctl.errors import RefusedError
+        from torghutctl.planning.gates import CONFIRM_PHRASE
+
+        if not check_address(self.address, "--clickhouse"):
+            if not self.confirm:
+                return None
+            if self.confirm != CONFIRM_PHRASE:
+                raise RefusedError(f"--confirm={self.confirm!r}: must be {CONFIRM_PHRASE}; nothing was written")
+            if not self.reason.strip():
+                raise RefusedError("--reason: must say why; nothing was written")
+        given = load(TaSettings, os.environ)
+        credentials = Address(
+            url=self.address, username=given.clickhouse_username, password=reveal(given.clickhouse_password)
         )
-    _tell(report)
+        store = open_clickhouse(credentials, variable="--clickhouse")
+        stack.callback(store.close)
+        return store
+
+    def take(self, output: ClickHouseOutput, source: Path, store: ClickHouse) -> None:
+        """Insert the rows; a server's between two lines of the audit log."""
+        import os
+        import time
+
+        from torghut_core.rfc3339 import format_ns
+        from torghut_core.settings import load
+        from torghut_core.ta.clickhouse_sink import SchemaOptions
+        from torghut_core.ta.settings import TaSettings
+        from torghutctl.commands.procedure_run import default_audit_path, user
+        from torghutctl.effects.audit_log import AuditLog
+        from torghutctl.render.redaction import redact_text
+
+        log = AuditLog(self.audit_log or default_audit_path(os.environ))
+
+        def note(event: str) -> None:
+            if not store.is_embedded:
+                log.append(
+                    {
+                        "at": format_ns(time.time_ns()),
+                        "who": user(),
+                        "procedure": "ta replay-file",
+                        "event": event,
+                        "reason": redact_text(" ".join(self.reason.split())),
+                        "file": str(source),
+                        "clickhouse": self.address,
+                        "rows": output.rows,
+                    }
+                )
+
+        note("intent")
+        cluster = load(TaSettings, os.environ).clickhouse_cluster
+        output.insert(store, SchemaOptions(cluster=cluster, is_simulated=store.is_embedded))
+        note("result")
 
 
 def _progress_bar(stack: ExitStack, name: str) -> Callable[[int, int], None]:
@@ -121,9 +226,10 @@ def _progress_bar(stack: ExitStack, name: str) -> Callable[[int, int], None]:
     return show
 
 
-def _tell(report: FileReport) -> None:
+def _tell(report: FileReport, *, is_written: bool) -> None:
     bars, signals = report.rows.values()
-    typer.echo(f"{report.events} events in, {bars} bars and {signals} signals written", err=True)
+    end = "written" if is_written else "would be written"
+    typer.echo(f"{report.events} events in, {bars} bars and {signals} signals {end}", err=True)
     if report.late_trades:
         typer.echo(f"{report.late_trades} late trades", err=True)
     for reason, count in sorted(report.rejected.items()):

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from tests.fakes.ta_inputs import START, Record, bar, quote, run_of, trade
+from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.ta import files
 from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, SIGNAL_COLUMNS
 from torghutctl.cli import app
@@ -189,3 +190,76 @@ def test_file_when_nothing_in_it_can_be_used_then_exit_2_and_nothing_left(tmp_pa
     result = _replay(tmp_path, b"root:x:0:0\ndaemon:x:1:1\n")
     assert (result.exit_code, "none of its 2 records can be used" in result.stderr) == (2, True)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.engine
+def test_file_when_it_goes_into_clickhouse_then_the_rows_are_those_of_the_files(tmp_path: Path) -> None:
+    """The same rows in the tables, made where they are missing; the second time they replace the first."""
+    source = tmp_path / "in"
+    source.write_bytes(_bytes())
+    assert _replay(tmp_path, _bytes()).exit_code == 0
+    arguments = ["ta", "replay-file", str(source), "--clickhouse", f"embedded:{tmp_path / 'store'}"]
+    for _ in range(2):
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, "bars and" in result.stderr) == (0, True), result.output
+    store = open_clickhouse(Address(url=f"embedded:{tmp_path / 'store'}"))
+    try:
+        for name in OUTPUTS:
+            table = name.removesuffix(".ndjson")
+            found = store.query(f"SELECT * FROM torghut.{table} FINAL ORDER BY window_size, symbol, event_ts")
+            expected = sorted(_rows(tmp_path, name), key=lambda row: (row["window_size"], row["symbol"], row["seq"]))
+            plain = [
+                key for key in expected[0] if not key.endswith("_ts") and key not in {"window_start", "window_end"}
+            ]
+            assert [[row[key] for key in plain] for row in found] == [[row[key] for key in plain] for row in expected]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 2, "DIR, --clickhouse: give one of the two"),
+        (["out", "--clickhouse", "embedded:x"], 2, "DIR, --clickhouse: give one of the two"),
+        (["--clickhouse", "embedded:x", "--format", "parquet"], 2, "--format=parquet: is of files"),
+        (["--clickhouse", "ftp://store"], 2, "--clickhouse: must be http(s)://HOST[:PORT] or embedded:DIR"),
+        (["--clickhouse", "http://127.0.0.1:1"], 0, "would be written"),
+        (["--clickhouse", "http://127.0.0.1:1", "--confirm", "yes", "--reason", "r"], 6, "must be ACTUATE_TORGHUT"),
+        (["--clickhouse", "http://127.0.0.1:1", "--confirm", "ACTUATE_TORGHUT"], 6, "--reason: must say why"),
+        (["--clickhouse", "http://127.0.0.1:1", "--confirm", "ACTUATE_TORGHUT", "--reason", "r"], 9, "connecting"),
+    ],
+)
+def test_clickhouse_target_when_it_is_not_right_or_not_confirmed_then_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int, words: str
+) -> None:
+    """A server's rows are replaced only on a reason and the exact phrase; without them the command says what it would do."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").write_bytes(_bytes())
+    result = CliRunner().invoke(app, ["ta", "replay-file", "in", *options, "--audit-log", "audit.jsonl"])
+    assert (result.exit_code, words in result.stderr) == (code, True), result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+@pytest.mark.engine
+def test_server_target_when_confirmed_then_the_audit_log_has_a_line_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who, why, which file, which server; a secret in the reason is masked. (An embedded store stands for the server.)"""
+    embedded = Address(url=f"embedded:{tmp_path / 'store'}")
+
+    def as_server(address: Address, *, variable: str) -> ClickHouse:
+        assert (address.url, variable) == ("http://127.0.0.1:1", "--clickhouse")
+        store = open_clickhouse(embedded)
+        store.is_embedded = False
+        return store
+
+    monkeypatch.setattr("torghut_core.engines.clickhouse.open_clickhouse", as_server)
+    monkeypatch.chdir(tmp_path)
+    Path("in").write_bytes(_bytes())
+    line = "ta replay-file in --clickhouse http://127.0.0.1:1 --audit-log audit.jsonl --confirm ACTUATE_TORGHUT"
+    result = CliRunner().invoke(app, [*line.split(), "--reason", "lost a day, password=hunter2"])
+    assert (result.exit_code, "signals written" in result.stderr) == (0, True), result.output
+    lines = [json.loads(line) for line in Path("audit.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["intent", "result"]
+    assert all("lost a day" in line["reason"] and "hunter2" not in line["reason"] for line in lines)
+    assert CliRunner().invoke(app, ["audit", "verify", "--audit-log", "audit.jsonl"]).exit_code == 0

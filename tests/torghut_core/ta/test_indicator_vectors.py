@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 from decimal import Decimal, getcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import talib
 from tests.fakes.recordings import recorded_day
 from tests.fakes.ta_inputs import START, Run, bar, run_of, trade
 from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.file_outputs import FolderOutput
 from torghut_core.ta.files import replay_file
 
 Closes = list[float]
@@ -195,9 +197,9 @@ def test_recorded_day_when_replayed_then_every_indicator_is_independently_the_sa
     recorded = recorded_day()
     if not recorded:
         pytest.skip("no recorded day: set RECORDED_DAY, or put one into ../shared/data")
-    replay_file(
-        Path(recorded), tmp_path, settings=EngineSettings(), file_format="ndjson", now_ns=2 * 10**18, progress=None
-    )
+    with ExitStack() as stack:
+        output = FolderOutput(tmp_path, "ndjson", stack)
+        replay_file(Path(recorded), output, settings=EngineSettings(), now_ns=2 * 10**18)
     bars = [json.loads(line) for line in (tmp_path / "ta_microbars.ndjson").read_text().splitlines()]
     rows = [json.loads(line) for line in (tmp_path / "ta_signals.ndjson").read_text().splitlines()]
     signals = {(row["symbol"], row["seq"]): row for row in rows}
