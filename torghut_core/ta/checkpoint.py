@@ -225,7 +225,8 @@ class CheckpointStore:
             import fsspec
 
             try:
-                self._remote = fsspec.filesystem("s3", **dict(s3_options or {}))
+                # Another process writes here too: what was listed once is not what is there.
+                self._remote = fsspec.filesystem("s3", use_listings_cache=False, **dict(s3_options or {}))
             except ImportError as error:
                 raise ConfigurationError(
                     f"TA_CHECKPOINT_DIR={address!r}: s3 support is not installed", hint="pip install 'torghut[s3]'"
@@ -244,6 +245,7 @@ class CheckpointStore:
                     file.flush()
                     os.fsync(file.fileno())
                 scratch.replace(path)
+                _to_disk(path.parent)  # the name too, before a commit names it
             else:
                 self._remote.pipe_file(f"{self._prefix}/{name}", data)
         except Exception as error:
@@ -283,3 +285,11 @@ class CheckpointStore:
                 self._remote.rm_file(f"{self._prefix}/{name}")
         except Exception as error:
             raise UpstreamError(f"checkpoint {name} cannot be deleted ({type(error).__name__})") from error
+
+
+def _to_disk(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

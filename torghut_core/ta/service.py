@@ -74,7 +74,7 @@ class TaService:
         self._owns_clickhouse = clickhouse is None
         self._is_schema_verified = False
         self._schema_trouble: str | None = None
-        self._store = CheckpointStore(settings.checkpoint_dir, _s3_options(settings))
+        self._store = CheckpointStore(settings.checkpoint_dir, s3_options(settings))
         self._engine_settings = EngineSettings(
             max_out_of_order_ms=settings.max_out_of_order_ms,
             quote_stale_after_ms=settings.quote_stale_after_ms,
@@ -479,7 +479,8 @@ def warm_up() -> None:
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
 
 
-def _s3_options(settings: TaSettings) -> Mapping[str, Any]:
+def s3_options(settings: TaSettings) -> Mapping[str, Any]:
+    """Return what the checkpoint store needs to reach S3."""
     options: dict[str, Any] = {}
     if settings.s3_endpoint:
         options["client_kwargs"] = {"endpoint_url": settings.s3_endpoint}

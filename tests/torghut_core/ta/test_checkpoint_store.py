@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fakes import s3
 from tests.fakes.ta_inputs import Run, trade
-from torghut_core.errors import ConfigurationError
+from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.settings import load
 from torghut_core.ta.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, CheckpointStore, pack, unpack
 from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.service import s3_options
+from torghut_core.ta.settings import TaSettings
 
 
 def _data() -> bytes:
@@ -54,17 +59,59 @@ def test_checkpoint_when_the_arithmetic_was_changed_then_refused_by_the_setting(
         unpack(_data(), EngineSettings(**{changed: 77}), "g/x")
 
 
-def test_store_when_written_then_read_listed_and_deleted(tmp_path: Path) -> None:
-    """A folder keeps what was written under its name, and forgets what was deleted."""
-    store = CheckpointStore(f"file:{tmp_path}")
+@pytest.fixture(params=["file", "s3"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], CheckpointStore]]:
+    """Opens the store as another process would: a folder, or a bucket of a real S3 server."""
+    if request.param == "file":
+        yield lambda: CheckpointStore(f"file:{tmp_path}")
+        return
+    import boto3
+
+    with s3.running() as address:
+        settings = load(
+            TaSettings,
+            {
+                "TA_CHECKPOINT_DIR": "s3a://checkpoints/torghut/ta",
+                "TA_S3_ENDPOINT": address,
+                "TA_S3_ACCESS_KEY": "key",
+                "TA_S3_SECRET_KEY": "secret",
+            },
+        )
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=address, **keys).create_bucket(Bucket="checkpoints")
+        yield lambda: CheckpointStore(settings.checkpoint_dir, s3_options(settings))
+
+
+@pytest.mark.slow
+def test_store_when_written_then_read_listed_and_deleted(open_store: Callable[[], CheckpointStore]) -> None:
+    """What was written is kept under its name, for every process, and what was deleted is forgotten."""
+    store, other = open_store(), open_store()
     assert (store.read("g/a"), store.names("g")) == (None, [])
     store.write("g/a", b"1")
     store.write("g/a", b"2")
-    (tmp_path / "g" / "b.new").write_bytes(b"half")
     assert (store.read("g/a"), store.names("g")) == (b"2", ["g/a"])
-    store.delete("g/a")
-    store.delete("g/a")
-    assert store.names("g") == []
+    other.write("g/b", b"3" * (6 << 20))
+    assert (store.names("g"), len(store.read("g/b") or b"")) == (["g/a", "g/b"], 6 << 20)
+    for name in ("g/a", "g/a", "g/b"):
+        store.delete(name)
+    assert (store.names("g"), other.names("g")) == ([], [])
+
+
+def test_store_when_a_write_was_cut_short_then_its_rest_is_not_listed(tmp_path: Path) -> None:
+    """Half a file has another name."""
+    store = CheckpointStore(f"file:{tmp_path}")
+    store.write("g/a", b"1")
+    (tmp_path / "g" / "b.new").write_bytes(b"half")
+    assert store.names("g") == ["g/a"]
+
+
+def test_store_when_s3_does_not_answer_then_an_upstream_error_names_the_checkpoint() -> None:
+    """The runtime waits for it with a back-off; the credentials stay out of the sentence."""
+    options = {"client_kwargs": {"endpoint_url": "http://127.0.0.1:1"}, "key": "key", "secret": "very-secret"}
+    store = CheckpointStore("s3://checkpoints", {**options, "config_kwargs": {"retries": {"max_attempts": 1}}})
+    with pytest.raises(UpstreamError, match="checkpoint g/a cannot be written") as caught:
+        store.write("g/a", b"1")
+    assert "very-secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["", "folder", "file:", "ftp://x", "s3://"])

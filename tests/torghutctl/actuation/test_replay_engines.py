@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import s3
 from tests.fakes.apache_kafka import Broker
 from tests.torghutctl.actuation.test_replay import PLACES
 from torghutctl.adapters.pod_commands import CommandResult
@@ -32,16 +33,11 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3.running() as address:
+        yield address
 
 
 class Pods:
