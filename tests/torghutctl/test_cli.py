@@ -113,6 +113,14 @@ def test_module_when_run_then_the_same_program() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_version_when_asked_then_it_is_the_installed_one() -> None:
+    """What a bug report needs."""
+    from importlib.metadata import version
+
+    done = _run("--version")
+    assert (done.returncode, done.stdout) == (0, f"torghutctl {version('torghut')}\n")
+
+
 def test_demo_when_its_folder_is_taken_then_exit_2_names_it(tmp_path: Path) -> None:
     """A second demo in one folder, and a folder with other contents, are refused untouched."""
     from torghutctl.onemachine.folder import held
