@@ -1,7 +1,8 @@
 """One partition number's work: engine, input positions, checkpoints, and what to do after a restart.
 
 A checkpoint holds the state at offsets C. The group's committed offsets T (T ≥ C) name it in their metadata. A restart
-restores the state, reads from C again, and up to T sends nothing to Kafka, for those rows were committed with T. What
+restores the state, reads from C again, and up to T sends nothing to Kafka, for those rows were committed with T; the
+metadata also say which sources were idle then, so that what was not waited for before is not waited for again. What
 ClickHouse may have missed between C and T it gets again, under the same keys. The first checkpoint holds the empty state
 at the first offsets, and is written before anything is read: a crash before the next one begins there again.
 """
@@ -55,6 +56,10 @@ class PartitionJob:
     previous_name: str = ""
     first_commits: dict[TopicPartition, Committed] | None = None
     """What to commit before anything else: where a new job began."""
+    idle: frozenset[SourceName] = frozenset()
+    """What the last emission did not wait for."""
+    idle_at_target: frozenset[SourceName] = frozenset()
+    """What the emission did not wait for whose rows were committed with the target's offsets."""
     is_silent: bool = False
     """Whether rows stay out of Kafka because the offsets they belong to are committed already."""
 
@@ -80,19 +85,22 @@ class PartitionJob:
         its.heard_at = time.monotonic()
 
     async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
-        """Return the sources that are read to their end and silent.
+        """Return the sources that are read to their end and silent; on the way to the target, those that were idle there.
 
-        None before the emission that ends catching up: it is silent, and must not hold rows that were never committed.
+        The emission that ends catching up stays out of Kafka: it must hold exactly the rows that were committed.
         """
-        if self.is_silent:
-            return frozenset()
-        now = time.monotonic()
-        idle: set[SourceName] = set()
-        for source in SOURCES:
-            its = self.inputs.get(source)
-            if its is None or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at)):
-                idle.add(source)
-        return frozenset(idle)
+        self.idle = self.idle_at_target if self.is_silent and not self.is_catching_up else frozenset()
+        if not self.is_silent:
+            now = time.monotonic()
+            self.idle = frozenset(
+                [
+                    source
+                    for source in SOURCES
+                    if (its := self.inputs.get(source)) is None
+                    or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at))
+                ]
+            )
+        return self.idle
 
     def blocked(self) -> set[TopicPartition]:
         """Return the inputs that must wait: those that caught up while others of this number have not."""
@@ -111,7 +119,8 @@ class PartitionJob:
 
     def commits(self) -> dict[TopicPartition, Committed]:
         """Return what to commit: positions, and the checkpoint they continue."""
-        return {at: Committed(position, self.checkpoint_name) for at, position in self.positions.items()}
+        said = " ".join([self.checkpoint_name, *sorted(self.idle)])
+        return {at: Committed(position, said) for at, position in self.positions.items()}
 
     def snapshot(self) -> tuple[str, bytes, dict[TopicPartition, Committed]]:
         """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets."""
@@ -145,11 +154,11 @@ async def open_job(
     group has offsets but no checkpoint of this replay.
     """
     committed = {source: await consumer.committed(TopicPartition(topic, number)) for source, topic in topics.items()}
-    names = {said.metadata for said in committed.values() if said is not None and said.metadata}
-    if len(names) > 1:
+    found = {said.metadata for said in committed.values() if said is not None and said.metadata}
+    if len(found) > 1:
         raise CheckpointError(f"group {group!r}, partition {number}: its offsets name different checkpoints")
     checkpoint: Checkpoint | None = None
-    name = names.pop() if names else ""
+    name, *idle = found.pop().split(" ") if found else [""]
     if name:
         data = await asyncio.to_thread(store.read, f"{group}/{name}")
         if data is None:
@@ -183,6 +192,7 @@ async def open_job(
         checkpoint_name=name,
         ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,
         checkpointed_at=time.monotonic(),
+        idle_at_target=frozenset([source for source in SOURCES if source in idle]),
     )
     job.is_silent = job.is_catching_up
     if checkpoint is None:

@@ -85,6 +85,7 @@ async def test_ta_when_killed_three_times_then_kafka_and_clickhouse_are_as_if_it
         assert process.end() == 0
         await outputs.settle()
         assert differences(expected, outputs.rows) == []
+        assert outputs.count == len(expected)  # not one of them twice
         assert differences(expected, process.rows_in_clickhouse()) == []
     finally:
         process.kill()

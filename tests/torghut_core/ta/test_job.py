@@ -19,13 +19,17 @@ class _AtEnd:
         return partition.partition == 0
 
 
-@pytest.mark.parametrize(("is_silent", "idle"), [(True, frozenset()), (False, frozenset(SOURCES))])
-async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_every_source_is_waited_for(
-    *, is_silent: bool, idle: frozenset[str]
+@pytest.mark.parametrize(
+    ("is_silent", "position", "idle"),
+    [(True, 6, []), (True, 7, ["quotes"]), (False, 7, ["trades", "quotes", "bars"])],
+    ids=["on the way to the target", "at the target", "beyond it"],
+)
+async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_are_those_of_the_commit(
+    *, is_silent: bool, position: int, idle: list[str]
 ) -> None:
-    """Trades caught up a minute before quotes did: rows of their silence were never committed, so must not be silent."""
+    """Rows of a silence that the commit did not know of were never committed, so they must not stay out of Kafka."""
     inputs = {
-        source: _Input(TopicPartition(source, 0), position=7, heard_at=time.monotonic() - 60, catch_up_to=7)
+        source: _Input(TopicPartition(source, 0), position=position, heard_at=time.monotonic() - 60, catch_up_to=7)
         for source in SOURCES
     }
     job = PartitionJob(
@@ -33,9 +37,10 @@ async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_every_s
         group="ta",
         engine=Engine(EngineSettings()),
         inputs=inputs,
-        checkpoint_name="",
+        checkpoint_name="0-abc",
         ingest_ms=0,
         is_silent=is_silent,
+        idle_at_target=frozenset(["quotes"]),
     )
-    assert not job.is_catching_up
-    assert await job.idle_sources(cast("Consumer", _AtEnd()), 2.0) == idle
+    assert await job.idle_sources(cast("Consumer", _AtEnd()), 2.0) == frozenset(idle)
+    assert {said.metadata for said in job.commits().values()} == {" ".join(["0-abc", *sorted(idle)])}
