@@ -39,6 +39,7 @@ from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
+from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
 from torghut_core.ta import indicators, json_rows, scanner
 from torghut_core.ta.checkpoint import CheckpointStore
@@ -47,7 +48,7 @@ from torghut_core.ta.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, cut, open_job
 from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_records
 from torghut_core.ta.settings import TaSettings
-from torghut_core.ta.status import Metrics, status_record
+from torghut_core.ta.status import Metrics, Progress, status_record
 
 _logger = logging.getLogger("torghut.ta")
 Commits = Mapping[TopicPartition, Committed]
@@ -103,6 +104,7 @@ class TaService:
             )
             for table in (MICROBARS, SIGNALS)
         }
+        self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
         self._status_sent_at = 0.0
         self._observed_at = 0.0
 
@@ -465,10 +467,10 @@ class TaService:
         if time.monotonic() - self._status_sent_at < interval:
             return
         self._status_sent_at = time.monotonic()
-        ready, body = self.readiness()
-        record = status_record(
-            self.jobs, self._clock.now_ns(), status="ok" if ready else "degraded", reason=body["reason"]
-        )
+        now_ns = self._clock.now_ns()
+        behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
+        reason = self.readiness()[1]["reason"] or behind
+        record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
         await status.send(self.settings.status_topic, [b"ta"], [record])
 
 

@@ -51,6 +51,8 @@ class TaSettings(Settings):
     s3_secret_key: SecretStr | None = Field(default=None, alias="TA_S3_SECRET_KEY")
     max_out_of_order_ms: int = Field(default=2000, alias="TA_MAX_OUT_OF_ORDER_MS", ge=0, le=600_000)
     """How far behind the highest event time a trade may come and still count."""
+    status_max_lag_ms: int = Field(default=120_000, alias="TA_STATUS_MAX_LAG_MS", ge=1000)
+    """How old the newest trade, or the newest input, may be in the regular session before the status is degraded."""
     late_trades: Literal["drop", "revise"] = Field(default="drop", alias="TA_LATE_TRADES")
     quote_stale_after_ms: int = Field(default=15_000, alias="TA_QUOTE_STALE_AFTER_MS", ge=0)
     vwap_window_seconds: int = Field(default=300, alias="TA_VWAP_WINDOW_SECONDS", ge=60, le=3600)

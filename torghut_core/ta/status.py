@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from torghut_core.envelope import Envelope, encode
+from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import format_ns
 from torghut_core.ta.clickhouse_sink import TableWriter
 from torghut_core.ta.job import PartitionJob
@@ -47,6 +48,28 @@ def status_record(jobs: Mapping[int, PartitionJob], now_ns: int, *, status: str,
             payload=payload,
         )
     )
+
+
+class Progress:
+    """Tells whether the input keeps up: asked only where the regular session has been open for long enough to tell."""
+
+    def __init__(self, calendar: MarketCalendar, limit_ms: int) -> None:
+        self._calendar = calendar
+        self._limit_ns = limit_ms * 1_000_000
+        self._count = -1
+        self._counted_at_ns = 0
+
+    def trouble(self, jobs: Mapping[int, PartitionJob], now_ns: int) -> str | None:
+        """Return `no_input` when nothing came, `lag` when what came is old, None when all is well or nothing is due."""
+        count = sum(job.engine.counts.input_events for job in jobs.values())
+        if count != self._count:
+            self._count, self._counted_at_ns = count, now_ns
+        if any(self._calendar.session(at) != "regular" for at in (now_ns - self._limit_ns, now_ns)):
+            return None
+        if now_ns - self._counted_at_ns > self._limit_ns:
+            return "no_input"
+        highest = _highest_ns(jobs)
+        return "lag" if highest is not None and now_ns - highest > self._limit_ns else None
 
 
 class Metrics:
