@@ -11,7 +11,8 @@ from torghutctl.adapters.http_client import MAX_BODY_BYTES, Answer, Deadline, Ex
 from torghutctl.errors import ConfigurationError
 
 _CHUNK = 65536
-_POOL_SIZE = 64
+_POOL_SIZE = 512
+"""Connections that are kept for the next request; more at a time than that are possible and thrown away, with a word."""
 _HINT = "name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local"
 
 

@@ -1,4 +1,8 @@
-"""Reads a cluster: one wave of requests for what has a known name, and a second for what the first one named."""
+"""Reads a cluster: at once what has a known name; what a reading names, the moment that reading is there.
+
+Only three kinds of source depend on another one: what a pod answers and logs (on the list of pods), Flink's REST (on the
+FlinkDeployment, which holds the job's id), `ta/latest` (on the universe). No chain is longer than two.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,7 @@ class ClusterReader:
         self._names = names
 
     def tasks(self, storage_namespace: str | None = None) -> list[Task]:
-        """Return the first wave; what follows from a reading is in its task."""
+        """Return what can be asked at once; what follows from a reading is in its task."""
         storage = f"/api/v1/namespaces/{quote(storage_namespace or '')}/pods"
         names, here = self._names, self._names.namespace
         kafka, argocd = names.kafka_namespace, names.argocd_namespace

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import torghut_cluster as base
-from tests.fakes.kubernetes_api import Cluster, serve
+from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.adapters.http_client import Answer
 from torghutctl.health.report import Operator, judge
@@ -149,17 +151,62 @@ def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
 
 def test_collect_when_a_reader_ignores_its_deadline_then_given_up() -> None:
     """A thread that hangs beyond its deadline becomes a time-out; the others are not lost."""
-    import threading
-
     forever = threading.Event()
-    clock = iter(range(0, 1_000_000, 2))
     tasks = [
         Task(source=sources.EVENTS, read=lambda _: forever.wait(30)),
         Task(source=sources.PODS, read=lambda _: []),
     ]
-    readings = collect(tasks, deadline_s=1.0, monotonic=lambda: float(next(clock)))
+    readings = collect(tasks, deadline_s=0.05, monotonic=time.monotonic)
     forever.set()
-    assert Failure.TIMEOUT is readings[sources.EVENTS].failure
+    assert (Failure.TIMEOUT, []) == (readings[sources.EVENTS].failure, readings[sources.PODS].value)
+
+
+def test_read_when_a_source_is_slow_then_what_depends_on_others_is_asked_meanwhile(tmp_path: Path) -> None:
+    """The Events answer only after every dependent source was asked: none of them waits for a whole first round."""
+    cluster = base.healthy()
+    dependent = ("/proxy/readyz", "/proxy/trading/status", "/log", "/checkpoints", "/ta/latest")
+    seen: list[str] = []
+
+    def wait(_: float) -> None:
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends and len(seen) < len(dependent):
+            seen[:] = [part for part in dependent if any(part in request for request in list(cluster.requests))]
+            time.sleep(0.005)
+
+    cluster.waits = wait
+    cluster.faults[f"/{base.EVENTS}"] = Fault(delay=1)
+    with serve(cluster, tmp_path) as kubeconfig:
+        snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={}, deadline_s=30)
+    assert (list(dependent), True) == (seen, snapshot.reading(sources.EVENTS).is_ok)
+
+
+def test_collect_when_a_whole_family_hangs_then_others_are_read_and_it_ends_at_its_deadline() -> None:
+    """More symbols than a lane is wide hang: a pod's answer that is named later is read, and no symbol waits its turn."""
+    forever, turns = threading.Event(), []
+
+    def hang(seconds: float) -> None:
+        turns.append(seconds)
+        forever.wait(30)
+
+    def pods(_: float) -> list[Any]:
+        while len(turns) < 2:
+            time.sleep(0.001)
+        return []
+
+    ready = Task(source=f"{sources.FORWARDER_READY}a", read=lambda _: "ready")
+    tasks = [
+        *(Task(source=f"{sources.LATEST}S{index}", read=hang) for index in range(50)),
+        Task(source=sources.PODS, read=pods, then=lambda _: [ready]),
+    ]
+    readings = collect(tasks, deadline_s=0.2, monotonic=time.monotonic, width=2)
+    forever.set()
+    late = {item.failure for name, item in readings.items() if name.startswith(sources.LATEST)}
+    assert ("ready", {Failure.TIMEOUT}, 52, 2) == (
+        readings[ready.source].value,
+        late,
+        len(readings),
+        len(turns),
+    )
 
 
 def test_snapshot_when_source_was_never_read_then_unreachable() -> None:
