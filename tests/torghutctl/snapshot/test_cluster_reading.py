@@ -158,7 +158,7 @@ def test_collect_when_a_reader_ignores_its_deadline_then_given_up() -> None:
     ]
     readings = collect(tasks, deadline_s=0.05, monotonic=time.monotonic)
     forever.set()
-    assert (Failure.TIMEOUT, []) == (readings[sources.EVENTS].failure, readings[sources.PODS].value)
+    assert (readings[sources.EVENTS].failure, readings[sources.PODS].value) == (Failure.TIMEOUT, [])
 
 
 def test_read_when_a_source_is_slow_then_what_depends_on_others_is_asked_meanwhile(tmp_path: Path) -> None:
