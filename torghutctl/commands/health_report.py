@@ -17,6 +17,7 @@ from torghutctl.render.output import Format, screen, write
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
+    from torghutctl.snapshot.reader import Target
 
 WATCH_SECONDS = 5.0
 
@@ -91,12 +92,15 @@ def command(
     )
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render import health_table, health_view
+    from torghutctl.render.redaction import redact_text
 
     on = screen(os.environ)
     table = partial(health_table.table, width=on.width, is_coloured=on.is_coloured)
 
     def show(report: Mapping[str, Any]) -> None:
         write(report, output, table=table, markdown=health_view.markdown)
+        for line in advice(report, choice.target):
+            options.tell(line)
 
     snapshot, report = _report(choice)
     show(report)
@@ -110,12 +114,29 @@ def command(
 
         def tell_changes(newer: Mapping[str, Any], lines: Sequence[str]) -> None:
             if output in (None, Format.TABLE):
-                typer.echo("\n".join(lines))
+                typer.echo(redact_text("\n".join(lines)))
             else:
                 show(newer)
 
         report = follow(report, again, pause=lambda: time.sleep(WATCH_SECONDS), show=tell_changes)
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
+
+
+def advice(report: Mapping[str, Any], target: Target) -> list[str]:
+    """Return what must be known before the next command is pasted; nothing where it can be as it is."""
+    command = (report["nextProcedure"] or {}).get("command")
+    if command is None:
+        return []
+    lines = []
+    if target.bundle is not None:
+        lines.append(
+            f"note: {target.bundle} is not the live system: it tells of {report['observedAt']}, and the next command is"
+            " the one for the system it was taken of; look at that again first"
+        )
+    if " --repo " not in command:
+        how = "name an environment with `local` and `repo` (-e)" if target.local else "give --repo PATH|URL, or -e NAME"
+        lines.append(f"note: the next command needs the GitOps repository, and none is known: {how}")
+    return lines
 
 
 def follow(
@@ -149,19 +170,12 @@ def follow(
 
 
 def _report(choice: options.Choice) -> tuple[Snapshot, dict[str, Any]]:
-    from torghutctl.health.report import Operator, judge
+    from torghutctl.health.report import judge
     from torghutctl.snapshot import bundle, reader
 
-    target = choice.target
-    snapshot = reader.read(target, at_ns=choice.at_ns, tell=options.tell)
-    operator = Operator(
-        environment=target.environment,
-        repo=target.repo,
-        is_live_declared=target.is_live_declared,
-        options=target.options,
-    )
-    with bundle.blamed(target.bundle):
-        return snapshot, judge(snapshot, operator, at_ns=choice.at_ns)
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    with bundle.blamed(choice.target.bundle):
+        return snapshot, judge(snapshot, choice.operator(), at_ns=choice.at_ns)
 
 
 def _record(snapshot: Snapshot, path: Path | None) -> None:

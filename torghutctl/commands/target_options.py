@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torghut_core.rfc3339 import parse_ns
-from torghutctl.environments import Environment, load_environment
+from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
-from torghutctl.snapshot.model import is_object_name
 from torghutctl.snapshot.reader import Target
+
+if TYPE_CHECKING:
+    from torghutctl.health.report import Operator
 
 EnvironmentOption = Annotated[
     str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
@@ -60,8 +62,18 @@ class Choice:
     """What the options came to."""
 
     target: Target
-    environment: Environment
     at_ns: int | None
+
+    def operator(self) -> Operator:
+        """Return what the report's next command repeats of the options, and what was declared."""
+        from torghutctl.health.report import Operator
+
+        return Operator(
+            environment=self.target.environment,
+            repo=self.target.repo,
+            is_live_declared=self.target.is_live_declared,
+            options=self.target.options,
+        )
 
 
 def choose(
@@ -83,8 +95,12 @@ def choose(
     clickhouse_service: str | None,
     cnpg_cluster: str | None,
 ) -> Choice:
-    """Return target, environment and time. Raises InputError or ConfigurationError for values that cannot be."""
-    entry = load_environment(environment, config, os.environ)
+    """Return target and time. Raises InputError or ConfigurationError for values that cannot be.
+
+    A bundle knows which system it is of: without -e no default environment of this machine is mixed in.
+    """
+    is_of_today = from_snapshot is None or environment is not None
+    entry = load_environment(environment, config, os.environ) if is_of_today else Environment()
     given = {
         "namespace": namespace,
         "service": service,
@@ -93,16 +109,14 @@ def choose(
         "clickhouse_service": clickhouse_service,
         "cnpg_cluster": cnpg_cluster,
     }
-    for key, value in given.items():
-        if value is not None and not is_object_name(value):
-            raise InputError(f"--{key.replace('_', '-')} {value!r}: must be a Kubernetes name: a-z, 0-9, - and .")
-    names = replace(entry.names, **{key: value for key, value in given.items() if value is not None})
+    entry = entry.renamed(given)
     where = {
         "--config": config,
         "--base": base,
         "--gitops-path": gitops_path,
         "--kubeconfig": kubeconfig,
         "--context": context,
+        **{name_option(key): value for key, value in given.items()},
     }
     folder = local
     if folder is None and entry.local and from_snapshot is None and kubeconfig is None and context is None:
@@ -112,7 +126,7 @@ def choose(
         local=folder,
         kubeconfig=kubeconfig or (Path(entry.kubeconfig).expanduser() if entry.kubeconfig else None),
         context=context or entry.context,
-        names=names,
+        names=entry.names,
         repo=repo or entry.repo,
         base=base or entry.base,
         gitops_path=gitops_path or entry.gitops_path,
@@ -121,7 +135,7 @@ def choose(
         options=tuple((option, str(value)) for option, value in where.items() if value is not None),
         is_live_declared=entry.live,
     )
-    return Choice(target=target, environment=entry, at_ns=parse_at(at))
+    return Choice(target=target, at_ns=parse_at(at))
 
 
 def _credential(repo: str | None, token_file: str | None) -> Any:

@@ -62,13 +62,19 @@ class Operator:
     """Other options that say where the system is."""
 
     def completed(self, facts: Facts) -> Operator:
-        """Return it with what the snapshot's own reader was told, where nothing else is said now."""
+        """Return it with what the snapshot's own reader was told, option by option where nothing else is said now.
+
+        Whoever names an environment now speaks of that one: nothing that was told is mixed in.
+        """
+        if self.environment is not None:
+            return self
         told = facts.value(sources.OPERATOR) or {}
+        options = {**{str(name): str(value) for name, value in told.get("options", [])}, **dict(self.options)}
         return Operator(
-            environment=self.environment or told.get("environment"),
+            environment=told.get("environment"),
             repo=self.repo or told.get("repo"),
             is_live_declared=self.is_live_declared or bool(told.get("isLiveDeclared")),
-            options=self.options or tuple((str(name), str(value)) for name, value in told.get("options", [])),
+            options=tuple(options.items()),
         )
 
 

@@ -231,6 +231,7 @@ def test_health_report_when_watched_then_reports_until_interrupted(
     assert result.exit_code == 4
     assert result.stdout.startswith("HEALTHY")
     assert f"{base.NOW} healthy -> down" in result.stdout
+    assert f"{base.NOW} next: rotate-credentials (runbook) (runbooks/rotate-credentials.md)" in result.stdout
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "markdown"])
@@ -344,6 +345,7 @@ def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: P
     assert [
         f"{base.NOW} healthy -> down",
         f"{base.NOW} top cause: none -> forwarder alpaca_auth",
+        f"{base.NOW} next: rotate-credentials (runbook) (runbooks/rotate-credentials.md)",
         f"{base.NOW} forwarder: healthy -> down",
         f"{base.NOW} forwarder: alpaca_auth (down) began",
     ] == said
