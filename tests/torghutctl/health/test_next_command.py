@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.fakes import direct_reading, incidents, incidents_compound, incidents_single
+from tests.fakes import direct_reading, incidents, incidents_compound, incidents_sessions, incidents_single
 from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Cluster, serve
 from torghutctl.cli import app
@@ -19,7 +19,7 @@ from torghutctl.health.report import Operator, judge
 from torghutctl.snapshot import bundle, sources
 from torghutctl.snapshot.model import Reading, Snapshot
 
-assert incidents_compound and incidents_single, "importing them registers their cases"
+assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 RUNNER = CliRunner()
 ONE_PER_REASON = {case.top.split(" ")[1]: case for case in incidents.CASES if case.top and case.at == base.NOW}
 WITH_COMMAND = sorted(name for name in ONE_PER_REASON if REASONS[name].procedure is not None)
