@@ -1,6 +1,7 @@
 """A snapshot on disk: a folder or a `.tar.gz` with `snapshot.json` and one file per reading, the same bytes each time.
 
-The index holds each reading's SHA-256: a bundle that was cut or edited is refused, never judged.
+The index holds each reading's SHA-256 and its own, over the rest of it: a bundle that was cut or edited is refused,
+never judged. It is a check against accidents and half-done edits, not a signature: who writes a whole new bundle can.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def read(path: Path) -> Snapshot:
     if index.get("target") not in _TARGETS:
         raise InputError(f"--from-snapshot {path}: target must be one of {', '.join(_TARGETS)}", hint=_HINT)
     try:
+        if index.get("sha256") != _digest(index):
+            raise InputError(f"--from-snapshot {path}: {INDEX} was changed after it was written", hint=_HINT)
         known = {field.name for field in fields(Names)}
         names = Names(**{key: str(value) for key, value in index["names"].items() if key in known})
         readings = dict(_readings(files, index["readings"], path))
@@ -115,7 +118,12 @@ def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
         "names": asdict(snapshot.names),
         "readings": entries,
     }
-    yield INDEX, _dump(index)
+    yield INDEX, _dump({**index, "sha256": _digest(index)})
+
+
+def _digest(index: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of an index as it is written, without its own digest."""
+    return hashlib.sha256(_dump({key: value for key, value in index.items() if key != "sha256"})).hexdigest()
 
 
 def _dump(value: Any) -> bytes:
@@ -169,6 +177,7 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Reading]]:
+    spare = {*files} - {INDEX}
     for source, entry in entries.items():
         if not sources.is_known(source):
             raise InputError(f"--from-snapshot {path}: {INDEX} names the unknown source {source!r}", hint=_HINT)
@@ -179,7 +188,10 @@ def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path
             value = _json(files, name, path)
             if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
                 raise InputError(f"--from-snapshot {path}: {name} was changed after it was written", hint=_HINT)
+            spare.discard(name)
             yield source, Reading(source=source, value=value)
+    if spare:
+        raise InputError(f"--from-snapshot {path}: holds {min(spare)!r}, which {INDEX} does not name", hint=_HINT)
 
 
 def _json(files: Mapping[str, bytes], name: str, path: Path) -> Any:
