@@ -15,7 +15,8 @@ _GAUGES_TOO_OLD_SECONDS = 300
 
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return ClickHouse's findings."""
-    found = reading.required(facts, NAME, sources.CLICKHOUSE_GAUGES)
+    exporter = pods.behind(facts, facts.names.guardrails)
+    found = [item.also(*exporter) for item in reading.required(facts, NAME, sources.CLICKHOUSE_GAUGES)]
     if facts.gauges() is not None:
         found += [*_up(facts), *_disk(facts), *_readonly(facts), *_trusted(facts, moment)]
     found += [*_addresses(facts), *_engines(facts)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torghutctl.health import reading
+from torghutctl.health import pods, reading
 from torghutctl.health.model import Finding, Level, Moment, at, span
 from torghutctl.snapshot import sources
-from torghutctl.snapshot.facts import Facts
+from torghutctl.snapshot.facts import VISUALS, Facts
 from torghutctl.snapshot.model import Failure, Reading
 
 NAME = "freshness"
@@ -39,7 +39,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
         detail = "the universe is empty" if universe.is_ok else "the universe could not be read"
         failure = Failure.ABSENT if universe.is_ok else universe.failure
         failed = [Reading(source=f"{sources.LATEST}*", failure=failure, detail=detail)]
-    return [*found, reading.unknown(NAME, failed)]
+    return [*found, reading.unknown(NAME, failed).also(*pods.behind(facts, VISUALS))]
 
 
 def stale(facts: Facts, moment: Moment) -> list[Finding]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORWARDER_PORT = 8080
 TRADING_PORT = 8181
 SCHEDULER_PORT = 8183
-VISUALS = ("torghut-visuals", 8090)
+VISUALS = (facts.VISUALS, 8090)
 GUARDRAILS_PORT = 9108
 FLINK_PORT = 8081
 LOG_LINES = 200
@@ -85,7 +85,6 @@ class ClusterReader:
         kafka, argocd = names.kafka_namespace, names.argocd_namespace
         knative, flink = "serving.knative.dev/v1", "flink.apache.org/v1beta1"
         core = f"/api/v1/namespaces/{here}"
-        guardrails = f"{names.clickhouse_service}-guardrails-exporter"
         return [
             *([self._list(sources.STORAGE_PODS, storage, workloads.pod, "PodList")] if storage_namespace else []),
             self._list(sources.PODS, f"{core}/pods", workloads.pod, "PodList", then=self._of_pods),
@@ -182,7 +181,7 @@ class ClusterReader:
                 "PodDisruptionBudgetList",
             ),
             self._answer(
-                sources.CLICKHOUSE_GAUGES, self._service(guardrails, GUARDRAILS_PORT, "metrics"), services.gauges
+                sources.CLICKHOUSE_GAUGES, self._service(names.guardrails, GUARDRAILS_PORT, "metrics"), services.gauges
             ),
             self._answer(
                 sources.SYMBOLS, self._service(*VISUALS, "api/torghut/symbols"), services.symbols, then=self._of_symbols

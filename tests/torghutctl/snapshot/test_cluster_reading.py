@@ -56,7 +56,7 @@ def test_read_when_a_namespace_has_many_pods_then_every_page_is_read(tmp_path: P
         cluster.put(base.PODS, base.pod(f"a-{index:04d}", {"app": "other"}))
     with serve(cluster, tmp_path) as kubeconfig:
         snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={})
-    assert len(snapshot.reading(sources.PODS).value) == 1208
+    assert len(snapshot.reading(sources.PODS).value) == 1210
     assert judge(snapshot, Operator())["classification"] == "healthy"
 
 
