@@ -163,7 +163,7 @@ def main() -> int:
         patterns = measure_live(system, options.slow, options.base)
         system.set()
         path = Path(folder) / "bundle.tar.gz"
-        bundle.write(system.read(), path)
+        bundle.write(system.read(), path, "PATH")
         here.send(None)
         offline = [cpu_of(["-m", "torghutctl", "health-report", "--from-snapshot", str(path)]) for _ in range(7)]
         startup = [cpu_of(["-m", "torghutctl", "--help"]) for _ in range(7)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torghutctl.commands import target_options as options
-from torghutctl.errors import TorghutError
+from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def command(
         clickhouse_service=clickhouse_service,
         cnpg_cluster=cnpg_cluster,
     )
+    if watch and from_snapshot is not None:
+        raise InputError("--watch and --from-snapshot cannot be combined", hint="a bundle does not change")
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render import health_table, health_view
     from torghutctl.render.redaction import redact_text
@@ -184,7 +186,7 @@ def _record(snapshot: Snapshot, path: Path | None) -> None:
         return
     from torghutctl.snapshot import bundle
 
-    bundle.write(snapshot, path)
+    bundle.write(snapshot, path, "--record")
     options.tell(f"wrote {path}")
 
 

@@ -12,7 +12,7 @@ from torghutctl.errors import UpstreamError
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="a new folder, or a file that ends in .tar.gz")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a new folder, or a file that ends in .tar.gz")],
     *,
     environment: options.EnvironmentOption = None,
     config: options.ConfigOption = None,
@@ -59,12 +59,12 @@ def command(
         clickhouse_service=clickhouse_service,
         cnpg_cluster=cnpg_cluster,
     )
-    from torghutctl.snapshot import bundle, reader
+    from torghutctl.snapshot import bundle, reader, sources
 
+    bundle.refuse_taken(path, "PATH")
     snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
-    bundle.write(snapshot, path)
-    told = ("local/endpoints", "operator")
-    asked = [reading for source, reading in snapshot.readings.items() if source not in told]
+    bundle.write(snapshot, path, "PATH")
+    asked = [reading for source, reading in snapshot.readings.items() if source not in sources.TOLD]
     read = sum(reading.is_ok for reading in asked)
     typer.echo(f"wrote {path}: {read} of {len(asked)} sources read", err=True)
     if read == 0:

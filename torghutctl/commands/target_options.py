@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghut_core.market_calendar import is_covered
+from torghut_core.market_calendar_table import FIRST_DAY, LAST_DAY
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
@@ -45,16 +47,24 @@ BaseOption = Annotated[str | None, typer.Option("--base", metavar="BRANCH", help
 GitopsPathOption = Annotated[
     str | None, typer.Option("--gitops-path", metavar="DIR", help="folder of the manifests in the repository")
 ]
-NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="namespace of the system (torghut)")]
-ServiceOption = Annotated[str | None, typer.Option("--service", help="Knative Service that trades (torghut)")]
-WsOption = Annotated[str | None, typer.Option("--ws-deployment", help="Deployment of the forwarder (torghut-ws)")]
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", metavar="NAME", help="namespace of the system (torghut)")
+]
+ServiceOption = Annotated[
+    str | None, typer.Option("--service", metavar="NAME", help="Knative Service that trades (torghut)")
+]
+WsOption = Annotated[
+    str | None, typer.Option("--ws-deployment", metavar="NAME", help="Deployment of the forwarder (torghut-ws)")
+]
 FlinkOption = Annotated[
-    str | None, typer.Option("--flink-deployment", help="FlinkDeployment of the TA job (torghut-ta)")
+    str | None, typer.Option("--flink-deployment", metavar="NAME", help="FlinkDeployment of the TA job (torghut-ta)")
 ]
 ClickhouseOption = Annotated[
-    str | None, typer.Option("--clickhouse-service", help="Service of ClickHouse (torghut-clickhouse)")
+    str | None, typer.Option("--clickhouse-service", metavar="NAME", help="Service of ClickHouse (torghut-clickhouse)")
 ]
-CnpgOption = Annotated[str | None, typer.Option("--cnpg-cluster", help="CloudNativePG Cluster (torghut-db)")]
+CnpgOption = Annotated[
+    str | None, typer.Option("--cnpg-cluster", metavar="NAME", help="CloudNativePG Cluster (torghut-db)")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +109,10 @@ def choose(
 
     A bundle knows which system it is of: without -e no default environment of this machine is mixed in.
     """
+    texts = {"-e": environment, "--context": context, "--repo": repo, "--base": base, "--gitops-path": gitops_path}
+    for option, text in texts.items():
+        if text == "":
+            raise InputError(f"{option} '': must not be empty; leave it out for the default")
     is_of_today = from_snapshot is None or environment is not None
     entry = load_environment(environment, config, os.environ) if is_of_today else Environment()
     given = {
@@ -154,9 +168,14 @@ def parse_at(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_ns(text)
+        at_ns = parse_ns(text)
     except ValueError as error:
         raise InputError(f"--at {text}: {error}") from error
+    if not is_covered(at_ns):
+        raise InputError(
+            f"--at {text}: must lie between {FIRST_DAY} and {LAST_DAY}, the days that the market calendar knows"
+        )
+    return at_ns
 
 
 def tell(line: str) -> None:

@@ -25,6 +25,22 @@ def describe(reading: Reading) -> str:
     return f"{reading.source}: {_WORDS[reading.failure or Failure.UNREACHABLE]}{detail}"
 
 
+def nothing_read(facts: Facts) -> str | None:
+    """Return why nothing at all of the system could be read, in one sentence; None when anything was."""
+    asked = [
+        item
+        for name, item in facts.snapshot.readings.items()
+        if name not in sources.TOLD and item.failure is not Failure.NOT_PRESENT
+    ]
+    if not asked or any(item.is_ok for item in asked):
+        return None
+    kinds = {(item.failure, item.detail) for item in asked}
+    failure, detail = next(iter(kinds))
+    if len(kinds) > 1 or failure is None:
+        return f"nothing of the system can be read: none of {len(asked)} sources gave an answer that can be used"
+    return f"nothing of the system can be read: each of {len(asked)} sources {_WORDS[failure]} ({detail})"
+
+
 def required(facts: Facts, component: str, source: str) -> list[Finding]:
     """Return `unreadable` when the required `source` has no value."""
     reading = facts.reading(source)

@@ -104,7 +104,7 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
         "classification": classification.value if classification is not None else "healthy",
         "observedAt": format_ns(now_ns),
         "marketSession": moment.session.value,
-        "topCause": _top(causes.top) if worst else None,
+        "topCause": _top(causes.top, reading.nothing_read(facts)) if worst else None,
         "nextProcedure": _next(causes.top, operator) if worst else None,
         "components": [_component(name, found.get(name), causes) for name in COMPONENTS],
     }
@@ -143,13 +143,13 @@ def _beats(winner: Finding, other: Finding) -> bool:
     return is_own and other.reason in POD_REASONS and winner.level is other.level
 
 
-def _top(finding: Finding | None) -> dict[str, Any] | None:
+def _top(finding: Finding | None, nothing_read: str | None) -> dict[str, Any] | None:
     if finding is None:
         return None
     return {
         "component": finding.component,
         "reason": finding.reason,
-        "message": finding.message,
+        "message": nothing_read or finding.message,
         "since": finding.since,
     }
 

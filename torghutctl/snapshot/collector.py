@@ -22,6 +22,7 @@ from torghutctl.snapshot.model import Failure, Reading
 
 _SLACK_SECONDS = 0.5
 """What a thread may take beyond its deadline (name resolution knows none) before it is given up."""
+_NAMED = 6
 LANE_WIDTH = 64
 """Members of one family that are asked at the same time."""
 
@@ -46,10 +47,12 @@ def collect(
     width: int = LANE_WIDTH,
 ) -> dict[str, Reading]:
     """Return every task's reading, and those of the tasks that follow, by source name."""
-    collection = _Collection(deadline_s=deadline_s, monotonic=monotonic, tell=tell, width=width)
+    collection = _Collection(deadline_s=deadline_s, monotonic=monotonic, width=width)
     collection.add(tasks)
     while collection.is_under_way():
         collection.wait()
+    for line in collection.failures():
+        tell(line)
     return dict(sorted(collection.readings.items()))
 
 
@@ -63,11 +66,10 @@ class _Turn:
 
 
 class _Collection:
-    def __init__(
-        self, *, deadline_s: float, monotonic: Callable[[], float], tell: Callable[[str], None], width: int
-    ) -> None:
+    def __init__(self, *, deadline_s: float, monotonic: Callable[[], float], width: int) -> None:
         self.readings: dict[str, Reading] = {}
-        self._deadline_s, self._monotonic, self._tell, self._width = deadline_s, monotonic, tell, width
+        self._deadline_s, self._monotonic, self._width = deadline_s, monotonic, width
+        self._failed: dict[str, list[str]] = {}
         self._known: set[str] = set()
         self._waiting: deque[_Turn] = deque()
         self._running: dict[str, _Turn] = {}
@@ -112,6 +114,14 @@ class _Collection:
         else:
             self._end(task, reading)
 
+    def failures(self) -> list[str]:
+        """Return a line for each kind of failure, with the sources it happened to."""
+        return [
+            f"not read, {how}: {', '.join(sorted(names)[:_NAMED])}"
+            + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+            for how, names in sorted(self._failed.items())
+        ]
+
     def _work(self, task: Task, seconds: float) -> None:
         try:
             reading = Reading(source=task.source, value=task.read(seconds))
@@ -137,5 +147,5 @@ class _Collection:
     def _settle(self, task: Task, reading: Reading) -> None:
         self.readings[task.source] = reading
         if not reading.is_ok and not task.may_be_absent:
-            self._tell(f"{task.source}: {reading.failure} ({reading.detail})")
+            self._failed.setdefault(f"{reading.failure} ({reading.detail})", []).append(task.source)
         self.add(task.then(reading) if task.then else ())

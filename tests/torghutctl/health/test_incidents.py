@@ -37,7 +37,7 @@ def test_report_when_incident_then_classification_cause_and_next_step(case: inci
     ), health_table.table(report)
     assert set(case.follows) <= _called(report, "a consequence of")
     assert set(case.apart) <= _called(report, "independent of the top cause")
-    bundle.write(snapshot, tmp_path / "bundle.tar.gz")
+    bundle.write(snapshot, tmp_path / "bundle.tar.gz", "PATH")
     offline = judge(bundle.read(tmp_path / "bundle.tar.gz"), operator)
     assert render(report, Format.JSON, table=health_table.table) == render(
         offline, Format.JSON, table=health_table.table

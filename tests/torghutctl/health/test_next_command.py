@@ -145,7 +145,7 @@ def test_health_report_when_bundle_of_another_system_then_default_environment_is
 ) -> None:
     """The reader's own default environment says nothing about a bundle that somebody else sent."""
     path = tmp_path / "theirs"
-    bundle.write(_second_connection(_told(repo="/srv/theirs")), path)
+    bundle.write(_second_connection(_told(repo="/srv/theirs")), path, "PATH")
     result = _run("health-report", "--from-snapshot", path, "-o", "json")
     assert "--repo /srv/theirs" in _next(result)
     assert "/srv/mine" not in result.stdout
@@ -163,7 +163,7 @@ def test_health_report_when_command_cannot_be_pasted_blindly_then_said_on_stderr
 ) -> None:
     """A bundle is not a live system, and a command without a repository is incomplete; standard output stays the report."""
     path = tmp_path / "bundle"
-    bundle.write(_second_connection(_told(**told)), path)
+    bundle.write(_second_connection(_told(**told)), path, "PATH")
     result = _run("health-report", "--from-snapshot", path)
     lines = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
     assert len(lines) == len(notes)

@@ -77,7 +77,7 @@ def _on_a_terminal(folder: Path, columns: int, **environment: str) -> str:
     path = folder / "bundle.tar.gz"
     cluster = base.healthy()
     incidents.stop_forwarder(cluster, "alpaca_auth")
-    bundle.write(direct_reading.read(cluster, base.NOW), path)
+    bundle.write(direct_reading.read(cluster, base.NOW), path, "PATH")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "TERM")}

@@ -26,8 +26,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bundle of the healthy system, and beside it the same as an archive."""
     path = tmp_path_factory.mktemp("whole") / "bundle"
     snapshot = direct_reading.read(base.healthy(), base.NOW)
-    bundle.write(snapshot, path)
-    bundle.write(snapshot, path.with_suffix(".tar.gz"))
+    bundle.write(snapshot, path, "PATH")
+    bundle.write(snapshot, path.with_suffix(".tar.gz"), "PATH")
     return path
 
 

@@ -145,7 +145,7 @@ def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
     report = judge(snapshot, Operator())
     assert health_table.table(report) and health_view.markdown(report)
     folder = tmp_path_factory.mktemp("bundle")
-    bundle.write(snapshot, folder / "b")
+    bundle.write(snapshot, folder / "b", "PATH")
     assert report == judge(bundle.read(folder / "b"), Operator())
 
 
