@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from torghut_core.errors import ConfigurationError
-from torghut_core.market_calendar import MarketCalendar, Session, trading_day
+from torghut_core.market_calendar import MarketCalendar, Session, is_covered, trading_day
 from torghut_core.rfc3339 import parse_ns
 
 

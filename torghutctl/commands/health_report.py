@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghut_core.rfc3339 import format_ns
 from torghutctl.commands import target_options as options
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
@@ -59,7 +60,15 @@ def command(
     Reads the cluster (or a local folder, or a bundle), judges nine components, and names the most upstream failure
     that explains the others. Nothing is changed and no Secret is read.
 
-    Exit code: 0 healthy, 3 degraded, 4 down, 5 unknown (too little could be observed).
+    The next command names the same system in full and only shows its plan when pasted; what it lacks (a repository that
+    nobody named) is said on standard error. Freshness and suspension are judged by the exchange's sessions, half days
+    included. Visuals and the guardrails exporter are no components: what they carry is judged, and when that fails their
+    pods are shown as evidence.
+
+    Sources are read at once, each within 8 s; what only another source names (a pod's answers and logs, Flink's REST,
+    ta/latest) takes its own time after that one's.
+
+    Exit code: 0 healthy, 3 degraded, 4 down, 5 unknown (too little could be observed), 2 wrong usage.
 
     \b
     torghutctl health-report                                  the cluster of the current context
@@ -101,16 +110,16 @@ def command(
 
     def show(report: Mapping[str, Any]) -> None:
         write(report, output, table=table, markdown=health_view.markdown)
-        for line in advice(report, choice.target):
-            options.tell(line)
 
-    snapshot, report = _report(choice)
+    snapshot, report = _report(choice, options.tell)
     show(report)
+    for line in advice(report, choice.target, snapshot.observed_at_ns):
+        options.tell(line)
     _record(snapshot, record)
     if watch:
 
         def again() -> dict[str, Any]:
-            snapshot, report = _report(choice)
+            snapshot, report = _report(choice, lambda _: None)
             _record(snapshot, record)
             return report
 
@@ -124,7 +133,7 @@ def command(
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
 
 
-def advice(report: Mapping[str, Any], target: Target) -> list[str]:
+def advice(report: Mapping[str, Any], target: Target, observed_at_ns: int) -> list[str]:
     """Return what must be known before the next command is pasted; nothing where it can be as it is."""
     command = (report["nextProcedure"] or {}).get("command")
     if command is None:
@@ -132,7 +141,7 @@ def advice(report: Mapping[str, Any], target: Target) -> list[str]:
     lines = []
     if target.bundle is not None:
         lines.append(
-            f"note: {target.bundle} is not the live system: it tells of {report['observedAt']}, and the next command is"
+            f"note: {target.bundle} is not the live system: it tells of {format_ns(observed_at_ns)}, and the next command is"
             " the one for the system it was taken of; look at that again first"
         )
     if " --repo " not in command:
@@ -171,11 +180,11 @@ def follow(
         return report
 
 
-def _report(choice: options.Choice) -> tuple[Snapshot, dict[str, Any]]:
+def _report(choice: options.Choice, tell: Callable[[str], None]) -> tuple[Snapshot, dict[str, Any]]:
     from torghutctl.health.report import judge
     from torghutctl.snapshot import bundle, reader
 
-    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=tell)
     with bundle.blamed(choice.target.bundle):
         return snapshot, judge(snapshot, choice.operator(), at_ns=choice.at_ns)
 

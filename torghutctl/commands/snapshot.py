@@ -33,9 +33,12 @@ def command(
     """Write what health-report would read to a folder or a .tar.gz, redacted.
 
     The bundle holds no log line, no message, no value of a variable but those of the switches: free text is kept only
-    as the name of the known fault it speaks of. A source that cannot be read is recorded as such.
+    as the name of the known fault it speaks of. A source that cannot be read is recorded as such. Every reading has a
+    digest, and so has the index: a bundle that was cut or edited is refused when it is read. That is no signature.
 
-    Exit code: 0 written, 9 when nothing at all could be read (the bundle is written all the same).
+    An older bundle at PATH is written over, anything else is left alone.
+
+    Exit code: 0 written, 9 when nothing at all could be read (the bundle is written all the same), 2 wrong usage.
 
     \b
     torghutctl snapshot incident.tar.gz -e staging
