@@ -9,13 +9,13 @@ from torghutctl.snapshot.model import Failure, Reading
 
 _NAMED = 3
 _WORDS = {
-    Failure.ABSENT: "does not exist",
-    Failure.FORBIDDEN: "is refused to this reader",
-    Failure.TIMEOUT: "did not answer in time",
-    Failure.UNREACHABLE: "is out of reach",
-    Failure.UPSTREAM: "answered with an error",
-    Failure.UNPARSABLE: "answered what does not parse",
-    Failure.NOT_PRESENT: "has no counterpart here",
+    Failure.ABSENT: "not there",
+    Failure.FORBIDDEN: "refused to this reader",
+    Failure.TIMEOUT: "no answer in time",
+    Failure.UNREACHABLE: "out of reach",
+    Failure.UPSTREAM: "an error for an answer",
+    Failure.UNPARSABLE: "an answer that does not parse",
+    Failure.NOT_PRESENT: "no counterpart here",
 }
 
 
@@ -38,7 +38,7 @@ def nothing_read(facts: Facts) -> str | None:
     failure, detail = next(iter(kinds))
     if len(kinds) > 1 or failure is None:
         return f"nothing of the system can be read: none of {len(asked)} sources gave an answer that can be used"
-    return f"nothing of the system can be read: each of {len(asked)} sources {_WORDS[failure]} ({detail})"
+    return f"nothing of the system can be read: {_WORDS[failure]} ({detail}), all {len(asked)} sources"
 
 
 def required(facts: Facts, component: str, source: str) -> list[Finding]:
@@ -57,7 +57,7 @@ def unknown(component: str, readings: list[Reading]) -> Finding:
         component=component,
         reason="unreadable",
         level=Level.UNKNOWN,
-        message=f"{reads}: {word}",
+        message=f"cannot be read: {reads}; {word}",
         evidence=tuple(describe(reading) for reading in readings),
     )
 
@@ -72,7 +72,7 @@ def also_unread(component: str, readings: list[Reading]) -> list[Finding]:
             component=component,
             reason="unreadable",
             level=Level.INFO,
-            message=f"{reads}: not read of {_named(readings)}",
+            message=f"not every one was read: {reads}; not {_named(readings)}",
             evidence=tuple(describe(reading) for reading in readings),
         )
     ]
