@@ -135,8 +135,10 @@ def command(
 
 def advice(report: Mapping[str, Any], target: Target, observed_at_ns: int) -> list[str]:
     """Return what must be known before the next command is pasted; nothing where it can be as it is."""
-    command = (report["nextProcedure"] or {}).get("command")
-    if command is None:
+    from torghutctl.render.redaction import MASK, redact_text
+
+    command = redact_text((report["nextProcedure"] or {}).get("command") or "")
+    if not command:
         return []
     lines = []
     if target.bundle is not None:
@@ -147,6 +149,8 @@ def advice(report: Mapping[str, Any], target: Target, observed_at_ns: int) -> li
     if " --repo " not in command:
         how = "name an environment with `local` and `repo` (-e)" if target.local else "give --repo PATH|URL, or -e NAME"
         lines.append(f"note: the next command needs the GitOps repository, and none is known: {how}")
+    if MASK in command:
+        lines.append(f"note: a secret is left out of the next command: put it back where it says {MASK}")
     return lines
 
 

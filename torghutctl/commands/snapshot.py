@@ -62,13 +62,15 @@ def command(
         clickhouse_service=clickhouse_service,
         cnpg_cluster=cnpg_cluster,
     )
-    from torghutctl.snapshot import bundle, reader, sources
+    from torghutctl.health import reading
+    from torghutctl.snapshot import bundle, reader
 
     bundle.refuse_taken(path, "PATH")
     snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
     bundle.write(snapshot, path, "PATH")
-    asked = [reading for source, reading in snapshot.readings.items() if source not in sources.TOLD]
-    read = sum(reading.is_ok for reading in asked)
+    asked = reading.asked(snapshot)
+    read = sum(item.is_ok for item in asked)
     typer.echo(f"wrote {path}: {read} of {len(asked)} sources read", err=True)
     if read == 0:
-        raise UpstreamError("nothing could be read", hint="health-report --from-snapshot tells why, source by source")
+        why = reading.nothing_read(snapshot) or "nothing was asked"
+        raise UpstreamError(why, hint=f"torghutctl health-report --from-snapshot {path} tells it source by source")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torghutctl.health.model import COMPONENTS, Finding, Level
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
-from torghutctl.snapshot.model import Failure, Reading
+from torghutctl.snapshot.model import Failure, Reading, Snapshot
 
 _NAMED = 3
 _WORDS = {
@@ -25,20 +25,25 @@ def describe(reading: Reading) -> str:
     return f"{reading.source}: {_WORDS[reading.failure or Failure.UNREACHABLE]}{detail}"
 
 
-def nothing_read(facts: Facts) -> str | None:
-    """Return why nothing at all of the system could be read, in one sentence; None when anything was."""
-    asked = [
+def asked(snapshot: Snapshot) -> list[Reading]:
+    """Return the readings of the running system that this target can have."""
+    return [
         item
-        for name, item in facts.snapshot.readings.items()
+        for name, item in snapshot.readings.items()
         if name not in sources.TOLD and item.failure is not Failure.NOT_PRESENT
     ]
-    if not asked or any(item.is_ok for item in asked):
+
+
+def nothing_read(snapshot: Snapshot) -> str | None:
+    """Return why nothing at all of the system could be read, in one sentence; None when anything was."""
+    readings = asked(snapshot)
+    if not readings or any(item.is_ok for item in readings):
         return None
-    kinds = {(item.failure, item.detail) for item in asked}
+    kinds = {(item.failure, item.detail) for item in readings}
     failure, detail = next(iter(kinds))
     if len(kinds) > 1 or failure is None:
-        return f"nothing of the system can be read: none of {len(asked)} sources gave an answer that can be used"
-    return f"nothing of the system can be read: {_WORDS[failure]} ({detail}), all {len(asked)} sources"
+        return f"nothing of the system can be read: none of {len(readings)} sources gave an answer that can be used"
+    return f"nothing of the system can be read: {_WORDS[failure]} ({detail}), all {len(readings)} sources"
 
 
 def required(facts: Facts, component: str, source: str) -> list[Finding]:

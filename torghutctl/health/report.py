@@ -104,7 +104,7 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
         "classification": classification.value if classification is not None else "healthy",
         "observedAt": format_ns(now_ns),
         "marketSession": moment.session.value,
-        "topCause": _top(causes.top, reading.nothing_read(facts)) if worst else None,
+        "topCause": _top(causes.top, reading.nothing_read(snapshot)) if worst else None,
         "nextProcedure": _next(causes.top, operator) if worst else None,
         "components": [_component(name, found.get(name), causes) for name in COMPONENTS],
     }

@@ -14,10 +14,12 @@ from tests.fakes import direct_reading, incidents, incidents_compound, incidents
 from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Cluster, serve
 from torghutctl.cli import app
+from torghutctl.commands.health_report import advice
 from torghutctl.health.reasons import REASONS
 from torghutctl.health.report import Operator, judge
 from torghutctl.snapshot import bundle, sources
 from torghutctl.snapshot.model import Reading, Snapshot
+from torghutctl.snapshot.reader import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 RUNNER = CliRunner()
@@ -169,3 +171,23 @@ def test_health_report_when_command_cannot_be_pasted_blindly_then_said_on_stderr
     assert len(lines) == len(notes)
     assert all(note in line for note, line in zip(notes, lines, strict=True))
     assert "note: " not in result.stdout
+
+
+def test_advice_when_command_is_complete_then_none() -> None:
+    """A live report with a repository needs no word beside it; a runbook neither."""
+    complete = {"nextProcedure": {"command": "torghutctl restart-ws --repo /srv/a --reason x"}}
+    runbook = {"nextProcedure": {"command": None}}
+    for report in (complete, runbook, {"nextProcedure": None}):
+        assert advice(report, Target(), 0) == []
+
+
+def test_advice_when_the_system_is_local_or_the_repository_holds_a_secret_then_said() -> None:
+    """A local system is named by an environment; what was masked must be put back by hand."""
+    bare = {"nextProcedure": {"command": "torghutctl restart-ws --reason x"}}
+    assert "name an environment with `local` and `repo`" in advice(bare, Target(local=Path(".demo")), 0)[0]
+    masked = {
+        "nextProcedure": {"command": "torghutctl restart-ws --repo https://bob:pa55word@git.example/a --reason x"}
+    }
+    assert advice(masked, Target(), 0) == [
+        "note: a secret is left out of the next command: put it back where it says (hidden)"
+    ]
