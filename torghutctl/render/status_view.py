@@ -32,7 +32,7 @@ def table(report: Mapping[str, Any]) -> str:
         words = textwrap.wrap(_pod(pod), _WIDTH, initial_indent="  ", subsequent_indent="  ")
         pods += [f"pod {pod['pod']}:", *words]
     lines += [columns(_facts(report)), *pods]
-    if not _has_git(report):
+    if not _was_git_asked(report):
         lines += ["", _NO_GIT]
     if report["unread"]:
         lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
@@ -54,7 +54,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} | {'' if row['agrees'] else 'different'} |")
     lines += ["", *(f"- {' '.join(filter(None, row))}" for row in _facts(report))]
     lines += [f"- pod {pod['pod']}: {_pod(pod)}" for pod in report["pods"]]
-    if not _has_git(report):
+    if not _was_git_asked(report):
         lines.append(f"- {_NO_GIT}")
     lines += [f"- not read: {line}" for line in report["unread"]]
     return "\n".join(lines)
@@ -84,6 +84,10 @@ def _pod(pod: Mapping[str, Any]) -> str:
 
 def _has_git(report: Mapping[str, Any]) -> bool:
     return report["git"]["commit"] is not None
+
+
+def _was_git_asked(report: Mapping[str, Any]) -> bool:
+    return _has_git(report) or any(line.startswith("git/desired:") for line in report["unread"])
 
 
 def _compared(report: Mapping[str, Any]) -> str:

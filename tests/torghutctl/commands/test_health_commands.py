@@ -256,6 +256,8 @@ def test_status_when_git_was_not_read_then_not_called_the_same(form: str, kubeco
     text = _run("status", "--kubeconfig", kubeconfig, "-o", form).stdout
     assert "cluster and service: same" in text.lower()
     assert "git, cluster and service" not in text.lower()
+    asked = _run("status", "--kubeconfig", kubeconfig, "-o", form, "--repo", "/nowhere").stdout
+    assert ("git was not read" in asked, "--repo /nowhere: no such folder" in asked) == (False, True)
     for part in ("git was not read: --repo", base.TRADING_POD, "created torghut-00007", "paper, enabled, running"):
         assert part in text
 
