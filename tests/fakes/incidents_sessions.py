@@ -139,3 +139,44 @@ def degraded_suspended_at_the_same_hour_of_a_full_day(cluster: Cluster) -> None:
 @case(None, None, CRD_FLINK, at="2026-11-26T17:00:00Z")
 def healthy_suspended_on_a_holiday(cluster: Cluster) -> None:
     _suspended(cluster)
+
+
+@case("ta ta_stalled", "restart-ta", CONTRACT)
+def down_every_row_lies_years_ahead(cluster: Cluster) -> None:
+    _rows(cluster, "2031-01-02T15:00:00Z")
+
+
+@case("ta ta_stalled", "restart-ta", CONTRACT)
+def down_one_row_ahead_hides_no_stall(cluster: Cluster) -> None:
+    _rows(cluster, base.ago(2000))
+    base.set_latest(cluster, "2031-01-02T15:00:00Z", "2031-01-02T15:00:00Z", "NVDA")
+
+
+@case(None, None, CONTRACT)
+def healthy_one_row_ahead_among_fresh_ones(cluster: Cluster) -> None:
+    base.set_latest(cluster, "2031-01-02T15:00:00Z", "2031-01-02T15:00:00Z", "NVDA")
+
+
+@case(None, None, CONTRACT)
+def healthy_the_systems_clock_is_ten_minutes_ahead(cluster: Cluster) -> None:
+    _rows(cluster, base.ago(-600))
+
+
+@case(None, None, "Go's zero time, as an operator writes a time that was never set")
+def healthy_times_that_were_never_set(cluster: Cluster) -> None:
+    never = "0001-01-01T00:00:00Z"
+    cluster.put(base.PODS, base.pod(base.WS_POD, base.ws_labels(), container="ws", since=never, created=never))
+    cluster.put(base.DEPLOYMENTS, base.forwarder(since=never))
+    cluster.put(base.ARGOCD, base.application(finished=never, health_since=never))
+    cluster.put(f"{base.KNATIVE}/services", base.knative_service(since=never))
+    status = base.trading_status(last_run_at=base.ago(3), last_reconcile_at=never)
+    cluster.services[base.STATUS.format(base.TRADING_POD)] = (200, status)
+
+
+@case("ta ta_restarting", "restart-ta", "Go's zero time, as an operator writes a time that was never set")
+def degraded_restarting_since_a_time_that_was_never_set(cluster: Cluster) -> None:
+    job = base.flink_deployment(job="RESTARTING")
+    job["status"]["jobStatus"]["updateTime"] = "0001-01-01T00:00:00Z"
+    job["status"]["reconciliationStatus"]["reconciliationTimestamp"] = -62135596800000
+    job["metadata"]["creationTimestamp"] = None
+    cluster.put(base.FLINK, job)

@@ -294,14 +294,16 @@ _ROWS = (
     Reason(
         name="signals_stale", component="freshness", levels="degraded; info for one late symbol", rank=1, runbook="access",
         means="no symbol has a signal younger than 900 s of session time",
-        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read",
+        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read; a time over an hour"
+        " ahead of this program's clock is nonsense and not counted",
         changed_by=f"a newer signal, or the end of the feed's session ({FEED_HOURS})", origin=FACTS,
     ),
     Reason(
         name="microbars_stale", component="freshness", levels="degraded; info for one late symbol", rank=2,
         runbook="access",
         means="no symbol has a micro-bar younger than 300 s of session time",
-        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read",
+        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read; a time over an hour"
+        " ahead of this program's clock is nonsense and not counted",
         changed_by=f"a newer bar, or the end of the feed's session ({FEED_HOURS})", origin=FACTS,
     ),
     Reason(

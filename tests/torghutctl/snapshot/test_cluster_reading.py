@@ -20,9 +20,10 @@ from torghut_core.rfc3339 import parse_ns
 from torghutctl.adapters.http_client import Answer
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, health_view
-from torghutctl.snapshot import bundle, sources
+from torghutctl.snapshot import bundle, services, sources
 from torghutctl.snapshot.cluster import ClusterReader
 from torghutctl.snapshot.collector import Task, collect
+from torghutctl.snapshot.http import ReadError
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
 from torghutctl.snapshot.reader import Target, read
 from torghutctl.snapshot.seal import seal
@@ -178,6 +179,47 @@ def test_read_when_a_source_is_slow_then_what_depends_on_others_is_asked_meanwhi
     with serve(cluster, tmp_path) as kubeconfig:
         snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={}, deadline_s=30)
     assert (list(dependent), True) == (seen, snapshot.reading(sources.EVENTS).is_ok)
+
+
+def test_collect_when_a_reader_fails_unexpectedly_then_a_failure_at_once_and_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """An error nobody foresaw is told by its kind; its words, which may be another side's, stay out."""
+
+    def overflow(_: float) -> float:
+        raise OverflowError("planted words")
+
+    readings = collect([Task(source=sources.EVENTS, read=overflow)], deadline_s=60, monotonic=time.monotonic)
+    assert (readings[sources.EVENTS].failure, readings[sources.EVENTS].detail) == (
+        Failure.UNPARSABLE,
+        "the answer has an unexpected shape (OverflowError)",
+    )
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("gauge", "value"),
+    [
+        ("clickhouse_up", "-5"),
+        ("clickhouse_up", "7"),
+        ("disk_free_ratio", "1e12"),
+        ("disk_free_ratio", "-0.1"),
+        ("disk_free_bytes", "-1"),
+        ("any_replica_readonly", "-1"),
+        ("ta_signals_max_event_ts_seconds", "1e300"),
+        ("ta_microbars_max_window_end_seconds", "-5"),
+        ("last_scrape_ts_seconds", "1e300"),
+    ],
+)
+def test_gauges_when_a_value_is_out_of_range_then_unparsable_and_named(gauge: str, value: str) -> None:
+    """A number that cannot be is no good news: the gauges count as unread, and nothing overflows later."""
+    name = f"torghut_clickhouse_guardrails_{gauge}"
+    lines = [
+        f'{name}{{replica="a"}} {value}' if line.startswith(f"{name}{{") else line
+        for line in base.gauges().splitlines()
+    ]
+    with pytest.raises(ReadError, match=f"gauge {gauge} is out of its range"):
+        services.gauges(Answer(status=200, body="\n".join(lines).encode()))
 
 
 def test_collect_when_a_whole_family_hangs_then_others_are_read_and_it_ends_at_its_deadline() -> None:
