@@ -125,10 +125,10 @@ def choose(
     }
     entry = entry.renamed(given)
     where = {
-        "--config": config,
+        "--config": config and config.absolute(),
         "--base": base,
         "--gitops-path": gitops_path,
-        "--kubeconfig": kubeconfig,
+        "--kubeconfig": kubeconfig and kubeconfig.absolute(),
         "--context": context,
         **{name_option(key): value for key, value in given.items()},
     }
@@ -141,7 +141,7 @@ def choose(
         kubeconfig=kubeconfig or (Path(entry.kubeconfig).expanduser() if entry.kubeconfig else None),
         context=context or entry.context,
         names=entry.names,
-        repo=repo or entry.repo,
+        repo=_from_any_folder(repo or entry.repo),
         base=base or entry.base,
         gitops_path=gitops_path or entry.gitops_path,
         credential=None if from_snapshot is not None else _credential(repo or entry.repo, entry.token_file),
@@ -150,6 +150,11 @@ def choose(
         is_live_declared=entry.live,
     )
     return Choice(target=target, at_ns=parse_at(at))
+
+
+def _from_any_folder(repo: str | None) -> str | None:
+    """Return a repository's folder by its whole path, since the next command may be pasted elsewhere; a URL as it is."""
+    return str(Path(repo).absolute()) if repo is not None and Path(repo).is_dir() else repo
 
 
 def _credential(repo: str | None, token_file: str | None) -> Any:

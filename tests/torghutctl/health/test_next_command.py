@@ -52,6 +52,27 @@ def test_command_when_pasted_then_the_program_takes_it(reason: str, gitops: Any,
     assert (program, pasted.exit_code in (0, 6)) == ("torghutctl", True), pasted.stderr
 
 
+def test_command_when_paths_are_relative_then_it_can_be_pasted_in_any_folder(
+    gitops: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and folders stand in the command by their whole path."""
+    cluster = base.healthy()
+    incidents.stop_forwarder(cluster, "alpaca_406_second_connection")
+    (tmp_path / "environments.yaml").write_text("environments: {}\n")
+    monkeypatch.chdir(tmp_path)
+    with serve(cluster, tmp_path):
+        where = ("--kubeconfig", "kubeconfig", "--config", "environments.yaml")
+        repo = gitops.bare.relative_to(tmp_path)
+        command = _next(_run("health-report", *where, "--repo", repo, "--at", base.NOW, "-o", "json"))
+        monkeypatch.chdir("/")
+        pasted = _run(*shlex.split(command)[1:])
+    assert (
+        f"--repo {gitops.bare} --config {tmp_path / 'environments.yaml'} --kubeconfig {tmp_path / 'kubeconfig'}"
+        in command
+    )
+    assert pasted.exit_code == 0, pasted.stderr
+
+
 NAMED = {
     "--namespace": "desk",
     "--service": "trader",
