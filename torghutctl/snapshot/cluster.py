@@ -33,6 +33,7 @@ FLINK_PORT = 8081
 LOG_LINES = 200
 _PAGE = 500
 _MAX_PAGES = 40
+_EXPIRED = 410
 _LOG_BYTES = 1_000_000
 _SYMBOL_CHARACTERS = ":"
 
@@ -311,6 +312,9 @@ class ClusterReader:
             for _ in range(_MAX_PAGES):
                 page = {**(query or {}), "limit": str(_PAGE), **({"continue": token} if token else {})}
                 answer = self._ask(path, page, ends - time.monotonic())
+                if answer.status == _EXPIRED and token:  # the list moved on between two pages: begin again
+                    found, token = [], ""
+                    continue
                 refuse_status(answer)
                 body = mapping(parse_json(answer))
                 if body.get("kind", kind) not in (kind, "List") or not isinstance(body.get("items"), list):

@@ -61,6 +61,26 @@ def test_read_when_a_namespace_has_many_pods_then_every_page_is_read(tmp_path: P
     assert judge(snapshot, Operator())["classification"] == "healthy"
 
 
+def test_read_when_a_list_expires_between_two_pages_then_it_is_read_again_from_the_beginning() -> None:
+    """The API server's 410 to a page means that the list moved on, not that there are no pods."""
+    cluster = base.healthy()
+    for index in range(600):
+        cluster.put(base.PODS, base.pod(f"a-{index:04d}", {"app": "other"}))
+    expired: list[str] = []
+
+    class Moving(_Direct):
+        def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
+            if "continue" in (query or {}) and not expired:
+                expired.append(path)
+                return Answer(status=410, body=b'{"kind": "Status", "code": 410}')
+            return super().get(path, query, deadline_s=deadline_s)
+
+    client: Any = Moving(cluster)
+    tasks = ClusterReader(client, Names()).tasks()
+    readings = collect(tasks, deadline_s=30, monotonic=time.monotonic)
+    assert (len(expired), len(readings[sources.PODS].value)) == (1, 610)
+
+
 def test_read_when_resources_have_other_names_then_those_are_asked(tmp_path: Path) -> None:
     """The names of the options reach every request that they stand for."""
     names = Names(
