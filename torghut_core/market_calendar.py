@@ -67,6 +67,12 @@ def trading_day(day: date) -> TradingDay | None:
     )
 
 
+def is_covered(ns: int) -> bool:
+    """Tell whether an instant falls on a New York date that the table knows."""
+    first, last = date.fromisoformat(table.FIRST_DAY), date.fromisoformat(table.LAST_DAY)
+    return _new_york_ns(first, 0) <= ns < _new_york_ns(last + timedelta(days=1), 0)
+
+
 def _new_york_ns(day: date, minutes: int) -> int:
     local = datetime.combine(day, time(minutes // 60, minutes % 60), NEW_YORK)
     return int(local.timestamp()) * NANOS_PER_SECOND

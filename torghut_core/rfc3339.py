@@ -37,7 +37,7 @@ def parse_ns(text: str) -> int:
 def format_ns(ns: int) -> str:
     """Return nanoseconds since the epoch as RFC 3339 in UTC, with as many fraction digits (0, 3, 6, 9) as it needs."""
     seconds, rest = divmod(ns, _NANOS)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()  # strftime cuts a year's zeros
     if rest == 0:
         return f"{text}Z"
     if rest % 1_000_000 == 0:

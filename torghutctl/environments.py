@@ -19,11 +19,11 @@ Without a file and without -e the environment is `default`: not production, not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torghutctl.errors import ConfigurationError
+from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.snapshot.model import Names, is_object_name
 
 DEFAULT_NAME = "default"
@@ -67,6 +67,22 @@ class Environment:
     """The folder of `up` or `demo`, when the system runs on this machine."""
     token_file: str | None = None
     names: Names = field(default_factory=Names)
+
+    def renamed(self, given: Mapping[str, str | None]) -> Environment:
+        """Return it with the names of resources that the command line gives, by field of `Names`; None gives none.
+
+        Raises InputError for what cannot be a name.
+        """
+        said = {key: value for key, value in given.items() if value is not None}
+        for key, value in said.items():
+            if not is_object_name(value):
+                raise InputError(f"{name_option(key)} {value!r}: must be a Kubernetes name: a-z, 0-9, - and .")
+        return replace(self, names=replace(self.names, **said))
+
+
+def name_option(key: str) -> str:
+    """Return the option that gives the name `key` of `Names`."""
+    return f"--{key.replace('_', '-')}"
 
 
 def default_config_path(environment: Mapping[str, str]) -> Path:

@@ -31,5 +31,5 @@ def read(cluster: Cluster, at: str) -> Snapshot:
     """Return the snapshot that a reading of `cluster` at `at` gives."""
     client: Any = DirectClient(cluster)
     tasks = ClusterReader(client, Names()).tasks()
-    readings = collect(tasks, deadline_s=30, monotonic=time.monotonic, threads=4)
+    readings = collect(tasks, deadline_s=30, monotonic=time.monotonic, width=4)
     return seal(observed_at_ns=parse_ns(at), names=Names(), target="cluster", readings=readings)

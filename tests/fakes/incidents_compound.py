@@ -375,3 +375,28 @@ def down_kafka_beside_a_full_disk_that_failed_the_job(cluster: Cluster) -> None:
 def down_trading_not_ready_and_no_older_revision(cluster: Cluster) -> None:
     service = base.knative_service(ready="False", reason="RevisionFailed", since=ago(900))
     cluster.put(f"{base.KNATIVE}/services", service)
+
+
+@case("freshness unreadable", "access", CORE)
+def unknown_visuals_cannot_pull_its_image(cluster: Cluster) -> None:
+    labels = {"app": "torghut-visuals"}
+    state = base.waiting("ImagePullBackOff")
+    crash(cluster, base.VISUALS_POD, labels, container="visuals", state=state, restarts=0, last_state={})
+    cluster.services = {key: body for key, body in cluster.services.items() if "torghut-visuals" not in key}
+
+
+@case("clickhouse unreadable", "access", CORE)
+def unknown_guardrails_exporter_keeps_crashing(cluster: Cluster) -> None:
+    crash(cluster, base.EXPORTER_POD, {"app": "torghut-clickhouse-guardrails-exporter"}, container="exporter")
+    del cluster.services[base.GAUGES]
+
+
+@case("clickhouse unreadable", "access", CORE)
+def unknown_guardrails_exporter_is_scaled_to_nothing(cluster: Cluster) -> None:
+    cluster.remove(base.PODS, base.EXPORTER_POD)
+    del cluster.services[base.GAUGES]
+
+
+@case(None, None, CORE)
+def healthy_second_visuals_pod_crashes(cluster: Cluster) -> None:
+    crash(cluster, "torghut-visuals-5c4d-wwww", {"app": "torghut-visuals"}, container="visuals")

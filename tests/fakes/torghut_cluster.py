@@ -37,6 +37,8 @@ HEALTH = "pods/{}:8181/trading/health"
 WS_POD = "torghut-ws-7d9f-abcde"
 JOB_MANAGER = "torghut-ta-6c5b-jm"
 TASK_MANAGER = "torghut-ta-taskmanager-1-1"
+VISUALS_POD = "torghut-visuals-5c4d-vvvv"
+EXPORTER_POD = "torghut-clickhouse-guardrails-exporter-6e5f-eeee"
 TRADING_POD = "torghut-00007-deployment-aaaa"
 OLD_TRADING_POD = "torghut-00006-deployment-bbbb"
 JOB_ID = "a" * 32
@@ -235,6 +237,8 @@ def healthy(now: str = NOW) -> Cluster:
         cluster.put(PODS, pod(f"chi-torghut-clickhouse-default-0-{index}-0", labels, container="clickhouse"))
     cluster.put(PODS, pod("chk-torghut-keeper-0-0-0", {"clickhouse-keeper.altinity.com/chk": "torghut-keeper"}))
     cluster.put(PODS, pod("torghut-db-1", {"cnpg.io/cluster": "torghut-db"}, container="postgres"))
+    for name, container in ((VISUALS_POD, "visuals"), (EXPORTER_POD, "exporter")):
+        cluster.put(PODS, pod(name, {"app": name.rsplit("-", 2)[0]}, container=container))
     cluster.put(PODS, pod(TRADING_POD, revision_labels(7), container="user-container", env=trading_env()))
     cluster.put(KAFKA_PODS, pod("kafka-pool-0", {"strimzi.io/cluster": "kafka", "strimzi.io/name": "kafka-kafka"}))
     cluster.put(DEPLOYMENTS, forwarder())

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from torghut_core.errors import ConfigurationError
-from torghut_core.market_calendar import MarketCalendar, Session, trading_day
+from torghut_core.market_calendar import MarketCalendar, Session, is_covered, trading_day
 from torghut_core.rfc3339 import parse_ns
 
 
@@ -72,3 +72,19 @@ def test_calendar_when_year_is_not_covered_then_refused() -> None:
 def test_always_open_when_on_sunday_night_then_regular() -> None:
     """The demo's calendar."""
     assert MarketCalendar("always-open").session(parse_ns("2026-11-22T03:00:00Z")) is Session.REGULAR
+
+
+@pytest.mark.parametrize(
+    ("time", "is_known"),
+    [
+        ("2013-01-01T05:00:00Z", True),
+        ("2013-01-01T04:59:59Z", False),
+        ("2036-01-01T04:59:59Z", True),
+        ("2036-01-01T05:00:00Z", False),
+        ("0001-01-01T00:00:00Z", False),
+        ("9999-12-31T23:59:59Z", False),
+    ],
+)
+def test_is_covered_when_at_the_edges_of_the_table_then_new_york_dates_count(time: str, is_known: bool) -> None:
+    """Every instant has an answer, also those of which no date in New York exists."""
+    assert is_covered(parse_ns(time)) is is_known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torghutctl.adapters.http_client import MAX_BODY_BYTES, Answer, Deadline, Ex
 from torghutctl.errors import ConfigurationError
 
 _CHUNK = 65536
-_POOL_SIZE = 64
+_POOL_SIZE = 512
+"""Connections that are kept for the next request; more at a time than that are possible and thrown away, with a word."""
 _HINT = "name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local"
 
 
@@ -122,13 +124,36 @@ def connect(
                 persist_config=False,
             )
     except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
-        raise ConfigurationError(f"{where}: cannot be used ({type(error).__name__})", hint=_HINT) from error
+        what = "cannot be used" if in_pod else _what_is_wrong(named or str(default), context)
+        raise ConfigurationError(f"{where}: {what}", hint=_HINT) from error
     finally:
         logging.getLogger().removeHandler(said)
     if said.has_spoken and not configuration.api_key and not configuration.cert_file:
         raise ConfigurationError(f"{where}: its credential plugin gave no credential", hint="run the plugin by hand")
     configuration.retries = False
     return KubernetesReader(client.ApiClient(configuration), _credentials(configuration))
+
+
+def _what_is_wrong(named: str, context: str | None) -> str:
+    """Return, in our own words, why no cluster can be had from this kubeconfig (or several, as KUBECONFIG lists them)."""
+    from yaml import YAMLError, safe_load
+
+    contexts: set[str] = set()
+    paths = [Path(part) for part in named.split(os.pathsep) if part]
+    for path in paths:
+        try:
+            document = safe_load(path.read_text(encoding="utf-8"))
+            contexts |= {str(item["name"]) for item in document["contexts"]}
+        except FileNotFoundError:
+            if len(paths) == 1:
+                return "there is no such file"
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        except (YAMLError, ValueError, TypeError, KeyError):
+            return "is no usable kubeconfig"
+    if context is not None and context not in contexts:
+        return f"has no such context; it has {', '.join(sorted(contexts)) or 'none'}"
+    return "is no usable kubeconfig"
 
 
 class _Said(logging.Handler):

@@ -14,6 +14,7 @@ from torghutctl.procedures.catalogue import SPECS
 
 _TARGET = {
     "environment": ("--environment", "entry of the environments file"),
+    "config": ("--config", "environments file"),
     "kubeconfig": ("--kubeconfig", "kubeconfig file to read the cluster with"),
     "context": ("--context", "context in the kubeconfig"),
     "fromSnapshot": ("--from-snapshot", "bundle to read instead of anything live"),
@@ -21,6 +22,12 @@ _TARGET = {
     "repo": ("--repo", "path or URL of the GitOps repository"),
     "base": ("--base", "branch that is deployed"),
     "gitopsPath": ("--gitops-path", "folder of the application in the repository"),
+    "namespace": ("--namespace", "namespace of the system"),
+    "service": ("--service", "Knative Service that trades"),
+    "wsDeployment": ("--ws-deployment", "Deployment of the forwarder"),
+    "flinkDeployment": ("--flink-deployment", "FlinkDeployment of the TA job"),
+    "clickhouseService": ("--clickhouse-service", "Service of ClickHouse"),
+    "cnpgCluster": ("--cnpg-cluster", "CloudNativePG Cluster"),
 }
 _LOCAL = {"local": ("--local", "folder of `up` or `demo` on this machine")}
 _DIGEST = {"plan": ("--plan", "digest: fail when the plan is not this one any more")}

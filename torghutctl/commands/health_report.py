@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghut_core.rfc3339 import format_ns
 from torghutctl.commands import target_options as options
-from torghutctl.errors import TorghutError
+from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
+    from torghutctl.snapshot.reader import Target
 
 WATCH_SECONDS = 5.0
 
@@ -58,7 +60,15 @@ def command(
     Reads the cluster (or a local folder, or a bundle), judges nine components, and names the most upstream failure
     that explains the others. Nothing is changed and no Secret is read.
 
-    Exit code: 0 healthy, 3 degraded, 4 down, 5 unknown (too little could be observed).
+    The next command names the same system in full and only shows its plan when pasted; what it lacks (a repository that
+    nobody named) is said on standard error. Freshness and suspension are judged by the exchange's sessions, half days
+    included. Visuals and the guardrails exporter are no components: what they carry is judged, and when that fails their
+    pods are shown as evidence.
+
+    Sources are read at once, each within 8 s; what only another source names (a pod's answers and logs, Flink's REST,
+    ta/latest) takes its own time after that one's.
+
+    Exit code: 0 healthy, 3 degraded, 4 down, 5 unknown (too little could be observed), 2 wrong usage.
 
     \b
     torghutctl health-report                                  the cluster of the current context
@@ -89,8 +99,11 @@ def command(
         clickhouse_service=clickhouse_service,
         cnpg_cluster=cnpg_cluster,
     )
+    if watch and from_snapshot is not None:
+        raise InputError("--watch and --from-snapshot cannot be combined", hint="a bundle does not change")
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render import health_table, health_view
+    from torghutctl.render.redaction import redact_text
 
     on = screen(os.environ)
     table = partial(health_table.table, width=on.width, is_coloured=on.is_coloured)
@@ -98,24 +111,47 @@ def command(
     def show(report: Mapping[str, Any]) -> None:
         write(report, output, table=table, markdown=health_view.markdown)
 
-    snapshot, report = _report(choice)
+    snapshot, report = _report(choice, options.tell)
     show(report)
+    for line in advice(report, choice.target, snapshot.observed_at_ns):
+        options.tell(line)
     _record(snapshot, record)
     if watch:
 
         def again() -> dict[str, Any]:
-            snapshot, report = _report(choice)
+            snapshot, report = _report(choice, lambda _: None)
             _record(snapshot, record)
             return report
 
         def tell_changes(newer: Mapping[str, Any], lines: Sequence[str]) -> None:
             if output in (None, Format.TABLE):
-                typer.echo("\n".join(lines))
+                typer.echo(redact_text("\n".join(lines)))
             else:
                 show(newer)
 
         report = follow(report, again, pause=lambda: time.sleep(WATCH_SECONDS), show=tell_changes)
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
+
+
+def advice(report: Mapping[str, Any], target: Target, observed_at_ns: int) -> list[str]:
+    """Return what must be known before the next command is pasted; nothing where it can be as it is."""
+    from torghutctl.render.redaction import MASK, redact_text
+
+    command = redact_text((report["nextProcedure"] or {}).get("command") or "")
+    if not command:
+        return []
+    lines = []
+    if target.bundle is not None:
+        lines.append(
+            f"note: {target.bundle} is not the live system: it tells of {format_ns(observed_at_ns)}, and the next command is"
+            " the one for the system it was taken of; look at that again first"
+        )
+    if " --repo " not in command:
+        how = "name an environment with `local` and `repo` (-e)" if target.local else "give --repo PATH|URL, or -e NAME"
+        lines.append(f"note: the next command needs the GitOps repository, and none is known: {how}")
+    if MASK in command:
+        lines.append(f"note: a secret is left out of the next command: put it back where it says {MASK}")
+    return lines
 
 
 def follow(
@@ -148,20 +184,13 @@ def follow(
         return report
 
 
-def _report(choice: options.Choice) -> tuple[Snapshot, dict[str, Any]]:
-    from torghutctl.health.report import Operator, judge
+def _report(choice: options.Choice, tell: Callable[[str], None]) -> tuple[Snapshot, dict[str, Any]]:
+    from torghutctl.health.report import judge
     from torghutctl.snapshot import bundle, reader
 
-    target = choice.target
-    snapshot = reader.read(target, at_ns=choice.at_ns, tell=options.tell)
-    operator = Operator(
-        environment=target.environment,
-        repo=target.repo,
-        is_live_declared=target.is_live_declared,
-        options=target.options,
-    )
-    with bundle.blamed(target.bundle):
-        return snapshot, judge(snapshot, operator, at_ns=choice.at_ns)
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=tell)
+    with bundle.blamed(choice.target.bundle):
+        return snapshot, judge(snapshot, choice.operator(), at_ns=choice.at_ns)
 
 
 def _record(snapshot: Snapshot, path: Path | None) -> None:
@@ -170,7 +199,7 @@ def _record(snapshot: Snapshot, path: Path | None) -> None:
         return
     from torghutctl.snapshot import bundle
 
-    bundle.write(snapshot, path)
+    bundle.write(snapshot, path, "--record")
     options.tell(f"wrote {path}")
 
 

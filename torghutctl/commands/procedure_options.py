@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from torghutctl.environments import Environment, load_environment
 from torghutctl.render.output import Format
 
 
@@ -36,6 +37,12 @@ class ProcedureOptions:
     ticket: Annotated[str, typer.Option(metavar="ID", help="ticket of the change")] = ""
     kubeconfig: Annotated[Path | None, typer.Option(help="kubeconfig to read the cluster with")] = None
     context: Annotated[str | None, typer.Option(help="context of the kubeconfig")] = None
+    namespace: Annotated[str | None, typer.Option(help="namespace of the system (torghut)")] = None
+    service: Annotated[str | None, typer.Option(help="Knative Service that trades (torghut)")] = None
+    ws_deployment: Annotated[str | None, typer.Option(help="Deployment of the forwarder (torghut-ws)")] = None
+    flink_deployment: Annotated[str | None, typer.Option(help="FlinkDeployment of the TA job (torghut-ta)")] = None
+    clickhouse_service: Annotated[str | None, typer.Option(help="Service of ClickHouse (torghut-clickhouse)")] = None
+    cnpg_cluster: Annotated[str | None, typer.Option(help="CloudNativePG Cluster (torghut-db)")] = None
     from_snapshot: Annotated[Path | None, typer.Option(help="read the system from a snapshot, to plan only")] = None
     branch: Annotated[bool, typer.Option("--branch", help="commit on a new branch of the repository, push nothing")] = (
         False
@@ -55,6 +62,18 @@ class ProcedureOptions:
     ] = None
     audit_log: Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")] = None
     output: Annotated[Format | None, typer.Option("-o", "--output", help="how the plan is written")] = None
+
+    def load_environment(self, process: Mapping[str, str]) -> Environment:
+        """Return the environment that these options choose, with the names they give. Raises ConfigurationError."""
+        given = {
+            "namespace": self.namespace,
+            "service": self.service,
+            "ws_deployment": self.ws_deployment,
+            "flink_deployment": self.flink_deployment,
+            "clickhouse_service": self.clickhouse_service,
+            "cnpg_cluster": self.cnpg_cluster,
+        }
+        return load_environment(self.environment, self.config, process).renamed(given)
 
 
 def shared_options(spec_help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

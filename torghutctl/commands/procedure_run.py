@@ -23,7 +23,7 @@ from torghutctl.adapters.git_client import Credential, local_path, locate, remot
 from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
-from torghutctl.environments import Environment, load_environment
+from torghutctl.environments import Environment
 from torghutctl.errors import ConfigurationError, RefusedError
 from torghutctl.planning.gates import AgentRun, Intent
 from torghutctl.planning.plan import Plan
@@ -182,7 +182,7 @@ def build_request(
         raise ConfigurationError("--branch, --pr and --act: choose one")
     if options.from_snapshot is not None and (options.branch or options.pr or act):
         raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
-    environment = load_environment(options.environment, options.config, os.environ)
+    environment = options.load_environment(os.environ)
     repo = options.repo or environment.repo
     if repo is None:
         raise ConfigurationError(

@@ -14,7 +14,6 @@ from torghutctl.actuation.request import Outcome
 from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
 from torghutctl.commands.procedure_run import Acting, build_request, default_audit_path, moment, run_procedure
 from torghutctl.effects.replay_state import ReplayState
-from torghutctl.environments import load_environment
 from torghutctl.errors import ConfigurationError
 from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
 from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
@@ -49,7 +48,7 @@ def start(
         bool, typer.Option("--act", help="carry out the deleting steps now; for a person at a terminal")
     ] = False,
 ) -> None:
-    environment = load_environment(options.environment, options.config, os.environ)
+    environment = options.load_environment(os.environ)
     state = _state(options, environment.name, identity)
     places = None
     if mode is Mode.FROM_SCRATCH and kafka_pod and minio_pod:

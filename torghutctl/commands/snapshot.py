@@ -12,7 +12,7 @@ from torghutctl.errors import UpstreamError
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="a new folder, or a file that ends in .tar.gz")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a new folder, or a file that ends in .tar.gz")],
     *,
     environment: options.EnvironmentOption = None,
     config: options.ConfigOption = None,
@@ -33,9 +33,12 @@ def command(
     """Write what health-report would read to a folder or a .tar.gz, redacted.
 
     The bundle holds no log line, no message, no value of a variable but those of the switches: free text is kept only
-    as the name of the known fault it speaks of. A source that cannot be read is recorded as such.
+    as the name of the known fault it speaks of. A source that cannot be read is recorded as such. Every reading has a
+    digest, and so has the index: a bundle that was cut or edited is refused when it is read. That is no signature.
 
-    Exit code: 0 written, 9 when nothing at all could be read (the bundle is written all the same).
+    An older bundle at PATH is written over, anything else is left alone.
+
+    Exit code: 0 written, 9 when nothing at all could be read (the bundle is written all the same), 2 wrong usage.
 
     \b
     torghutctl snapshot incident.tar.gz -e staging
@@ -59,13 +62,15 @@ def command(
         clickhouse_service=clickhouse_service,
         cnpg_cluster=cnpg_cluster,
     )
+    from torghutctl.health import reading
     from torghutctl.snapshot import bundle, reader
 
+    bundle.refuse_taken(path, "PATH")
     snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
-    bundle.write(snapshot, path)
-    told = ("local/endpoints", "operator")
-    asked = [reading for source, reading in snapshot.readings.items() if source not in told]
-    read = sum(reading.is_ok for reading in asked)
+    bundle.write(snapshot, path, "PATH")
+    asked = reading.asked(snapshot)
+    read = sum(item.is_ok for item in asked)
     typer.echo(f"wrote {path}: {read} of {len(asked)} sources read", err=True)
     if read == 0:
-        raise UpstreamError("nothing could be read", hint="health-report --from-snapshot tells why, source by source")
+        why = reading.nothing_read(snapshot) or "nothing was asked"
+        raise UpstreamError(why, hint=f"torghutctl health-report --from-snapshot {path} tells it source by source")

@@ -38,7 +38,7 @@ def command(
     Every running pod counts: an older revision that still trades is a difference, and is what "trades" says.
 
     Exit code: 0 everything agrees, 3 something differs, 5 the service did not say what it does, or a column could not
-    be read.
+    be read, 2 wrong usage.
 
     \b
     torghutctl status -e staging

@@ -113,14 +113,12 @@ def _draw(report: dict[str, Any], trouble: str) -> None:
 
 def _read(choice: options.Choice) -> dict[str, Any]:
     from torghutctl.health.effective_state import show
-    from torghutctl.health.report import Operator, judge
+    from torghutctl.health.report import judge
     from torghutctl.snapshot import reader
 
-    target = choice.target
-    snapshot = reader.read(target, at_ns=choice.at_ns)
-    operator = Operator(environment=target.environment, repo=target.repo, is_live_declared=target.is_live_declared)
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns)
     return {
         "schemaVersion": "torghut.top/v1",
-        "health": judge(snapshot, operator, at_ns=choice.at_ns),
+        "health": judge(snapshot, choice.operator(), at_ns=choice.at_ns),
         "trading": show(snapshot),
     }

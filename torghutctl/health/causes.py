@@ -26,6 +26,8 @@ _INDEPENDENT = frozenset(
      "image_pull", "unschedulable", "oom_killed"}
 )  # fmt: skip
 """Reasons that name a cause of their own, so that nothing upstream explains them."""
+_UNREADABLE = "unreadable"
+"""That a source cannot be read may follow from a failure; it explains none, and nobody knows that it stands apart."""
 _EXPLAINED_BY = {
     "ta_failed_kafka": frozenset({"kafka"}),
     "ta_failed_disk_full": frozenset({"clickhouse"}),
@@ -68,7 +70,11 @@ def trace(worst: Mapping[str, Finding], *, pending: Sequence[Finding], is_ta_rea
             continue
         for upstream in ORDER:
             other = worst.get(upstream)
-            if other is None or upstream not in _EXPLAINED_BY.get(finding.reason, (upstream,)):
+            if (
+                other is None
+                or other.reason == _UNREADABLE
+                or upstream not in _EXPLAINED_BY.get(finding.reason, (upstream,))
+            ):
                 continue
             if name in reach(upstream) and other.level.weight >= finding.level.weight:
                 explained[name] = upstream
@@ -82,7 +88,12 @@ def trace(worst: Mapping[str, Finding], *, pending: Sequence[Finding], is_ta_rea
         candidates = others or sorted(pending, key=lambda item: ORDER.index(item.component)) or candidates
     top = candidates[0] if candidates else None
     independent = tuple(
-        name for name in ORDER if name in worst and name not in explained and (top is None or name != top.component)
+        name
+        for name in ORDER
+        if name in worst
+        and name not in explained
+        and worst[name].reason != _UNREADABLE
+        and (top is None or name != top.component)
     )
     return Causes(top=top, explained_by=explained, independent=independent)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torghutctl.health import pods, reading
-from torghutctl.health.model import Finding, Level, Moment
+from torghutctl.health.model import CREDIBLE_SKEW_SECONDS, Finding, Level, Moment
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
 
@@ -15,7 +15,8 @@ _GAUGES_TOO_OLD_SECONDS = 300
 
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return ClickHouse's findings."""
-    found = reading.required(facts, NAME, sources.CLICKHOUSE_GAUGES)
+    exporter = pods.behind(facts, facts.names.guardrails)
+    found = [item.also(*exporter) for item in reading.required(facts, NAME, sources.CLICKHOUSE_GAUGES)]
     if facts.gauges() is not None:
         found += [*_up(facts), *_disk(facts), *_readonly(facts), *_trusted(facts, moment)]
     found += [*_addresses(facts), *_engines(facts)]
@@ -74,6 +75,8 @@ def _trusted(facts: Facts, moment: Moment) -> list[Finding]:
             age = moment.now_ns / 1e9 - scraped
             if age > _GAUGES_TOO_OLD_SECONDS:
                 doubts.append(f"gauge last_scrape_ts_seconds of {replica}: {age:.0f} s ago")
+            elif age < -CREDIBLE_SKEW_SECONDS:
+                doubts.append(f"gauge last_scrape_ts_seconds of {replica}: {-age:.0f} s ahead")
     if not doubts:
         return []
     return [_finding("unreadable", Level.UNKNOWN, "the guardrail gauges do not tell how things are now", *doubts)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torghutctl.health import reading
+from torghutctl.health import pods, reading
 from torghutctl.health.model import Finding, Level, Moment, at, span
 from torghutctl.snapshot import sources
-from torghutctl.snapshot.facts import Facts
+from torghutctl.snapshot.facts import VISUALS, Facts
 from torghutctl.snapshot.model import Failure, Reading
 
 NAME = "freshness"
@@ -39,7 +40,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
         detail = "the universe is empty" if universe.is_ok else "the universe could not be read"
         failure = Failure.ABSENT if universe.is_ok else universe.failure
         failed = [Reading(source=f"{sources.LATEST}*", failure=failure, detail=detail)]
-    return [*found, reading.unknown(NAME, failed)]
+    return [*found, reading.unknown(NAME, failed).also(*pods.behind(facts, VISUALS))]
 
 
 def stale(facts: Facts, moment: Moment) -> list[Finding]:
@@ -56,8 +57,13 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
         if gauge is None:
             return []
         events, source = {"any symbol": gauge}, f"gauge {kind.gauge}"
-    known = [event for event in events.values() if event is not None]
-    newest = max(known, default=None)
+    ahead = {
+        symbol: event
+        for symbol, event in events.items()
+        if event is not None and not facts.is_clock_simulated and not moment.is_credible(event)
+    }
+    events = {symbol: None if symbol in ahead else event for symbol, event in events.items()}
+    newest = max((event for event in events.values() if event is not None), default=None)
     age = moment.session_age_seconds(newest)
     if age is None:
         return []
@@ -71,7 +77,10 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
                 if newest is not None
                 else f"there is no {kind.rows} yet, and the limit of {kind.limit_seconds} s of session time is passed",
                 since=at(newest) if newest is not None else None,
-                evidence=(f"{source}: {len(events)} asked, newest {at(newest) if newest is not None else 'none'}",),
+                evidence=(
+                    f"{source}: {len(events)} asked, newest {at(newest) if newest is not None else 'none'}",
+                    *_ahead(kind, ahead),
+                ),
             )
         ]
     late = sorted(
@@ -88,6 +97,12 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
             reason=kind.reason,
             level=Level.INFO,
             message=f"{len(late)} of {len(events)} symbols have no {kind.rows} within {kind.limit_seconds} s; others are fresh",
-            evidence=(f"late: {shown}",),
+            evidence=(f"late: {shown}", *_ahead(kind, ahead)),
         )
+    ]
+
+
+def _ahead(kind: _Kind, ahead: Mapping[str, int]) -> list[str]:
+    return [
+        f"the newest {kind.rows} of {symbol} lies ahead, at {at(event)}: not counted" for symbol, event in ahead.items()
     ]

@@ -9,6 +9,8 @@ from torghut_core.market_calendar import Session
 from torghut_core.rfc3339 import format_ns, parse_ns
 
 GRACE_SECONDS = 300
+CREDIBLE_SKEW_SECONDS = 3600
+"""How far ahead of this program's clock a time of the system may lie; beyond that it is nonsense, not fresh."""
 _SECOND = 1_000_000_000
 COMPONENTS = ("forwarder", "ta", "clickhouse", "keeper", "postgres", "trading", "kafka", "argocd", "freshness")
 
@@ -59,6 +61,10 @@ class Moment:
     def seconds_since(self, time: str | None) -> float | None:
         """Return the age of a time in seconds, None when it is not known; a time to come has age 0."""
         return None if time is None else max(0.0, (self.now_ns - parse_ns(time)) / _SECOND)
+
+    def is_credible(self, event_ns: int) -> bool:
+        """Tell whether something can have happened at this time already, clocks that differ allowed for."""
+        return event_ns <= self.now_ns + CREDIBLE_SKEW_SECONDS * _SECOND
 
     def is_in_grace(self, *, since: str | None, not_before: str | None = None) -> bool:
         """Tell whether a state is younger than the grace. `not_before`: it cannot have begun earlier than that."""

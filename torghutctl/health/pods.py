@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
-from torghutctl.snapshot.facts import ContainerFact, Facts, PodFact
+from torghutctl.snapshot.facts import ContainerFact, Facts, PodFact, belongs_to
 
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError")
 _IMAGE = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
@@ -43,6 +43,26 @@ def judge(component: str, facts: Facts, pods: Iterable[PodFact], moment: Moment)
             )
             findings.append(finding if outlasts else graced(finding, moment))
     return findings
+
+
+def behind(facts: Facts, deployment: str) -> tuple[str, ...]:
+    """Return, as evidence, what ails the pods of a service that is no component itself; nothing where they are well.
+
+    Visuals and the guardrails exporter only carry what others are judged by: their answers that fail are judged.
+    """
+    everything = facts.pods()
+    if everything is None:
+        return ()
+    own = [pod for pod in everything if pod.is_alive and belongs_to(pod, deployment)]
+    if not own:
+        return (f"{deployment}: there is no pod of it",)
+    lines: list[str] = []
+    for pod in own:
+        ailments = [line for _, _, evidence in _reasons(pod) for line in evidence]
+        if not ailments and not pod.is_ready:
+            ailments = [f"pod {pod.name}: {pod.phase or 'no phase'}, not ready"]
+        lines += [*ailments, *(facts.warnings(pod.name)[:_EVENTS_SHOWN] if ailments else ())]
+    return tuple(lines)
 
 
 def _reasons(pod: PodFact) -> Iterable[tuple[str, ContainerFact | None, tuple[str, ...]]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from torghutctl.health.model import COMPONENTS, Finding, Level
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
-from torghutctl.snapshot.model import Failure, Reading
+from torghutctl.snapshot.model import Failure, Reading, Snapshot
 
 _NAMED = 3
 _WORDS = {
-    Failure.ABSENT: "does not exist",
-    Failure.FORBIDDEN: "is refused to this reader",
-    Failure.TIMEOUT: "did not answer in time",
-    Failure.UNREACHABLE: "is out of reach",
-    Failure.UPSTREAM: "answered with an error",
-    Failure.UNPARSABLE: "answered what does not parse",
-    Failure.NOT_PRESENT: "has no counterpart here",
+    Failure.ABSENT: "not there",
+    Failure.FORBIDDEN: "refused to this reader",
+    Failure.TIMEOUT: "no answer in time",
+    Failure.UNREACHABLE: "out of reach",
+    Failure.UPSTREAM: "an error for an answer",
+    Failure.UNPARSABLE: "an answer that does not parse",
+    Failure.NOT_PRESENT: "no counterpart here",
 }
 
 
@@ -23,6 +23,27 @@ def describe(reading: Reading) -> str:
     """Return a failed reading as one line of evidence."""
     detail = f" ({reading.detail})" if reading.detail else ""
     return f"{reading.source}: {_WORDS[reading.failure or Failure.UNREACHABLE]}{detail}"
+
+
+def asked(snapshot: Snapshot) -> list[Reading]:
+    """Return the readings of the running system that this target can have."""
+    return [
+        item
+        for name, item in snapshot.readings.items()
+        if name not in sources.TOLD and item.failure is not Failure.NOT_PRESENT
+    ]
+
+
+def nothing_read(snapshot: Snapshot) -> str | None:
+    """Return why nothing at all of the system could be read, in one sentence; None when anything was."""
+    readings = asked(snapshot)
+    if not readings or any(item.is_ok for item in readings):
+        return None
+    kinds = {(item.failure, item.detail) for item in readings}
+    failure, detail = next(iter(kinds))
+    if len(kinds) > 1 or failure is None:
+        return f"nothing of the system can be read: none of {len(readings)} sources gave an answer that can be used"
+    return f"nothing of the system can be read: {_WORDS[failure]} ({detail}), all {len(readings)} sources"
 
 
 def required(facts: Facts, component: str, source: str) -> list[Finding]:
@@ -41,7 +62,7 @@ def unknown(component: str, readings: list[Reading]) -> Finding:
         component=component,
         reason="unreadable",
         level=Level.UNKNOWN,
-        message=f"{reads}: {word}",
+        message=f"cannot be read: {reads}; {word}",
         evidence=tuple(describe(reading) for reading in readings),
     )
 
@@ -56,7 +77,7 @@ def also_unread(component: str, readings: list[Reading]) -> list[Finding]:
             component=component,
             reason="unreadable",
             level=Level.INFO,
-            message=f"{reads}: not read of {_named(readings)}",
+            message=f"not every one was read: {reads}; not {_named(readings)}",
             evidence=tuple(describe(reading) for reading in readings),
         )
     ]

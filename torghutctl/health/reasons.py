@@ -12,6 +12,7 @@ ANY = "any"
 POD_REASONS = ("missing_config", "image_pull", "oom_killed", "unschedulable", "crash_loop")
 GRACE = "a grace of 300 s holds: younger than that it is info"
 MEMORY = "rests on memory of the operator's behaviour; confirm it on a cluster"
+FEED_HOURS = "iex: 09:30 to 16:00 New York, 13:00 on a half day; sip: 04:00 to 20:00, 17:00 on a half day"
 FACTS = "the system's recorded operating facts"
 
 
@@ -149,8 +150,10 @@ _ROWS = (
     Reason(
         name="ta_suspended", component="ta", levels="degraded; info when the market is closed", rank=10,
         procedure="resume-ta",
-        means="the job is suspended, and git does not say otherwise",
-        shown_by="spec.job.state suspended", changed_by="spec.job.state running",
+        means="the job is suspended in a pre-market, regular or post-market session, and git does not say otherwise",
+        shown_by="spec.job.state suspended; the session by the exchange's calendar (a half day ends at 13:00, its"
+        " post-market at 17:00 New York)",
+        changed_by="spec.job.state running, or the end of the day's last session",
         origin="FlinkDeployment CRD",
     ),
     Reason(
@@ -291,15 +294,17 @@ _ROWS = (
     Reason(
         name="signals_stale", component="freshness", levels="degraded; info for one late symbol", rank=1, runbook="access",
         means="no symbol has a signal younger than 900 s of session time",
-        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read",
-        changed_by="a newer signal, or the end of the feed's session", origin=FACTS,
+        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read; a time over an hour"
+        " ahead of this program's clock is nonsense and not counted",
+        changed_by=f"a newer signal, or the end of the feed's session ({FEED_HOURS})", origin=FACTS,
     ),
     Reason(
         name="microbars_stale", component="freshness", levels="degraded; info for one late symbol", rank=2,
         runbook="access",
         means="no symbol has a micro-bar younger than 300 s of session time",
-        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read",
-        changed_by="a newer bar, or the end of the feed's session", origin=FACTS,
+        shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read; a time over an hour"
+        " ahead of this program's clock is nonsense and not counted",
+        changed_by=f"a newer bar, or the end of the feed's session ({FEED_HOURS})", origin=FACTS,
     ),
     Reason(
         name="missing_config", component=ANY, levels="down; degraded while a pod of the component is ready", rank=20,

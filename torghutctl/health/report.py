@@ -62,13 +62,19 @@ class Operator:
     """Other options that say where the system is."""
 
     def completed(self, facts: Facts) -> Operator:
-        """Return it with what the snapshot's own reader was told, where nothing else is said now."""
+        """Return it with what the snapshot's own reader was told, option by option where nothing else is said now.
+
+        Whoever names an environment now speaks of that one: nothing that was told is mixed in.
+        """
+        if self.environment is not None:
+            return self
         told = facts.value(sources.OPERATOR) or {}
+        options = {**{str(name): str(value) for name, value in told.get("options", [])}, **dict(self.options)}
         return Operator(
-            environment=self.environment or told.get("environment"),
+            environment=told.get("environment"),
             repo=self.repo or told.get("repo"),
             is_live_declared=self.is_live_declared or bool(told.get("isLiveDeclared")),
-            options=self.options or tuple((str(name), str(value)) for name, value in told.get("options", [])),
+            options=tuple(options.items()),
         )
 
 
@@ -98,7 +104,7 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
         "classification": classification.value if classification is not None else "healthy",
         "observedAt": format_ns(now_ns),
         "marketSession": moment.session.value,
-        "topCause": _top(causes.top) if worst else None,
+        "topCause": _top(causes.top, reading.nothing_read(snapshot)) if worst else None,
         "nextProcedure": _next(causes.top, operator) if worst else None,
         "components": [_component(name, found.get(name), causes) for name in COMPONENTS],
     }
@@ -137,13 +143,13 @@ def _beats(winner: Finding, other: Finding) -> bool:
     return is_own and other.reason in POD_REASONS and winner.level is other.level
 
 
-def _top(finding: Finding | None) -> dict[str, Any] | None:
+def _top(finding: Finding | None, nothing_read: str | None) -> dict[str, Any] | None:
     if finding is None:
         return None
     return {
         "component": finding.component,
         "reason": finding.reason,
-        "message": finding.message,
+        "message": nothing_read or finding.message,
         "since": finding.since,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torghut_core.market_calendar import Session
 from torghutctl.health import freshness, pods, reading
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
 from torghutctl.snapshot import sources
@@ -34,6 +35,12 @@ _MESSAGES = {
     "ta_failed_kafka": "the job failed on Kafka",
     "ta_failed_storage": "the job failed: the checkpoint store refuses it",
     "ta_failed": "the job failed and does not come back by itself",
+}
+_DURING = {
+    Session.PRE: "in the pre-market session",
+    Session.REGULAR: "while the market is open",
+    Session.POST: "in the post-market session",
+    Session.CLOSED: "while the market is closed",
 }
 _UNDER_WAY = ("INITIALIZING", "CREATED", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED", None)
 _ENDED = ("CANCELED", "FINISHED")
@@ -169,13 +176,12 @@ def _cause(facts: Facts) -> tuple[str, str] | None:
 
 
 def _suspended(job: Mapping[str, Any], moment: Moment) -> list[Finding]:
-    is_closed = moment.session.value == "closed"
     return [
         Finding(
             component=NAME,
             reason="ta_suspended",
-            level=Level.INFO if is_closed else Level.DEGRADED,
-            message="the job is suspended" + ("; the market is closed" if is_closed else " while the market is open"),
+            level=Level.INFO if moment.session is Session.CLOSED else Level.DEGRADED,
+            message=f"the job is suspended {_DURING[moment.session]}",
             since=job["reconciled"],
             evidence=(f"spec.job.state suspended, lifecycle {job['lifecycle'] or 'none'}, job {job['job'] or 'none'}",),
         )

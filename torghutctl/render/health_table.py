@@ -90,13 +90,16 @@ def evident(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         (component["name"], finding)
         for component in components
         for finding in component["findings"]
-        if finding["evidence"] and (finding["severity"] != "info" or _is_cause(report, component["name"], finding))
+        if finding["evidence"] and (finding["severity"] != "info" or _is_cause(report, component, finding))
     ]
 
 
-def _is_cause(report: Mapping[str, Any], name: str, finding: Mapping[str, Any]) -> bool:
+def _is_cause(report: Mapping[str, Any], component: Mapping[str, Any], finding: Mapping[str, Any]) -> bool:
+    """Tell whether a finding is the top cause: the first of its component with that reason."""
     cause = report["topCause"]
-    return cause is not None and (name, finding["reason"]) == (cause["component"], cause["reason"])
+    if cause is None or component["name"] != cause["component"]:
+        return False
+    return finding is next((item for item in component["findings"] if item["reason"] == cause["reason"]), None)
 
 
 def _is_live_undeclared(report: Mapping[str, Any]) -> bool:

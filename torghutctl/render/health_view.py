@@ -49,6 +49,9 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     old, new = _cause(before), _cause(after)
     if old != new:
         lines.append(f"{when} top cause: {old} -> {new}")
+        step = after["nextProcedure"]
+        if step is not None:
+            lines.append(f"{when} next: {step['command'] or step['name'] + ' (runbook)'} ({step['runbook']})")
     was = {item["name"]: item for item in before["components"]}
     for component in after["components"]:
         previous = was[component["name"]]

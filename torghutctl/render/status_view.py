@@ -11,11 +11,12 @@ from torghutctl.render.output import columns
 _WIDTH = 80
 _HASH = 40
 _SHOWN_DIGITS = 9
+_NO_GIT = "git was not read: --repo, or an environment with a repository, adds its column"
 
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the effective state as plain text."""
-    lines = [f"trades: {report['trades']}", f"git, cluster and service: {report['agreement']}", ""]
+    lines = [f"trades: {report['trades']}", f"{_compared(report)}: {report['agreement']}", ""]
     rows = [("SETTING", "GIT", "LIVE SPEC", "REVISION", "EFFECTIVE", "")]
     rows += [
         (
@@ -26,26 +27,13 @@ def table(report: Mapping[str, Any]) -> str:
         for row in report["settings"]
     ]
     lines += [columns(rows), ""]
-    argocd = report["argocd"]
-    facts = [
-        ("git commit:", _short(report["git"]["commit"])),
-        (
-            "argocd:",
-            "not read"
-            if argocd is None
-            else f"{argocd['sync']}, {argocd['health']}, revision {_short(argocd['revision'])}",
-        ),
-        ("revision:", f"created {report['revision']['created'] or '-'}, ready {report['revision']['ready'] or '-'}"),
-    ]
     pods = []
     for pod in report["pods"]:
-        switches = f"{pod['mode']}, {'enabled' if pod['enabled'] else 'paused'}{', kill switch on' if pod['killSwitch'] else ''}"
-        state = f"{switches}, {'running' if pod['running'] else 'not running'}"
-        leader = {True: ", leader", False: ", not leader", None: ""}[pod["isLeader"]]
-        error = ", last_error is set" if pod["hasError"] else ""
-        words = f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"
-        pods += [f"pod {pod['pod']}:", *textwrap.wrap(words, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
-    lines += [columns(facts), *pods]
+        words = textwrap.wrap(_pod(pod), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        pods += [f"pod {pod['pod']}:", *words]
+    lines += [columns(_facts(report)), *pods]
+    if not _was_git_asked(report):
+        lines += ["", _NO_GIT]
     if report["unread"]:
         lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
     return "\n".join(lines)
@@ -56,7 +44,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"## Torghut trading: {report['trades']}",
         "",
-        f"Git, cluster and service: {report['agreement']}. Observed {report['observedAt']}.",
+        f"{_compared(report).capitalize()}: {report['agreement']}. Observed {report['observedAt']}.",
         "",
         "| Setting | Git | Live spec | Newest revision | Effective | |",
         "|---|---|---|---|---|---|",
@@ -64,8 +52,46 @@ def markdown(report: Mapping[str, Any]) -> str:
     for row in report["settings"]:
         cells = [f"`{row['name']}`", *(_short(row[key]) for key in ("git", "live", "revision", "effective"))]
         lines.append(f"| {' | '.join(cells)} | {'' if row['agrees'] else 'different'} |")
-    lines += [f"- {line}" for line in report["unread"]]
+    lines += ["", *(f"- {' '.join(filter(None, row))}" for row in _facts(report))]
+    lines += [f"- pod {pod['pod']}: {_pod(pod)}" for pod in report["pods"]]
+    if not _was_git_asked(report):
+        lines.append(f"- {_NO_GIT}")
+    lines += [f"- not read: {line}" for line in report["unread"]]
     return "\n".join(lines)
+
+
+def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    argocd, revision = report["argocd"], report["revision"]
+    applied = "not read"
+    if argocd is not None:
+        applied = f"{argocd['sync']}, {argocd['health']}, revision {_short(argocd['revision'])}"
+    return [
+        ("git commit:", _short(report["git"]["commit"])),
+        ("argocd:", applied),
+        ("revision:", f"created {revision['created'] or '-'}, ready {revision['ready'] or '-'}"),
+    ]
+
+
+def _pod(pod: Mapping[str, Any]) -> str:
+    switches = (
+        f"{pod['mode']}, {'enabled' if pod['enabled'] else 'paused'}{', kill switch on' if pod['killSwitch'] else ''}"
+    )
+    state = f"{switches}, {'running' if pod['running'] else 'not running'}"
+    leader = {True: ", leader", False: ", not leader", None: ""}[pod["isLeader"]]
+    error = ", last_error is set" if pod["hasError"] else ""
+    return f"{state}{leader}, last run {pod['lastRun'] or 'never'}{error}"
+
+
+def _has_git(report: Mapping[str, Any]) -> bool:
+    return report["git"]["commit"] is not None
+
+
+def _was_git_asked(report: Mapping[str, Any]) -> bool:
+    return _has_git(report) or any(line.startswith("git/desired:") for line in report["unread"])
+
+
+def _compared(report: Mapping[str, Any]) -> str:
+    return "git, cluster and service" if _has_git(report) else "cluster and service"
 
 
 def _short(value: Any) -> str:

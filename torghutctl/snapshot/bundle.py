@@ -1,6 +1,7 @@
 """A snapshot on disk: a folder or a `.tar.gz` with `snapshot.json` and one file per reading, the same bytes each time.
 
-The index holds each reading's SHA-256: a bundle that was cut or edited is refused, never judged.
+The index holds each reading's SHA-256 and its own, over the rest of it: a bundle that was cut or edited is refused,
+never judged. It is a check against accidents and half-done edits, not a signature: who writes a whole new bundle can.
 """
 
 from __future__ import annotations
@@ -30,23 +31,54 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_FILES = 20_000
 MAX_ARCHIVE_BYTES = 512 * 1024 * 1024
 _MEMBER = re.compile(r"(?:\./)?(snapshot\.json|readings(?:/[^/]+)+\.json)")
+_OTHER_FORMS = frozenset({".tar", ".gz", ".zip", ".json", ".yaml", ".bz2", ".xz", ".zst"})
 _TARGETS = ("cluster", "local")
 _HINT = "a bundle is what `torghutctl snapshot PATH` or `health-report --record PATH` wrote"
 
 
-def write(snapshot: Snapshot, path: Path) -> None:
+def refuse_taken(path: Path, option: str) -> None:
+    """Raise InputError, naming the option, when what is at `path` is no bundle, or the name promises another form."""
+    hint = "name a new folder or a .tar.gz file"
+    if path.suffix in _OTHER_FORMS and not _is_archive(path):
+        raise InputError(f"{option} {path}: a bundle is a folder or a file that ends in .tar.gz", hint=hint)
+    try:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+        is_bundle = _is_archive(path) != path.is_dir() and _holds_bundle(path)
+    except OSError as error:
+        raise InputError(f"{option} {path}: cannot be written ({error.strerror})", hint=hint) from error
+    if not is_bundle:
+        raise InputError(f"{option} {path}: is there already and is no bundle", hint=hint)
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.endswith((".tar.gz", ".tgz"))
+
+
+def _holds_bundle(path: Path) -> bool:
+    """Tell whether something that calls itself a bundle is there: an older or a broken one may be written over."""
+    if path.is_dir():
+        return (path / INDEX).is_file()
+    try:
+        with tarfile.open(path, mode="r:gz") as archive:
+            first = archive.next()
+        return first is not None and _MEMBER.fullmatch(first.name) is not None
+    except (OSError, tarfile.TarError, EOFError, zlib.error):
+        return False
+
+
+def write(snapshot: Snapshot, path: Path, option: str) -> None:
     """Write `snapshot` to `path`: one compressed file when its name ends in `.tar.gz`, else a new or empty folder.
 
-    Raises InputError when the path is taken by something else or cannot be written.
+    Raises InputError, naming the option, when the path is taken by something else or cannot be written.
     """
     files = dict(_files(snapshot))
+    refuse_taken(path, option)
     try:
-        if path.name.endswith((".tar.gz", ".tgz")):
+        if _is_archive(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_archive(files))
             return
-        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / INDEX).is_file())):
-            raise InputError(f"{path}: is there already and is no bundle", hint="name a new folder or a .tar.gz file")
         for old in sorted(path.glob("readings/**/*.json")) if path.is_dir() else ():
             old.unlink()
         for name, content in files.items():
@@ -54,7 +86,7 @@ def write(snapshot: Snapshot, path: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise InputError(f"{option} {path}: cannot be written ({error.strerror})") from error
 
 
 def read(path: Path) -> Snapshot:
@@ -73,6 +105,8 @@ def read(path: Path) -> Snapshot:
     if index.get("target") not in _TARGETS:
         raise InputError(f"--from-snapshot {path}: target must be one of {', '.join(_TARGETS)}", hint=_HINT)
     try:
+        if index.get("sha256") != _digest(index):
+            raise InputError(f"--from-snapshot {path}: {INDEX} was changed after it was written", hint=_HINT)
         known = {field.name for field in fields(Names)}
         names = Names(**{key: str(value) for key, value in index["names"].items() if key in known})
         readings = dict(_readings(files, index["readings"], path))
@@ -91,7 +125,7 @@ def blamed(path: Path | None) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if path is None or isinstance(error, InputError):
             raise
         message = f"--from-snapshot {path}: a reading has not the shape this version writes ({type(error).__name__})"
@@ -115,7 +149,12 @@ def _files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
         "names": asdict(snapshot.names),
         "readings": entries,
     }
-    yield INDEX, _dump(index)
+    yield INDEX, _dump({**index, "sha256": _digest(index)})
+
+
+def _digest(index: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of an index as it is written, without its own digest."""
+    return hashlib.sha256(_dump({key: value for key, value in index.items() if key != "sha256"})).hexdigest()
 
 
 def _dump(value: Any) -> bytes:
@@ -169,6 +208,7 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Reading]]:
+    spare = {*files} - {INDEX}
     for source, entry in entries.items():
         if not sources.is_known(source):
             raise InputError(f"--from-snapshot {path}: {INDEX} names the unknown source {source!r}", hint=_HINT)
@@ -179,7 +219,10 @@ def _readings(files: Mapping[str, bytes], entries: Mapping[str, Any], path: Path
             value = _json(files, name, path)
             if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
                 raise InputError(f"--from-snapshot {path}: {name} was changed after it was written", hint=_HINT)
+            spare.discard(name)
             yield source, Reading(source=source, value=value)
+    if spare:
+        raise InputError(f"--from-snapshot {path}: holds {min(spare)!r}, which {INDEX} does not name", hint=_HINT)
 
 
 def _json(files: Mapping[str, bytes], name: str, path: Path) -> Any:

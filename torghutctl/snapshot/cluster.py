@@ -1,4 +1,8 @@
-"""Reads a cluster: one wave of requests for what has a known name, and a second for what the first one named."""
+"""Reads a cluster: at once what has a known name; what a reading names, the moment that reading is there.
+
+Only three kinds of source depend on another one: what a pod answers and logs (on the list of pods), Flink's REST (on the
+FlinkDeployment, which holds the job's id), `ta/latest` (on the universe). No chain is longer than two.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,13 @@ if TYPE_CHECKING:
 FORWARDER_PORT = 8080
 TRADING_PORT = 8181
 SCHEDULER_PORT = 8183
-VISUALS = ("torghut-visuals", 8090)
+VISUALS = (facts.VISUALS, 8090)
 GUARDRAILS_PORT = 9108
 FLINK_PORT = 8081
 LOG_LINES = 200
 _PAGE = 500
 _MAX_PAGES = 40
+_EXPIRED = 410
 _LOG_BYTES = 1_000_000
 _SYMBOL_CHARACTERS = ":"
 
@@ -75,13 +80,12 @@ class ClusterReader:
         self._names = names
 
     def tasks(self, storage_namespace: str | None = None) -> list[Task]:
-        """Return the first wave; what follows from a reading is in its task."""
+        """Return what can be asked at once; what follows from a reading is in its task."""
         storage = f"/api/v1/namespaces/{quote(storage_namespace or '')}/pods"
         names, here = self._names, self._names.namespace
         kafka, argocd = names.kafka_namespace, names.argocd_namespace
         knative, flink = "serving.knative.dev/v1", "flink.apache.org/v1beta1"
         core = f"/api/v1/namespaces/{here}"
-        guardrails = f"{names.clickhouse_service}-guardrails-exporter"
         return [
             *([self._list(sources.STORAGE_PODS, storage, workloads.pod, "PodList")] if storage_namespace else []),
             self._list(sources.PODS, f"{core}/pods", workloads.pod, "PodList", then=self._of_pods),
@@ -178,7 +182,7 @@ class ClusterReader:
                 "PodDisruptionBudgetList",
             ),
             self._answer(
-                sources.CLICKHOUSE_GAUGES, self._service(guardrails, GUARDRAILS_PORT, "metrics"), services.gauges
+                sources.CLICKHOUSE_GAUGES, self._service(names.guardrails, GUARDRAILS_PORT, "metrics"), services.gauges
             ),
             self._answer(
                 sources.SYMBOLS, self._service(*VISUALS, "api/torghut/symbols"), services.symbols, then=self._of_symbols
@@ -308,6 +312,9 @@ class ClusterReader:
             for _ in range(_MAX_PAGES):
                 page = {**(query or {}), "limit": str(_PAGE), **({"continue": token} if token else {})}
                 answer = self._ask(path, page, ends - time.monotonic())
+                if answer.status == _EXPIRED and token:  # the list moved on between two pages: begin again
+                    found, token = [], ""
+                    continue
                 refuse_status(answer)
                 body = mapping(parse_json(answer))
                 if body.get("kind", kind) not in (kind, "List") or not isinstance(body.get("items"), list):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torghutctl.adapters.git_client import Credential
-from torghutctl.errors import TorghutError
+from torghutctl.errors import InputError, TorghutError
 from torghutctl.snapshot import kept, resources, sources, workloads
 from torghutctl.snapshot.collector import Task
 from torghutctl.snapshot.http import ReadError
@@ -27,9 +27,13 @@ def tasks(
             with open_repository(repo, base, credential=credential) as repository:
                 tree = repository.tree(gitops_path)
                 files = {path: file.data for path, file in tree.files.items()}
+                if not files:
+                    raise ReadError(Failure.ABSENT, f"--gitops-path {gitops_path}: holds nothing on {base}")
                 return {"commit": tree.commit, **desired_state(files, names)}
-        except TorghutError as error:
-            raise ReadError(Failure.UNREACHABLE, "the repository, its base or the folder cannot be read") from error
+        except InputError as error:  # names the option in our own words
+            raise ReadError(Failure.ABSENT, str(error)) from error
+        except TorghutError as error:  # may quote git
+            raise ReadError(Failure.UNREACHABLE, "the repository cannot be read") from error
 
     return [Task(source=sources.DESIRED, read=ask)]
 

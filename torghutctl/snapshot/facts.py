@@ -341,6 +341,8 @@ class Facts:
 
 
 SCHEDULER = "torghut-scheduler"
+VISUALS = "torghut-visuals"
+"""Deployment and Service of the visuals API."""
 
 
 def belongs_to(item: PodFact, deployment: str) -> bool:

@@ -96,13 +96,17 @@ def image(value: Any) -> str | None:
 
 
 def when(value: Any) -> str | None:
-    """Return a time (RFC 3339, or milliseconds since the epoch as Flink writes them) as RFC 3339 in UTC."""
+    """Return a time (RFC 3339, or milliseconds since the epoch as Flink writes them) as RFC 3339 in UTC.
+
+    None for what is none, and for one before 1970: Go writes a time that was never set as the first day of the year 1.
+    """
     try:
         if isinstance(value, bool):
             return None
         if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
             return format_ns(int(value) * 1_000_000) if int(value) > 0 else None
-        return format_ns(parse_ns(value)) if isinstance(value, str) else None
+        ns = parse_ns(value) if isinstance(value, str) else 0
+        return format_ns(ns) if ns > 0 else None
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -64,6 +64,11 @@ class Names:
     argocd_namespace: str = "argocd"
     argocd_application: str = "torghut"
 
+    @property
+    def guardrails(self) -> str:
+        """Return the name of the gauges' exporter, Deployment and Service, which hangs on ClickHouse's."""
+        return f"{self.clickhouse_service}-guardrails-exporter"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:

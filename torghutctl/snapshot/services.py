@@ -54,6 +54,15 @@ GAUGES = frozenset(
         "last_scrape_ts_seconds",
     }
 )
+_LAST_SECOND = 253_402_300_799.0
+_RANGES = {
+    "clickhouse_up": (0.0, 1.0),
+    "disk_free_ratio": (0.0, 1.0),
+    "last_scrape_success": (0.0, 1.0),
+    "ta_signals_max_event_ts_seconds": (0.0, _LAST_SECOND),
+    "ta_microbars_max_window_end_seconds": (0.0, _LAST_SECOND),
+    "last_scrape_ts_seconds": (0.0, _LAST_SECOND),
+}
 _COUNTERS = (
     "decisions_total",
     "orders_submitted_total",
@@ -176,7 +185,7 @@ def event_time(text: str) -> str:
 
 
 def gauges(answer: Answer) -> dict[str, dict[str, float]]:
-    """Return the guardrail gauges by replica; a gauge without that label belongs to replica `-`."""
+    """Return the guardrail gauges by replica; one that is no number (yet) is left out, nonsense is refused. A gauge without that label belongs to replica `-`."""
     refuse_status(answer)
     found: dict[str, dict[str, float]] = {}
     for line in answer.body.decode("utf-8", "replace").splitlines():
@@ -189,6 +198,8 @@ def gauges(answer: Answer) -> dict[str, dict[str, float]]:
             raise ReadError(Failure.UNPARSABLE, f"gauge {match['name']} is not a number") from None
         replica = _REPLICA.search(match["labels"] or "")
         if math.isfinite(value):
+            lowest, highest = _RANGES.get(match["name"], (0.0, math.inf))
+            _need(lowest <= value <= highest, f"gauge {match['name']} is out of its range")
             found.setdefault(replica[1] if replica else "-", {})[match["name"]] = value
     _need(any("clickhouse_up" in entry for entry in found.values()), "no clickhouse_up gauge among the metrics")
     return dict(sorted(found.items()))

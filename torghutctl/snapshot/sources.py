@@ -269,6 +269,8 @@ SOURCES: tuple[Source, ...] = (
     Source(name=OPERATOR, component="argocd", reads="environment and repository the reader was given"),
     Source(name=LOCAL, component="forwarder", reads="endpoints.json of `up` or `demo`"),
 )
+TOLD = frozenset({OPERATOR, LOCAL, DESIRED})
+"""What does not come from the running system: what the reader was told, and git."""
 _BY_NAME = {source.name: source for source in SOURCES}
 
 

@@ -110,7 +110,17 @@ def test_health_report_when_healthy_then_exit_0_and_nothing_to_do(kubeconfig: Pa
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--kubeconfig", "/nowhere/config"), "/nowhere/config"),
+        (("--kubeconfig", "/nowhere/config"), "kubeconfig /nowhere/config: there is no such file"),
+        (("--kubeconfig", "/"), "kubeconfig /: cannot be read (Is a directory)"),
+        (("--at", "0001-01-01T00:00:00Z"), "--at 0001-01-01T00:00:00Z: must lie between 2013-01-01 and 2035-12-31"),
+        (("--at", "2050-01-01T00:00:00Z"), "--at 2050-01-01T00:00:00Z: must lie between 2013-01-01 and 2035-12-31"),
+        (("--at", "9999-12-31T23:59:59Z"), "--at 9999-12-31T23:59:59Z: must lie between"),
+        (("-e", ""), "-e '': must not be empty"),
+        (("--repo", ""), "--repo '': must not be empty"),
+        (("--context", ""), "--context '': must not be empty"),
+        (("--base", ""), "--base '': must not be empty"),
+        (("--gitops-path", ""), "--gitops-path '': must not be empty"),
+        (("--watch", "--from-snapshot", "/nowhere"), "--watch and --from-snapshot cannot be combined"),
         (("--local", "/nowhere"), "/nowhere"),
         (("--from-snapshot", "/nowhere"), "/nowhere"),
         (("--at", "yesterday"), "--at yesterday"),
@@ -165,11 +175,91 @@ def test_snapshot_when_folder_holds_something_else_then_refused(kubeconfig: Path
     assert (result.exit_code, [path.name for path in other.iterdir()]) == (2, ["notes.txt"])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("mine.tar.gz", b"my other archive", "is there already and is no bundle"),
+        ("mine", b"a file", "is there already and is no bundle"),
+        ("mine.zip", None, "a bundle is a folder or a file that ends in .tar.gz"),
+        ("mine.gz", None, "a bundle is a folder or a file that ends in .tar.gz"),
+    ],
+)
+def test_snapshot_when_path_cannot_be_a_bundle_then_refused_before_anything_is_read(
+    name: str, content: bytes | None, words: str, cluster: Cluster, kubeconfig: Path, tmp_path: Path
+) -> None:
+    """The argument, its value and the rule are named, what is there stays, and the cluster is not asked."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    result = _run("snapshot", path, "--kubeconfig", kubeconfig)
+    assert (result.exit_code, f"PATH {path}: {words}" in result.stderr, cluster.requests) == (2, True, [])
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+def test_snapshot_when_an_older_bundle_is_there_then_written_over(kubeconfig: Path, tmp_path: Path) -> None:
+    """The same path twice is the newer bundle, as --record with --watch needs it."""
+    for name in ("a.tar.gz", "b"):
+        for at in ("2026-02-11T15:30:00Z", "2026-02-11T15:31:00Z"):
+            assert _run("snapshot", tmp_path / name, "--kubeconfig", kubeconfig, "--at", at).exit_code == 0
+        report = json.loads(_run("health-report", "--from-snapshot", tmp_path / name, "-o", "json").stdout)
+        assert report["observedAt"] == "2026-02-11T15:31:00Z"
+
+
+def test_health_report_when_context_is_unknown_then_the_known_ones_are_named(kubeconfig: Path) -> None:
+    """One sentence: which file, which context, and which it has."""
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--context", "nope")
+    words = f"error: kubeconfig {kubeconfig}, context nope: has no such context; it has test"
+    assert (result.exit_code, result.stderr.splitlines()[1]) == (2, words)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(status=401), "refused to this reader (HTTP 401), all 2"),
+        (Fault(body=b"<html>", status=200), "none of 23 sources gave an answer that can be used"),
+    ],
+)
+def test_health_report_when_nothing_can_be_read_then_the_cause_says_so_and_blames_no_component(
+    cluster: Cluster, kubeconfig: Path, fault: Fault, words: str
+) -> None:
+    """An expired token or a proxy's page is no fault of ClickHouse's; the failures are told in one line a kind."""
+    cluster.faults["/"] = fault
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW, "-o", "json")
+    report = json.loads(result.stdout)
+    message = report["topCause"]["message"]
+    assert (result.exit_code, message.startswith("nothing of the system can be read: ")) == (5, True)
+    assert words in message
+    assert "a consequence of" not in result.stdout
+    assert "independent of" not in result.stdout
+    assert len(result.stderr.splitlines()) <= 5
+
+
+def test_health_report_when_api_server_is_gone_then_said_so(tmp_path: Path) -> None:
+    """No connection is the cause's own sentence."""
+    with serve(base.healthy(), tmp_path) as kubeconfig:
+        pass
+    result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW)
+    assert result.exit_code == 5
+    assert "nothing of the system can be read: out of reach (no connection to the API server), all 23" in result.stdout
+
+
 def test_status_when_everything_agrees_then_exit_0(kubeconfig: Path) -> None:
     """The live spec, the newest revision and the service say the same."""
     result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
     report = json.loads(result.stdout)
     assert (result.exit_code, report["agreement"], report["trades"]) == (0, "same", "yes, on paper")
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_status_when_git_was_not_read_then_not_called_the_same(form: str, kubeconfig: Path) -> None:
+    """What was not asked agrees with nothing, and pods and revision stand in both forms."""
+    text = _run("status", "--kubeconfig", kubeconfig, "-o", form).stdout
+    assert "cluster and service: same" in text.lower()
+    assert "git, cluster and service" not in text.lower()
+    asked = _run("status", "--kubeconfig", kubeconfig, "-o", form, "--repo", "/nowhere").stdout
+    assert ("git was not read" in asked, "--repo /nowhere: no such folder" in asked) == (False, True)
+    for part in ("git was not read: --repo", base.TRADING_POD, "created torghut-00007", "paper, enabled, running"):
+        assert part in text
 
 
 def test_status_when_paused_in_spec_and_still_trading_then_exit_3(cluster: Cluster, kubeconfig: Path) -> None:
@@ -231,6 +321,7 @@ def test_health_report_when_watched_then_reports_until_interrupted(
     assert result.exit_code == 4
     assert result.stdout.startswith("HEALTHY")
     assert f"{base.NOW} healthy -> down" in result.stdout
+    assert f"{base.NOW} next: rotate-credentials (runbook) (runbooks/rotate-credentials.md)" in result.stdout
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "markdown"])
@@ -344,6 +435,7 @@ def test_follow_when_reports_change_then_only_differences_are_said(kubeconfig: P
     assert [
         f"{base.NOW} healthy -> down",
         f"{base.NOW} top cause: none -> forwarder alpaca_auth",
+        f"{base.NOW} next: rotate-credentials (runbook) (runbooks/rotate-credentials.md)",
         f"{base.NOW} forwarder: healthy -> down",
         f"{base.NOW} forwarder: alpaca_auth (down) began",
     ] == said

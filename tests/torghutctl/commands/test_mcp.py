@@ -13,6 +13,7 @@ import pytest
 
 from torghutctl.assistant.messages import Ran, answer
 from torghutctl.assistant.tools import TOOLS
+from torghutctl.cli import COMMANDS, LazyCommand
 from torghutctl.procedures.catalogue import SPECS
 
 ACTING = ("--branch", "--pr", "--act", "--confirm", "--reason", "--wait", "--sync", "--record")
@@ -157,3 +158,15 @@ def test_server_when_driven_over_its_streams_then_plans_come_back_and_nothing_is
     assert (plan["exitCode"], plan["report"]["schemaVersion"], plan["report"]["result"]) == (0, "torghut.plan/v1", None)
     assert sorted(str(path) for path in gitops.bare.rglob("*")) == before
     assert not (tmp_path / "home" / ".local").exists()
+
+
+@pytest.mark.parametrize("name", sorted(TOOLS))
+def test_tool_when_it_offers_an_argument_then_its_command_takes_that_option(name: str) -> None:
+    """An assistant can hand on every option of a next command, and none that the program would not know."""
+    tool = TOOLS[name]
+    module, summary = COMMANDS[tool.command]
+    command = LazyCommand(tool.command, module, summary).load()
+    taken = [command.commands[step] for step in tool.steps] or [command]
+    known = {word for item in taken for parameter in item.params for word in parameter.opts}
+    assert {option for option, _ in (*tool.options.values(), *tool.flags.values())} <= known
+    assert {"--config", "--namespace", "--ws-deployment", "--gitops-path"} <= known

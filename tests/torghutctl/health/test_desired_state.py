@@ -90,3 +90,26 @@ def test_status_when_git_is_ahead_of_the_cluster_then_different(tmp_path: Path) 
     row = next(item for item in status["settings"] if item["name"] == "TRADING_ENABLED")
     assert (status["agreement"], row["git"], row["live"], row["effective"]) == ("different", "false", "true", "true")
     assert len(status["git"]["commit"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"repo": "/nowhere/at/all"}, "--repo /nowhere/at/all: no such folder"),
+        ({"base": "release"}, "--base release: "),
+        ({"gitops_path": "argocd/aplications"}, "--gitops-path argocd/aplications: holds nothing on main"),
+    ],
+)
+def test_report_when_git_cannot_be_read_then_the_option_is_named_and_status_is_unknown(
+    changes: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    """A typing error in one of the three options is told as that, and an empty column agrees with nothing."""
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    where = {"repo": str(_repository(repo)), "base": "main", "gitops_path": _FOLDER, **changes}
+    with serve(base.healthy(), tmp_path) as kubeconfig:
+        target = Target(kubeconfig=kubeconfig, repo=where["repo"], base=where["base"], gitops_path=where["gitops_path"])
+        snapshot = read(target, at_ns=parse_ns(base.NOW), process={})
+    assert words in snapshot.reading("git/desired").detail
+    assert show(snapshot)["agreement"] == "unknown"
+    assert judge(snapshot, Operator())["classification"] == "healthy"

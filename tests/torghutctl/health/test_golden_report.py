@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import incidents, incidents_compound, incidents_single, torghut_cluster
+from tests.fakes import incidents, incidents_compound, incidents_sessions, incidents_single, torghut_cluster
 from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
@@ -18,7 +18,7 @@ from torghutctl.render import health_table, health_view
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot.reader import Target, read
 
-assert incidents_compound and incidents_single, "importing them registers their cases"
+assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "health"
 WRITES = os.environ.get("TORGHUT_WRITE_GOLDEN") == "1"
 SUFFIXES = {Format.TABLE: "txt", Format.MARKDOWN: "md", Format.JSON: "json", Format.YAML: "yaml"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import incidents, incidents_compound, incidents_single, torghut_cluster
+from tests.fakes import incidents, incidents_compound, incidents_sessions, incidents_single, torghut_cluster
 from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.reasons import REASONS
@@ -17,7 +17,7 @@ from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
 from torghutctl.snapshot.reader import Target, read
 
-assert incidents_compound and incidents_single, "importing them registers their cases"
+assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 
 
 @pytest.mark.parametrize("case", incidents.CASES, ids=lambda case: case.name)
@@ -37,7 +37,7 @@ def test_report_when_incident_then_classification_cause_and_next_step(case: inci
     ), health_table.table(report)
     assert set(case.follows) <= _called(report, "a consequence of")
     assert set(case.apart) <= _called(report, "independent of the top cause")
-    bundle.write(snapshot, tmp_path / "bundle.tar.gz")
+    bundle.write(snapshot, tmp_path / "bundle.tar.gz", "PATH")
     offline = judge(bundle.read(tmp_path / "bundle.tar.gz"), operator)
     assert render(report, Format.JSON, table=health_table.table) == render(
         offline, Format.JSON, table=health_table.table

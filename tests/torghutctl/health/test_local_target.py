@@ -21,7 +21,7 @@ def _report(services: LocalServices, folder: Path, *, at: str | None = base.NOW,
     with serve(services, folder, **changes) as path:
         snapshot = read(Target(local=path), at_ns=parse_ns(at) if at else None)
     report = judge(snapshot, Operator())
-    bundle.write(snapshot, folder / "bundle")
+    bundle.write(snapshot, folder / "bundle", "PATH")
     assert report == judge(bundle.read(folder / "bundle"), Operator())
     return report
 

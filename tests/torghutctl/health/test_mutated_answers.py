@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import direct_reading, incidents, incidents_compound, incidents_single
+from tests.fakes import direct_reading, incidents, incidents_compound, incidents_sessions, incidents_single
 from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Cluster
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, health_view
 
-assert incidents_compound and incidents_single, "importing them registers their cases"
+assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 _KNATIVE = f"{base.KNATIVE}/services"
 _OTHER_TYPES: dict[type, tuple[Any, ...]] = {
     str: ({"x": 1}, ["x"], 7, True),

@@ -100,7 +100,7 @@ def test_outputs_when_secrets_are_planted_everywhere_then_none_shows(
         "\n".join(said),
     ]
     folder = tmp_path / "bundle"
-    bundle.write(snapshot, folder)
+    bundle.write(snapshot, folder, "PATH")
     shown += [path.read_text() for path in folder.rglob("*.json")]
     everything = "\n".join(shown)
     for secret in (SECRET, JWT, "own-credential-of-the-process", "planted-user-token-in-kubeconfig"):

@@ -49,6 +49,16 @@ def test_grace_when_state_has_this_age_then_level(age: float | None, level: Leve
     assert level is graced(finding, MOMENT).level
 
 
+def test_trace_when_upstream_cannot_be_read_then_it_explains_nothing_and_a_failure_may_explain_it() -> None:
+    """Only what is known to fail is called a cause; what is not known is called neither consequence nor independent."""
+    unread = {name: _finding(name, "unreadable", Level.UNKNOWN) for name in ("clickhouse", "ta", "freshness", "argocd")}
+    causes = trace(unread, pending=[], is_ta_readable=False)
+    assert (causes.top, causes.explained_by, causes.independent) == (unread["clickhouse"], {}, ())
+    failing = {**unread, "clickhouse": _finding("clickhouse", "clickhouse_down")}
+    explained = trace(failing, pending=[], is_ta_readable=False).explained_by
+    assert explained == {"ta": "clickhouse", "freshness": "clickhouse"}
+
+
 @pytest.mark.parametrize(
     ("ratio", "reason"),
     [

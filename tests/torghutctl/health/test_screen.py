@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import direct_reading, incidents, incidents_compound, incidents_single
+from tests.fakes import direct_reading, incidents, incidents_compound, incidents_sessions, incidents_single
 from tests.fakes import torghut_cluster as base
 from torghutctl.health.effective_state import show
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, status_view
 from torghutctl.snapshot import bundle
 
-assert incidents_compound and incidents_single, "importing them registers their cases"
+assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _OPERATOR = Operator(environment="staging", repo="/srv/gitops")
 
@@ -77,7 +77,7 @@ def _on_a_terminal(folder: Path, columns: int, **environment: str) -> str:
     path = folder / "bundle.tar.gz"
     cluster = base.healthy()
     incidents.stop_forwarder(cluster, "alpaca_auth")
-    bundle.write(direct_reading.read(cluster, base.NOW), path)
+    bundle.write(direct_reading.read(cluster, base.NOW), path, "PATH")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "TERM")}

@@ -115,7 +115,7 @@ def test_report_when_optional_source_fails_then_listed_as_info(tmp_path: Path) -
     kafka = next(item for item in report["components"] if item["name"] == "kafka")
     assert kafka["status"] == "healthy"
     assert [(item["reason"], item["severity"], item["evidence"]) for item in kafka["findings"]] == [
-        ("unreadable", "info", ["kafka/cluster: is refused to this reader (HTTP 403)"])
+        ("unreadable", "info", ["kafka/cluster: refused to this reader (HTTP 403)"])
     ]
 
 

@@ -26,8 +26,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bundle of the healthy system, and beside it the same as an archive."""
     path = tmp_path_factory.mktemp("whole") / "bundle"
     snapshot = direct_reading.read(base.healthy(), base.NOW)
-    bundle.write(snapshot, path)
-    bundle.write(snapshot, path.with_suffix(".tar.gz"))
+    bundle.write(snapshot, path, "PATH")
+    bundle.write(snapshot, path.with_suffix(".tar.gz"), "PATH")
     return path
 
 
@@ -37,19 +37,40 @@ def _copy(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "bundle"))
 
 
-def _index(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+def _edit(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Edit the index and leave its digest as it is."""
+
     def apply(folder: Path) -> None:
         index = json.loads((folder / "snapshot.json").read_text())
-        changed = change(index)
-        (folder / "snapshot.json").write_text(json.dumps(index if changed is None else changed))
+        change(index)
+        (folder / "snapshot.json").write_text(json.dumps(index))
 
     return apply
+
+
+def _index(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    """Edit the index and its digest: what another version might have written, whole in itself."""
+
+    def apply(folder: Path) -> None:
+        index = json.loads((folder / "snapshot.json").read_text())
+        change(index)
+        index.pop("sha256", None)
+        text = json.dumps(index, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        index["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        (folder / "snapshot.json").write_text(json.dumps(index))
+
+    return apply
+
+
+def _drop(index: dict[str, Any], source: str) -> None:
+    del index["readings"][source]
 
 
 def _text(name: str, text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(text) and None
 
 
+_CHANGED = "snapshot.json was changed after it was written"
 DAMAGE = {
     "index-cut": (_text("snapshot.json", "{"), "snapshot.json is not JSON"),
     "index-deep": (_text("snapshot.json", "[" * 100_000), "snapshot.json is not JSON"),
@@ -67,6 +88,26 @@ DAMAGE = {
     "elsewhere": (
         _index(lambda index: index["readings"].update(pods={"file": "../../etc/passwd", "sha256": ""})),
         "has no ../../etc/passwd",
+    ),
+    "index-time": (_edit(lambda index: index.update(observedAt="2026-02-14T15:30:00Z")), _CHANGED),
+    "index-target": (_edit(lambda index: index.update(target="local")), _CHANGED),
+    "index-name": (_edit(lambda index: index["names"].update(service="other")), _CHANGED),
+    "index-reading-cut": (_edit(lambda index: _drop(index, "trading/service")), _CHANGED),
+    "index-reading-excused": (
+        _edit(lambda index: index["readings"].update({"keeper/installation": {"failure": "not_present"}})),
+        _CHANGED,
+    ),
+    "index-added-key": (_edit(lambda index: index.update(note="checked by me")), _CHANGED),
+    "index-without-digest": (_edit(lambda index: index.pop("sha256")), _CHANGED),
+    "index-digest": (_edit(lambda index: index.update(sha256="0" * 64)), _CHANGED),
+    "index-nan": (_edit(lambda index: index.update(observedAt=float("nan"))), "snapshot.json is incomplete"),
+    "spare-file": (
+        _text("readings/nobody.json", "[]"),
+        "holds 'readings/nobody.json', which snapshot.json does not name",
+    ),
+    "spare-reading": (
+        _index(lambda index: _drop(index, "pods")),
+        "holds 'readings/pods.json', which snapshot.json does not name",
     ),
     "missing": (lambda folder: (folder / "readings" / "pods.json").unlink(), "has no readings/pods.json"),
     "emptied": (_text("readings/clickhouse/gauges.json", "[]"), "gauges.json was changed after it was written"),

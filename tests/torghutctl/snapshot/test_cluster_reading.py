@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import torghut_cluster as base
-from tests.fakes.kubernetes_api import Cluster, serve
+from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.adapters.http_client import Answer
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, health_view
-from torghutctl.snapshot import bundle, sources
+from torghutctl.snapshot import bundle, services, sources
 from torghutctl.snapshot.cluster import ClusterReader
 from torghutctl.snapshot.collector import Task, collect
+from torghutctl.snapshot.http import ReadError
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
 from torghutctl.snapshot.reader import Target, read
 from torghutctl.snapshot.seal import seal
@@ -54,8 +57,28 @@ def test_read_when_a_namespace_has_many_pods_then_every_page_is_read(tmp_path: P
         cluster.put(base.PODS, base.pod(f"a-{index:04d}", {"app": "other"}))
     with serve(cluster, tmp_path) as kubeconfig:
         snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={})
-    assert len(snapshot.reading(sources.PODS).value) == 1208
+    assert len(snapshot.reading(sources.PODS).value) == 1210
     assert judge(snapshot, Operator())["classification"] == "healthy"
+
+
+def test_read_when_a_list_expires_between_two_pages_then_it_is_read_again_from_the_beginning() -> None:
+    """The API server's 410 to a page means that the list moved on, not that there are no pods."""
+    cluster = base.healthy()
+    for index in range(600):
+        cluster.put(base.PODS, base.pod(f"a-{index:04d}", {"app": "other"}))
+    expired: list[str] = []
+
+    class Moving(_Direct):
+        def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
+            if "continue" in (query or {}) and not expired:
+                expired.append(path)
+                return Answer(status=410, body=b'{"kind": "Status", "code": 410}')
+            return super().get(path, query, deadline_s=deadline_s)
+
+    client: Any = Moving(cluster)
+    tasks = ClusterReader(client, Names()).tasks()
+    readings = collect(tasks, deadline_s=30, monotonic=time.monotonic)
+    assert (len(expired), len(readings[sources.PODS].value)) == (1, 610)
 
 
 def test_read_when_resources_have_other_names_then_those_are_asked(tmp_path: Path) -> None:
@@ -143,23 +166,109 @@ def test_report_when_any_value_is_replaced_then_no_error_and_same_offline(
     report = judge(snapshot, Operator())
     assert health_table.table(report) and health_view.markdown(report)
     folder = tmp_path_factory.mktemp("bundle")
-    bundle.write(snapshot, folder / "b")
+    bundle.write(snapshot, folder / "b", "PATH")
     assert report == judge(bundle.read(folder / "b"), Operator())
 
 
 def test_collect_when_a_reader_ignores_its_deadline_then_given_up() -> None:
     """A thread that hangs beyond its deadline becomes a time-out; the others are not lost."""
-    import threading
-
     forever = threading.Event()
-    clock = iter(range(0, 1_000_000, 2))
     tasks = [
         Task(source=sources.EVENTS, read=lambda _: forever.wait(30)),
         Task(source=sources.PODS, read=lambda _: []),
     ]
-    readings = collect(tasks, deadline_s=1.0, monotonic=lambda: float(next(clock)))
+    readings = collect(tasks, deadline_s=0.05, monotonic=time.monotonic)
     forever.set()
-    assert Failure.TIMEOUT is readings[sources.EVENTS].failure
+    assert (readings[sources.EVENTS].failure, readings[sources.PODS].value) == (Failure.TIMEOUT, [])
+
+
+def test_read_when_a_source_is_slow_then_what_depends_on_others_is_asked_meanwhile(tmp_path: Path) -> None:
+    """The Events answer only after every dependent source was asked: none of them waits for a whole first round."""
+    cluster = base.healthy()
+    dependent = ("/proxy/readyz", "/proxy/trading/status", "/log", "/checkpoints", "/ta/latest")
+    seen: list[str] = []
+
+    def wait(_: float) -> None:
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends and len(seen) < len(dependent):
+            seen[:] = [part for part in dependent if any(part in request for request in list(cluster.requests))]
+            time.sleep(0.005)
+
+    cluster.waits = wait
+    cluster.faults[f"/{base.EVENTS}"] = Fault(delay=1)
+    with serve(cluster, tmp_path) as kubeconfig:
+        snapshot = read(Target(kubeconfig=kubeconfig), at_ns=NOW, process={}, deadline_s=30)
+    assert (list(dependent), True) == (seen, snapshot.reading(sources.EVENTS).is_ok)
+
+
+def test_collect_when_a_reader_fails_unexpectedly_then_a_failure_at_once_and_no_traceback(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """An error nobody foresaw is told by its kind; its words, which may be another side's, stay out."""
+
+    def overflow(_: float) -> float:
+        raise OverflowError("planted words")
+
+    readings = collect([Task(source=sources.EVENTS, read=overflow)], deadline_s=60, monotonic=time.monotonic)
+    assert (readings[sources.EVENTS].failure, readings[sources.EVENTS].detail) == (
+        Failure.UNPARSABLE,
+        "the answer has an unexpected shape (OverflowError)",
+    )
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("gauge", "value"),
+    [
+        ("clickhouse_up", "-5"),
+        ("clickhouse_up", "7"),
+        ("disk_free_ratio", "1e12"),
+        ("disk_free_ratio", "-0.1"),
+        ("disk_free_bytes", "-1"),
+        ("any_replica_readonly", "-1"),
+        ("ta_signals_max_event_ts_seconds", "1e300"),
+        ("ta_microbars_max_window_end_seconds", "-5"),
+        ("last_scrape_ts_seconds", "1e300"),
+    ],
+)
+def test_gauges_when_a_value_is_out_of_range_then_unparsable_and_named(gauge: str, value: str) -> None:
+    """A number that cannot be is no good news: the gauges count as unread, and nothing overflows later."""
+    name = f"torghut_clickhouse_guardrails_{gauge}"
+    lines = [
+        f'{name}{{replica="a"}} {value}' if line.startswith(f"{name}{{") else line
+        for line in base.gauges().splitlines()
+    ]
+    with pytest.raises(ReadError, match=f"gauge {gauge} is out of its range"):
+        services.gauges(Answer(status=200, body="\n".join(lines).encode()))
+
+
+def test_collect_when_a_whole_family_hangs_then_others_are_read_and_it_ends_at_its_deadline() -> None:
+    """More symbols than a lane is wide hang: a pod's answer that is named later is read, and no symbol waits its turn."""
+    forever, turns = threading.Event(), []
+
+    def hang(seconds: float) -> None:
+        turns.append(seconds)
+        forever.wait(30)
+
+    def pods(_: float) -> list[Any]:
+        while len(turns) < 2:
+            time.sleep(0.001)
+        return []
+
+    ready = Task(source=f"{sources.FORWARDER_READY}a", read=lambda _: "ready")
+    tasks = [
+        *(Task(source=f"{sources.LATEST}S{index}", read=hang) for index in range(50)),
+        Task(source=sources.PODS, read=pods, then=lambda _: [ready]),
+    ]
+    readings = collect(tasks, deadline_s=0.2, monotonic=time.monotonic, width=2)
+    forever.set()
+    late = {item.failure for name, item in readings.items() if name.startswith(sources.LATEST)}
+    assert ("ready", {Failure.TIMEOUT}, 52, 2) == (
+        readings[ready.source].value,
+        late,
+        len(readings),
+        len(turns),
+    )
 
 
 def test_snapshot_when_source_was_never_read_then_unreachable() -> None:
