@@ -123,6 +123,8 @@ class LazyGroup(TyperGroup):
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None  # as a shell counts it; 1 would say that there is a bug
 
 
 def report_error(error: BaseException) -> None:

@@ -161,3 +161,26 @@ def test_bug_when_it_happens_then_exit_1_and_no_secret_in_its_trace(monkeypatch:
     assert result.exit_code == 1
     assert "a bug in torghutctl (KeyError)" in result.output
     assert "hunter22" not in result.output
+
+
+@pytest.mark.slow
+def test_command_when_interrupted_then_exit_130_at_once(tmp_path: Path) -> None:
+    """Ctrl-C while a cluster does not answer: no wait, no trace, and not the exit code of a bug."""
+    import signal
+    import socket
+
+    silent = socket.create_server(("127.0.0.1", 0))
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+        f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{silent.getsockname()[1]}'}}}}]\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {token: t}}]\n"
+    )
+    line = [sys.executable, "-m", "torghutctl", "health-report", "--kubeconfig", str(config)]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    silent.accept()
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    silent.close()
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in errors
