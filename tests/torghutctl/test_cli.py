@@ -178,9 +178,8 @@ def test_command_when_interrupted_then_exit_130_at_once(tmp_path: Path) -> None:
     )
     line = [sys.executable, "-m", "torghutctl", "health-report", "--kubeconfig", str(config)]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    silent.accept()
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
-    silent.close()
+    with silent, silent.accept()[0]:
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in errors
