@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,9 +36,9 @@ def _free_ports(count: int) -> list[int]:
 
 
 class Broker:
-    """A broker whose folder survives stop and start."""
+    """A broker whose folder survives stop and start; `properties` change its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
         self._libs = require()
         self._folder = folder
         self.port, controller = _free_ports(2)
@@ -64,6 +64,7 @@ class Broker:
                     "auto.create.topics.enable=false",
                     "log.retention.check.interval.ms=1000",
                     "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
+                    *(f"{name}={value}" for name, value in (properties or {}).items()),
                 ]
             )
         )

@@ -119,6 +119,36 @@ async def test_ta_when_the_broker_restarts_then_it_goes_on_by_itself(
         await outputs.close()
 
 
+async def test_ta_when_the_transaction_coordinator_does_not_answer_then_it_waits_and_goes_on(tmp_path: Path) -> None:
+    """A coordinator without its log is no reason to end: when it has one, the rows come by themselves."""
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    records = _market(120)
+    expected = expected_rows(records, SETTINGS)
+    broker = Broker(tmp_path / "kafka", {"transaction.state.log.replication.factor": "2"})
+    broker.start()
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    process = TaProcess(tmp_path, broker.bootstrap)
+    try:
+        await produce(kafka, records)
+        outputs = await Outputs(kafka).start()
+        process.start()
+        await outputs.until(lambda: "session_started" in process.log.read_text(), 60, [process])
+        await outputs.settle(8)
+        assert (process.code, outputs.count, "partition_opened" in process.log.read_text()) == (None, 0, False)
+        log = NewTopic("__transaction_state", 1, 1, config={"cleanup.policy": "compact"})
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        for created in admin.create_topics([log]).values():
+            created.result(10)
+        await outputs.until(lambda: len(outputs.rows) >= len(expected), 90, [process])
+        assert process.end() == 0
+        assert differences(expected, outputs.rows) == []
+        await outputs.close()
+    finally:
+        process.kill()
+        broker.stop()
+
+
 async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_nothing(
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
