@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torghutctl.commands.procedure_run import default_audit_path
 from torghutctl.errors import UnverifiedError
 from torghutctl.render.output import Format, columns, write
+
+if TYPE_CHECKING:
+    from torghutctl.effects.audit_log import AuditLine
+    from torghutctl.snapshot.repository import RecordedCommit
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -53,24 +57,32 @@ def verify(
     log = AuditLog(path)
     faults = [{"line": fault.line, "why": fault.why} for fault in log.faults()]
     if repo is not None:
-        from torghutctl.snapshot.repository import audit_heads, open_repository
+        from torghutctl.snapshot.repository import open_repository, recorded_commits
 
-        known = {line.hash for line in log.lines()}
         with open_repository(repo, base) as repository:
-            faults += [
-                {
-                    "line": len(known) + 1,
-                    "why": f"commit {commit[:12]} names {head}, which is missing: the tail was cut",
-                }
-                for commit, head in audit_heads(repository)
-                if head not in known
-            ]
+            faults += _missing(log.lines(), recorded_commits(repository))
     report = {"schemaVersion": "torghut.audit/v1", "path": str(path), "lines": len(log.lines()), "faults": faults}
     write(report, output, table=_verdict)
     if faults:
         raise UnverifiedError(
             f"the audit log {path} is not as it was written", hint="compare it with a copy kept elsewhere"
         )
+
+
+def _missing(lines: Sequence[AuditLine], commits: Iterable[RecordedCommit]) -> Iterator[dict[str, object]]:
+    """Yield what commits say was done and the log does not."""
+    from torghutctl.effects.audit_log import NO_HEAD
+
+    known = {line.hash for line in lines}
+    digests = {line.fields.get("digest") for line in lines}
+    for item in commits:
+        if item.audit_head == NO_HEAD and item.plan_digest not in digests:
+            why = f"commit {item.commit[:12]} was made while its log could not be written"
+        elif item.audit_head != NO_HEAD and item.audit_head not in known:
+            why = f"commit {item.commit[:12]} names {item.audit_head}, which is missing: the tail was cut"
+        else:
+            continue
+        yield {"line": len(lines) + 1, "why": why}
 
 
 def _table(report: Mapping[str, Any]) -> str:

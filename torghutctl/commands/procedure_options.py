@@ -32,7 +32,13 @@ class ProcedureOptions:
     reason: Annotated[str, typer.Option(help="why; required to act, kept in the commit and the audit log")] = ""
     confirm: Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; asked for on a terminal")] = ""
     plan: Annotated[str | None, typer.Option(metavar="DIGEST", help="act only if the plan is still this one")] = None
-    at: Annotated[str | None, typer.Option(metavar="RFC3339", help="take this for the time now")] = None
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RFC3339",
+            help="take this for the time now: the time a restart is stamped with; evidence only in a mere plan",
+        ),
+    ] = None
     ticket: Annotated[str, typer.Option(metavar="ID", help="ticket of the change")] = ""
     kubeconfig: Annotated[Path | None, typer.Option(help="kubeconfig to read the cluster with")] = None
     context: Annotated[str | None, typer.Option(help="context of the kubeconfig")] = None

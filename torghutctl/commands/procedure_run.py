@@ -76,6 +76,8 @@ def run_procedure(
         tell("nothing to change")
     write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
     if plan.draft.skipped:
+        if outcome.gap is not None:
+            tell(f"{outcome.gap}; {outcome.gap.hint}")
         raise RefusedError(
             "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
         )
@@ -87,6 +89,8 @@ def run_procedure(
         tell(f"plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and {how} to act")
     if options.wait and plan.result is not None and plan.result.pull_request is not None:
         follow_pull_request(options, request, plan.result.pull_request.number, verifier)
+    if outcome.gap is not None:
+        raise outcome.gap
     return outcome
 
 
@@ -182,6 +186,11 @@ def build_request(
         raise ConfigurationError("--branch, --pr and --act: choose one")
     if options.from_snapshot is not None and (options.branch or options.pr or act):
         raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
+    if options.at is not None and spec.needs_cluster and (options.branch or options.pr or act):
+        raise ConfigurationError(
+            f"--at {options.at}: is for a mere plan of {spec.name}",
+            hint="what it starts is decided by the clock: leave --at out",
+        )
     environment = load_environment(options.environment, options.config, os.environ)
     repo = options.repo or environment.repo
     if repo is None:
@@ -189,6 +198,7 @@ def build_request(
             "--repo: must be given",
             hint="the path or URL of the GitOps repository, or an entry in the environments file",
         )
+    now_ns = SystemClock().now_ns()
     effect = (
         Effect.BRANCH if options.branch else Effect.PULL_REQUEST if options.pr else Effect.ACT if act else Effect.SHOW
     )
@@ -211,7 +221,9 @@ def build_request(
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_terminal,
         ),
-        at_ns=moment(options.at),
+        at_ns=now_ns if options.at is None else moment(options.at),
+        now_ns=now_ns,
+        options=_where(options, repo),
         plan_digest=options.plan,
         ticket=options.ticket,
         audit_path=options.audit_log or default_audit_path(os.environ),
@@ -224,6 +236,7 @@ def build_request(
             environment,
             is_needed=spec.needs_cluster,
             acting=acting,
+            at_ns=moment(options.at) if options.at is not None and effect is Effect.SHOW else None,
         ),
         ask_person=_ask_person(act, acting) if is_terminal else None,
         open_forge=_forge_opener(environment, credential),
@@ -233,6 +246,21 @@ def build_request(
     )
 
 
+def _where(options: ProcedureOptions, repo: str) -> tuple[tuple[str, str], ...]:
+    """Return the options that a printed command needs to mean the same place, from any folder."""
+    path = local_path(options.repo or repo)
+    given = {
+        "--config": options.config and options.config.absolute(),
+        "--repo": options.repo and (path.absolute() if path is not None and path.is_dir() else options.repo),
+        "--base": options.base,
+        "--gitops-path": options.gitops_path,
+        "--kubeconfig": options.kubeconfig and options.kubeconfig.absolute(),
+        "--context": options.context,
+        "--audit-log": options.audit_log and options.audit_log.absolute(),
+    }
+    return tuple((name, str(value)) for name, value in given.items() if value)
+
+
 def moment(at: str | None) -> int:
     """Return --at, or now, in nanoseconds since the epoch. Raises ConfigurationError."""
     if at is None:
@@ -240,7 +268,7 @@ def moment(at: str | None) -> int:
     try:
         return parse_ns(at)
     except ValueError as error:
-        raise ConfigurationError(f"--at: {error}") from error
+        raise ConfigurationError(f"--at {at}: {error}", hint="for example 2026-03-02T14:30:00Z") from error
 
 
 def default_audit_path(environment: Mapping[str, str]) -> Path:
@@ -290,9 +318,17 @@ def forge_credential(repo: str, token_file: str | None) -> Credential | None:
 
 
 def snapshot_reader(
-    options: ProcedureOptions, environment: Environment, *, is_needed: bool, acting: Acting | None = None
+    options: ProcedureOptions,
+    environment: Environment,
+    *,
+    is_needed: bool,
+    acting: Acting | None = None,
+    at_ns: int | None = None,
 ) -> SnapshotReader | None:
-    """Return how to read the system; None when it is not needed and nothing says where it is."""
+    """Return how to read the system; None when it is not needed and nothing says where it is.
+
+    `at_ns` stands for the present in a mere plan; what acts is judged by the clock.
+    """
     from torghutctl.snapshot.reader import Target, read
 
     is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
@@ -309,7 +345,6 @@ def snapshot_reader(
         replay_group=acting.replay_group if acting is not None else None,
         storage_namespace=acting.storage_namespace if acting is not None else None,
     )
-    at_ns = moment(options.at) if options.at else None
     return lambda: read(target, at_ns=at_ns, tell=tell)
 
 

@@ -5,6 +5,7 @@ No working tree, no index of the user, no checkout; an existing branch is never 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from torghutctl.errors import StalePlanError, UpstreamError
 
 _FALLBACK_NAME = "torghutctl"
 _FALLBACK_EMAIL = "torghutctl@localhost"
+_QUIET_RECEIVER = f"git -c core.hooksPath={os.devnull} -c receive.autogc=false -c maintenance.auto=false receive-pack"
 _LOCK_ATTEMPTS = 5
 _LOCK_PAUSE_SECONDS = 0.1
 
@@ -94,21 +96,34 @@ def find_own_branch(
     return commit if is_on_base and has_digest and is_same and paths == set(wanted) else None
 
 
-def create_branch(client: GitClient, destination: str, *, branch: str, commit: str) -> None:
+def create_branch(client: GitClient, destination: str, *, branch: str, commit: str, is_own_clone: bool = False) -> None:
     """Create `branch` at `destination` (a path or URL) pointing to `commit`.
 
+    In the user's own clone none of its hooks runs and nothing is tidied up. A forge's hooks are its rules, and run.
     Raises StalePlanError when a branch of that name exists with other content; one that is already there as wanted is
     fine, so that an interrupted run can be repeated.
     """
-    create_ref(client, destination, ref=f"refs/heads/{branch}", commit=commit, what=f"branch {branch}")
+    create_ref(
+        client, destination, ref=f"refs/heads/{branch}", commit=commit, what=f"branch {branch}", is_quiet=is_own_clone
+    )
 
 
-def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, what: str) -> None:
+def create_ref(
+    client: GitClient, destination: str, *, ref: str, commit: str, what: str, is_quiet: bool = False
+) -> None:
     """Create one ref at `destination`, or raise StalePlanError when it is already something else."""
+    receiver = (f"--receive-pack={_QUIET_RECEIVER}",) if is_quiet else ()
     for attempt in range(_LOCK_ATTEMPTS):
         # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
         result = client.attempt(
-            "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
+            "push",
+            "--quiet",
+            "--porcelain",
+            *receiver,
+            f"--force-with-lease={ref}:",
+            "--",
+            destination,
+            f"{commit}:{ref}",
         )
         if result.status == 0:
             return

@@ -73,9 +73,9 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
             "/trading/status says kill_switch_enabled=true, and no order is open"
             if cancel_orders
             else "/trading/status says enabled=false and running=false",
-            "torghutctl status",
+            given.look("status"),
         ),
-        rollback=(f"torghutctl resume-trading -e {given.environment.name} --reason TEXT --pr",),
+        rollback=(given.act("resume-trading"),),
         summary="cancel orders and halt trading" if cancel_orders else "pause trading",
         risk="Open orders are cancelled; positions stay."
         if cancel_orders

@@ -149,6 +149,12 @@ def destructive_actions(identity: str, places: Places, shapes: Sequence[TopicSha
     return tuple(actions)
 
 
+def restoring_lines(identity: str, places: Places) -> tuple[str, ...]:
+    """Return the command lines that put the copied state back where it was."""
+    copies = ((places.backup(identity), part) for part in ("checkpoints", "savepoints"))
+    return tuple(f"mc mirror --overwrite {copy}/{part} {places.state(part)}" for copy, part in copies)
+
+
 def _managed(places: Places, topic: TopicShape, *, value: str | None) -> Action:
     statement = "annotate strimzi.io/managed" + ("-" if value is None else f"={value}")
     return Action(target=f"KafkaTopic {places.kafka_namespace}/{topic.name}", statement=statement)

@@ -327,14 +327,29 @@ def _borrow_objects(location: Location, scratch: Path, credential: Credential | 
     (scratch / "objects" / "info" / "alternates").write_text(f"{store}\n")
 
 
-def audit_heads(repository: Repository) -> list[tuple[str, str]]:
-    """Return (commit, head) of every `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
+@dataclass(frozen=True, kw_only=True)
+class RecordedCommit:
+    """A commit of a procedure, by its trailers."""
+
+    commit: str
+    audit_head: str
+    plan_digest: str
+
+
+def recorded_commits(repository: Repository) -> list[RecordedCommit]:
+    """Return every commit with an `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
     repository.fetch_all("refs/heads/agentruns/*", "refs/torghut/agentruns/*")
     listing = repository.client.run(
         "log",
-        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)",
+        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)"
+        "%x00%(trailers:key=Plan-Digest,valueonly,separator=%x2C)",
         "refs/torghut/base",
         "--glob=refs/torghut/agentruns/*",
     ).text
-    pairs = (line.split("\0", 1) for line in listing.splitlines() if "\0" in line)
-    return [(commit, head) for commit, heads in pairs for head in heads.split(",") if head]
+    rows = (line.split("\0", 2) for line in listing.splitlines() if line.count("\0") == 2)
+    return [
+        RecordedCommit(commit=commit, audit_head=head, plan_digest=digest)
+        for commit, heads, digest in rows
+        for head in heads.split(",")
+        if head
+    ]

@@ -59,6 +59,7 @@ def ask(gitops: Any, tmp_path: Path, kubeconfig: Path) -> Callable[..., Request]
                 agent_run=None,
             ),
             at_ns=parse_ns(NOW),
+            now_ns=parse_ns(NOW),
             audit_path=tmp_path / "audit.jsonl",
             actor="tester@host",
             open_forge=lambda repository: LocalForge(gitops.bare, repository.client),

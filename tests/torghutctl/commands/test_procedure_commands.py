@@ -350,6 +350,55 @@ def test_audit_when_a_line_is_edited_removed_or_the_tail_cut_then_verify_says_wh
     assert (refused.returncode, any("restart-ta" in name for name in gitops.refs())) == (8, False)
 
 
+AUDIT_TROUBLE = {
+    "damaged": (lambda path: path.write_text('{"event": "half'), 8, "noted behind the damage"),
+    "a folder": (lambda path: path.mkdir(), 9, "not on record"),
+    "below a file": (lambda path: path.parent.write_text(""), 9, "not on record"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effect", ["--branch", "--pr"])
+@pytest.mark.parametrize("case", AUDIT_TROUBLE)
+def test_stop_when_the_audit_log_cannot_be_used_then_it_is_done_and_says_so_and_a_start_is_not(
+    case: str, effect: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Nothing of a log may keep trading running; the code and a sentence tell that the record has a gap."""
+    spoil, code, said = AUDIT_TROUBLE[case]
+    log = tmp_path / "state" / "audit.jsonl"
+    log.parent.mkdir() if case != "below a file" else None
+    spoil(log)
+    common = ("--repo", str(gitops.bare), *ACT, effect, "--audit-log", str(log), "-o", "json")
+    stops = [run(name, *common) for name in ("pause-trading", "suspend-ta")]
+    refs = gitops.refs()
+    other = run("restart-ta", *common)
+    assert [(done.returncode, said in done.stderr, done.stderr.count("\n")) for done in stops] == [(code, True, 2)] * 2
+    assert [json.loads(done.stdout)["result"]["branch"] is not None for done in stops] == [True, True]
+    assert (other.returncode, "nothing is done" in other.stderr, refs) == (code, True, gitops.refs())
+
+
+@pytest.mark.slow
+def test_audit_when_a_stop_was_made_without_a_line_then_verify_names_it_until_it_is_noted(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """The commit itself says that there was no record; repeating the command once the log works puts it there."""
+    log = tmp_path / "audit.jsonl"
+    log.mkdir()
+    pause = ("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", "--audit-log", str(log))
+    verify = ("audit", "verify", "--audit-log", str(log), "--repo", str(gitops.bare))
+    done = run(*pause)
+    branch = next(name for name in gitops.refs() if "agentruns" in name)
+    assert (
+        done.returncode,
+        gitops.git("log", "-1", "--format=%B", branch, where=gitops.bare).splitlines()[-1],
+    ) == (9, "Audit-Head: none")
+    log.rmdir()
+    found = run(*verify)
+    assert (found.returncode, "was made while its log could not be written" in found.stdout) == (8, True)
+    again = run(*pause)
+    assert (again.returncode, run(*verify).returncode) == (0, 0), again.stderr
+
+
 def test_every_procedure_when_in_the_table_then_it_has_a_runbook() -> None:
     """A procedure without a page that says when to use it is not finished."""
     runbooks = Path(__file__).resolve().parents[3] / "runbooks"
