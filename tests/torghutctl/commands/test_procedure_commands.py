@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -469,3 +470,136 @@ def test_messages_when_they_name_a_path_in_the_working_directory_then_it_is_read
     """PWD and OLDPWD are folders, not passwords: an error names the path it is about."""
     done = run("pause-trading", "--repo", str(tmp_path / "nowhere"), PWD=str(tmp_path), OLDPWD=str(tmp_path))
     assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (2, True)
+
+
+def test_branch_when_the_user_s_clone_has_hooks_then_none_of_them_runs(run: Any, gitops: Any, tmp_path: Path) -> None:
+    """Whatever stands in the clone's own hooks folder, or the one its configuration names, is for its user's pushes."""
+    ran, elsewhere = tmp_path / "ran", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    names = ("pre-receive", "update", "post-receive", "post-update", "reference-transaction", "pre-push", "pre-auto-gc")
+    for folder in (gitops.clone / ".git" / "hooks", elsewhere):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_text(f"#!/bin/sh\necho {folder}/{name} >> {ran}\nexit 1\n")
+            (folder / name).chmod(0o755)
+    done = run("pause-trading", "--repo", str(gitops.clone), *ACT, "--branch")
+    assert (done.returncode, ran.exists()) == (0, False), done.stderr
+    subprocess.run(["git", "config", "core.hooksPath", str(elsewhere)], cwd=gitops.clone, check=True)
+    done = run("suspend-ta", "--repo", str(gitops.clone), *ACT, "--branch")
+    assert (done.returncode, ran.exists()) == (0, False), done.stderr
+
+
+@pytest.mark.slow
+def test_pull_request_when_the_forge_has_hooks_then_they_are_its_rules(run: Any, gitops: Any) -> None:
+    """A forge that refuses the push is heard: nothing goes round it."""
+    hook = gitops.bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refs = gitops.refs()
+    done = [run("pause-trading", "--repo", str(gitops.bare), *ACT, effect) for effect in ("--pr", "--branch")]
+    assert ([item.returncode for item in done], refs) == ([9, 9], gitops.refs())
+
+
+KUBECONFIG_OF_NOBODY = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "x",
+    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "x", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+}
+PRINTED = {
+    "pause-trading": ([], "resume-trading"),
+    "suspend-ta": ([], "resume-ta"),
+    "restart-ta": ([], None),
+    "restart-ws": ([], None),
+    "resume-ta": (["state: running", "state: suspended"], "suspend-ta"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_commands_when_pasted_then_they_are_commands_for_the_same_place(
+    name: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Verification and rollback carry the options of the call, from any folder and with blanks in a path."""
+    spare = tmp_path / "a folder"
+    spare.mkdir()
+    config = spare / "environments.yaml"
+    config.write_text(yaml.safe_dump({"environments": {"lab": {}}}))
+    replaced, undoing = PRINTED[name]
+    if replaced:
+        gitops.replace("ta/flinkdeployment.yaml", *replaced)
+    away = spare / "kubeconfig"
+    away.write_text(json.dumps(KUBECONFIG_OF_NOBODY))
+    where = ["-e", "lab", "--config", str(config), "--repo", str(gitops.bare), "--base", "main"]
+    where += ["--kubeconfig", str(away)]
+    done = run(name, *where, "--gitops-path", "argocd/applications/torghut", "-o", "json")
+    report = json.loads(done.stdout)
+    lines = [line for key in ("verification", "rollback") for line in report[key] if line.startswith("torghutctl ")]
+    assert [line for line in lines if "TEXT" in line] == []
+    for line in lines:
+        words = shlex.split(line)
+        assert [words[words.index(option) + 1] for option in where[::2]] == where[1::2]
+        again = run(*words[1:])
+        assert "No such option" not in again.stderr and again.returncode != 2, again.stderr
+    assert [shlex.split(line)[1] for line in report["rollback"] if line.startswith("torghutctl ")] == [
+        item for item in [undoing] if item is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["resume-trading", "resume-ta", "rollback-image", "restore-replica", "pause-trading", "restart-ws"]
+)
+@pytest.mark.parametrize("bundle", ["absent", "empty", "no bundle"])
+def test_plan_when_the_snapshot_cannot_be_read_then_a_start_is_refused_and_a_stop_is_planned(
+    bundle: str, name: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Evidence that cannot be read is missing evidence, for every procedure alike; the option is named."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    old = "torghut/torghut:0.1.0"
+    for number in (1, 2):
+        new = f"torghut/torghut@sha256:{str(number) * 64}"
+        gitops.replace("knative-service.yaml", old, new)
+        old = new
+    if name == "resume-trading":
+        gitops.replace(
+            "knative-service.yaml",
+            'TRADING_ENABLED\n              value: "true"',
+            'TRADING_ENABLED\n              value: "false"',
+        )
+    path = tmp_path / "snapshot"
+    if bundle == "empty":
+        path.mkdir()
+    if bundle == "no bundle":
+        path.write_text("no bundle")
+    done = run(name, "--repo", str(gitops.bare), "--from-snapshot", str(path), "-o", "json")
+    is_stop = name in ("pause-trading", "restart-ws")
+    assert (done.returncode, "Traceback" in done.stderr) == (0 if is_stop else 6, False), done.stderr
+    assert is_stop or str(path) in done.stderr
+
+
+@pytest.mark.slow
+def test_restart_ws_when_acted_on_with_the_plan_s_time_then_the_stamp_is_that_and_the_record_the_clock_s(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """--plan needs the same --at; what the log and the commit say of when is not an option's to say."""
+    at, log = "2026-03-04T15:06:07Z", tmp_path / "audit.jsonl"
+    where = ("--repo", str(gitops.bare), "--audit-log", str(log), "--at", at, "-o", "json")
+    planned = json.loads(run("restart-ws", *where).stdout)
+    done = run("restart-ws", *where, *ACT, "--branch", "--plan", planned["digest"])
+    commit = json.loads(done.stdout)["result"]["commit"]
+    stamps = [json.loads(line)["at"] for line in log.read_text().splitlines()]
+    assert at.encode() in gitops.read(commit, "ws/deployment.yaml")
+    assert [stamp for stamp in stamps if stamp < "2026-03-05"] == []
+    assert gitops.git("log", "-1", "--format=%cI", commit, where=gitops.bare) > "2026-03-05"
+
+
+@pytest.mark.slow
+def test_replay_status_when_nothing_can_be_read_then_5_and_each_unread_thing_is_named(run: Any, gitops: Any) -> None:
+    """Unknown is not fine: the report is still written."""
+    done = run("replay-ta", "status", "--repo", str(gitops.bare), "--kubeconfig", "/nowhere", "-o", "json")
+    checks = json.loads(done.stdout)["checks"]
+    assert (done.returncode, [check["ok"] for check in checks]) == (5, [None, None])
+    assert ("the ConfigMap torghut-ta-config" in done.stderr, "the FlinkDeployment" in done.stderr) == (True, True)
