@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torghutctl.commands.procedure_run import default_audit_path
-from torghutctl.errors import UnverifiedError
+from torghutctl.errors import InputError, UnverifiedError
 from torghutctl.render.output import Format, columns, write
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show(
     """Show the last lines, oldest first."""
     from torghutctl.effects.audit_log import AuditLog
 
-    path = audit_log or default_audit_path(os.environ)
+    path = _path(audit_log)
     lines = AuditLog(path).lines()[-last:]
     rows = [{key: line.fields.get(key) for key in _SHOWN if key in line.fields} for line in lines]
     write({"schemaVersion": "torghut.audit/v1", "path": str(path), "lines": rows}, output, table=_table)
@@ -53,7 +53,7 @@ def verify(
     """Verify the chain; with --repo also that every `Audit-Head:` of this log's commits is in it. Exit 8 when not."""
     from torghutctl.effects.audit_log import AuditLog
 
-    path = audit_log or default_audit_path(os.environ)
+    path = _path(audit_log)
     log = AuditLog(path)
     faults = [{"line": fault.line, "why": fault.why} for fault in log.faults()]
     if repo is not None:
@@ -67,6 +67,13 @@ def verify(
         raise UnverifiedError(
             f"the audit log {path} is not as it was written", hint="compare it with a copy kept elsewhere"
         )
+
+
+def _path(audit_log: Path | None) -> Path:
+    """Return where the log is. One that is named has to be there; the user's own begins with the first line."""
+    if audit_log is not None and not audit_log.exists():
+        raise InputError(f"--audit-log {audit_log}: no such file", hint="leave it out for your own log")
+    return audit_log or default_audit_path(os.environ)
 
 
 def _missing(lines: Sequence[AuditLine], commits: Iterable[RecordedCommit]) -> Iterator[dict[str, object]]:

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import ConfigurationError, RefusedError
-from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.planning.gates import AgentRun, Intent, told
 from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
 from torghutctl.procedures.verification import Verifier
 from torghutctl.snapshot.repository import Repository
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def run_procedure(
         )
     if request.effect is Effect.SHOW and not is_nothing:
         if plan.refusals:
-            closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
+            closed = told((item.name, item.detail) for item in plan.refusals)
             raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
         how = "--act" if plan.draft.actions else "--branch or --pr"
         tell(f"plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and {how} to act")
@@ -177,10 +179,13 @@ def build_request(
 ) -> Request:
     """Return the engine's request for these options. Raises ConfigurationError when they contradict each other."""
 
+    _require_given(options)
     if (options.wait or options.sync or options.pull_request is not None) and not options.pr:
         raise ConfigurationError("--wait, --sync and --pull-request: go with --pr")
     if (options.sync or options.pull_request is not None) and not options.wait:
         raise ConfigurationError("--sync and --pull-request: go with --wait")
+    if (options.draft or options.label) and not options.pr:
+        raise ConfigurationError("--draft and --label: go with --pr")
     act = acting is not None and acting.act
     if options.branch + options.pr + act > 1:
         raise ConfigurationError("--branch, --pr and --act: choose one")
@@ -265,10 +270,60 @@ def moment(at: str | None) -> int:
     """Return --at, or now, in nanoseconds since the epoch. Raises ConfigurationError."""
     if at is None:
         return SystemClock().now_ns()
+    return parse_moment("--at", at)
+
+
+def parse_moment(option: str, text: str) -> int:
+    """Return an option's RFC 3339 time in nanoseconds since the epoch. Raises ConfigurationError."""
     try:
-        return parse_ns(at)
+        return parse_ns(text)
     except ValueError as error:
-        raise ConfigurationError(f"--at {at}: {error}", hint="for example 2026-03-02T14:30:00Z") from error
+        raise ConfigurationError(
+            f"{option} {text!r}: must be an RFC 3339 time with a zone", hint="for example 2026-03-02T14:30:00Z"
+        ) from error
+
+
+def _require_given(options: ProcedureOptions) -> None:
+    """Refuse an option that is given and empty: a variable that a script left unset must not choose a default."""
+    named = {
+        "-e": options.environment,
+        "--config": options.config,
+        "--repo": options.repo,
+        "--base": options.base,
+        "--gitops-path": options.gitops_path,
+        "--kubeconfig": options.kubeconfig,
+        "--context": options.context,
+        "--from-snapshot": options.from_snapshot,
+        "--audit-log": options.audit_log,
+        "--label": next((label for label in options.label or () if not label.strip()), None),
+    }
+    for name, value in named.items():
+        # An empty path is the working directory by the time it gets here.
+        if value is not None and str(value).strip() in ("", "."):
+            if name in ("--repo", "--gitops-path", "--from-snapshot") and str(value) == ".":
+                continue
+            raise ConfigurationError(f"{name} {str(value).removesuffix('.')!r}: must not be empty")
+    for item in fields(options):
+        value = getattr(options, item.name)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str | Path) and not _is_text(str(text)):
+                name = f"--{item.name.replace('_', '-')}"
+                raise ConfigurationError(f"{name} {str(text)!r}: must be text in UTF-8")
+    if options.plan is not None and _DIGEST.fullmatch(options.plan) is None:
+        raise ConfigurationError(
+            f"--plan {options.plan!r}: must be sha256: and 64 hexadecimal digits", hint="the plan shows its digest"
+        )
+    seconds(options.timeout)
+    if options.pull_request is not None and options.pull_request < 1:
+        raise ConfigurationError(f"--pull-request {options.pull_request}: must be 1 or more")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def default_audit_path(environment: Mapping[str, str]) -> Path:

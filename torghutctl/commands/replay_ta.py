@@ -9,13 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from torghut_core.rfc3339 import format_ns, parse_ns
+from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.request import Outcome
 from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
-from torghutctl.commands.procedure_run import Acting, build_request, default_audit_path, moment, run_procedure, tell
+from torghutctl.commands.procedure_run import (
+    Acting,
+    build_request,
+    default_audit_path,
+    moment,
+    parse_moment,
+    run_procedure,
+    tell,
+)
 from torghutctl.effects.replay_state import ReplayState
 from torghutctl.environments import load_environment
-from torghutctl.errors import ConfigurationError, ExitCode, InputError
+from torghutctl.errors import ConfigurationError, ExitCode
 from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
 from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
 from torghutctl.render.output import columns, write
@@ -65,7 +73,7 @@ def start(
     replay = Replay(
         identity=identity,
         mode=mode,
-        since_ns=_begin(since),
+        since_ns=None if since is None else parse_moment("--since", since),
         ticket=options.ticket,
         places=places,
         is_state_removed=bool(state.read().get("isStateRemoved")),
@@ -123,7 +131,7 @@ def status(
     }
     write(report, options.output, table=_table)
     if any(check.ok is None for check in checks):
-        tell("not known: " + "; ".join(f"{c.name} {c.detail}" for c in checks if c.ok is None))
+        tell("could not be read: " + ", ".join(c.name for c in checks if c.ok is None))
         raise typer.Exit(int(ExitCode.UNKNOWN))
 
 
@@ -134,13 +142,6 @@ def _table(report: Mapping[str, Any]) -> str:
     said = {True: "yes", False: "no", None: "not known"}
     checks = [(said[c["ok"]], str(c["name"]), str(c["detail"])) for c in report["checks"]]
     return "\n".join(filter(None, (columns(steps), columns(checks))))
-
-
-def _begin(since: str | None) -> int | None:
-    try:
-        return None if since is None else parse_ns(since)
-    except ValueError as error:
-        raise InputError(f"--since {since}: {error}", hint="for example 2026-03-02T14:30:00Z") from error
 
 
 def _step(options: ProcedureOptions, outcome: Outcome) -> dict[str, Any]:

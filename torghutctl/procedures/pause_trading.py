@@ -75,7 +75,7 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
             else "/trading/status says enabled=false and running=false",
             given.look("status"),
         ),
-        rollback=(given.act("resume-trading"),),
+        rollback=(given.undo(SPEC, "resume-trading"),),
         summary="cancel orders and halt trading" if cancel_orders else "pause trading",
         risk="Open orders are cancelled; positions stay."
         if cancel_orders

@@ -143,7 +143,7 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
                 "the newest event time of ta_signals climbs to the present",
                 given.look("replay-ta", "status", "--id", replay.identity),
             ),
-            rollback=(given.act("replay-ta", "exit"),),
+            rollback=(given.undo(SPEC, "replay-ta", "exit"),),
             summary=f"start replay {replay.identity} of the technical analysis",
             risk="The job starts without state and reads from the earliest offset; its load on ClickHouse is several "
             "times the usual until it has caught up.",
@@ -243,7 +243,7 @@ def _remove_state(
             Draft(
                 preconditions=preconditions,
                 verification=("FlinkDeployment: lifecycle SUSPENDED", "then the same command again, for the next step"),
-                rollback=(given.act("resume-ta"),),
+                rollback=(given.undo(SPEC, "resume-ta"),),
                 summary=f"suspend the technical analysis job for replay {replay.identity}",
                 risk="Bars and signals stop until the replay runs.",
             ),
@@ -270,7 +270,7 @@ def _remove_state(
         ),
         rollback=(
             *(f"in pod {replay.places.minio_pod}: {line}" for line in restoring_lines(replay.identity, replay.places)),
-            given.act("resume-ta"),
+            given.undo(SPEC, "resume-ta"),
             "the derived topics stay empty until the job writes again",
         ),
         summary=f"remove state and derived topics for replay {replay.identity}",

@@ -90,7 +90,7 @@ def plan(given: PlanningInput) -> Draft:
                 "/trading/status says enabled=true, running=true, kill_switch_enabled=false",
                 given.look("status"),
             ),
-            rollback=(given.act("pause-trading"),),
+            rollback=(given.undo(SPEC, "pause-trading"),),
             summary="resume trading",
             risk="New orders are sent as soon as the new revision holds the leadership.",
         ),

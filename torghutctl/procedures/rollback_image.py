@@ -142,6 +142,8 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
 def _choose(given: PlanningInput, known: list[Release], current: str, to: str | None) -> Release:
     listing = given.look("rollback-image", "--list")
     if to is not None:
+        if not to:
+            raise InputError("--to '': must not be empty", hint=listing)
         wanted = to if to.startswith("sha256:") else f"sha256:{to}"
         matches = [release for release in known if release.digest.startswith(wanted)]
         if len(matches) != 1:
@@ -161,7 +163,7 @@ def _forward(given: PlanningInput, current: str) -> str:
     found = _DIGEST.search(current)
     if found is None:
         return f"put {current} back by a reviewed change: it has no digest that --to could name"
-    return given.act("rollback-image", "--to", found.group())
+    return given.undo(SPEC, "rollback-image", "--to", found.group())
 
 
 def _container(yaml: YamlFile, index: int) -> Address:

@@ -76,9 +76,9 @@ class PlanningInput:
     def namespace(self) -> str:
         return self.environment.names.namespace
 
-    def act(self, *words: str) -> str:
-        """Return the command line of a procedure that opens a pull request here, ready to paste."""
-        return self.look(*words, "--reason", f"undo: {' '.join(words)}", "--pr", besides=_ACTING_OPTIONS)
+    def undo(self, spec: Spec, *words: str) -> str:
+        """Return the command line that undoes `spec` here by a pull request, ready to paste."""
+        return self.look(*words, "--reason", f"undo {spec.name}", "--pr", besides=_ACTING_OPTIONS)
 
     def look(self, *words: str, besides: frozenset[str] = frozenset()) -> str:
         """Return the command line of a command that reads here, ready to paste."""

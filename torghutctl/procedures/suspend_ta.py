@@ -35,7 +35,7 @@ def plan(given: PlanningInput) -> Draft:
                 f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
                 "the guardrail gauges show the disk no longer falling",
             ),
-            rollback=(given.act("resume-ta"),),
+            rollback=(given.undo(SPEC, "resume-ta"),),
             summary="suspend the technical analysis job",
             risk="Bars and signals stop; trading sees stale signals and trades nothing.",
         ),

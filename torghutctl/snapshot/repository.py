@@ -277,6 +277,8 @@ def open_repository(
     with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
         client = GitClient(Path(folder), credential=credential)
         client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+        if client.attempt("check-ref-format", f"refs/heads/{base}").status != 0:
+            raise InputError(f"--base {base!r}: is not a branch's name", hint="give --base BRANCH")
         # A user's own hooks are for the user's own repositories.
         client.run("config", "core.hooksPath", os.devnull)
         _borrow_objects(location, Path(folder), credential)

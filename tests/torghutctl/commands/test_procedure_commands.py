@@ -209,7 +209,37 @@ def test_help_when_asked_then_it_teaches_and_loads_nothing_heavy(name: str) -> N
         ] * 6
 
 
+SCRATCH = ["replay-ta", "start", "--repo", "REPO", "--id", "x", "--mode", "from-scratch", "--kafka-pod", "k"]
 USAGE = {
+    "empty environment": (["suspend-ta", "--repo", "REPO", "-e", ""], "-e ''"),
+    "empty repository": (["suspend-ta", "--repo", ""], "--repo ''"),
+    "empty base": (["suspend-ta", "--repo", "REPO", "--base", ""], "--base ''"),
+    "empty folder": (["suspend-ta", "--repo", "REPO", "--gitops-path", ""], "--gitops-path ''"),
+    "empty kubeconfig": (["suspend-ta", "--repo", "REPO", "--kubeconfig", ""], "--kubeconfig ''"),
+    "empty log": (["suspend-ta", "--repo", "REPO", "--audit-log", ""], "--audit-log ''"),
+    "empty label": (["suspend-ta", "--repo", "REPO", "--pr", "--label", " "], "--label ' '"),
+    "label without pr": (["suspend-ta", "--repo", "REPO", "--label", "x"], "--draft and --label"),
+    "no digest": (["suspend-ta", "--repo", "REPO", "--plan", "123"], "--plan '123'"),
+    "no branch name": (["suspend-ta", "--repo", "REPO", "--base", "a..b"], "--base 'a..b'"),
+    "no text": (["suspend-ta", "--repo", "REPO", "--reason", b"caf\xe9"], "--reason 'caf\\udce9'"),
+    "a pull request below one": (
+        ["suspend-ta", "--repo", "REPO", "--pr", "--wait", "--pull-request", "0"],
+        "--pull-request 0",
+    ),
+    "a pull request that is not there": (
+        ["suspend-ta", "--repo", "REPO", "--pr", "--wait", "--pull-request", "3", "--kubeconfig", "x"],
+        "pull request 3",
+    ),
+    "a begin that is no time": (["replay-ta", "start", "--repo", "REPO", "--id", "x", "--since", "y"], "--since 'y'"),
+    "a broker with a second command": (
+        [*SCRATCH, "--minio-pod", "m", "--kafka-bootstrap", "h:9092; x"],
+        "--kafka-bootstrap h:9092; x",
+    ),
+    "a namespace with a path": (
+        [*SCRATCH, "--minio-pod", "m", "--minio-namespace", "a/../b"],
+        "--minio-namespace a/../b",
+    ),
+    "a log that is not there": (["audit", "verify", "--audit-log", "/nowhere/audit.jsonl"], "--audit-log /nowhere"),
     "no repository": (["suspend-ta", "--repo", "/nowhere"], "--repo /nowhere"),
     "not a repository": (["suspend-ta", "--repo", "/tmp"], "--repo /tmp"),
     "two effects": (["suspend-ta", "--repo", "REPO", "--branch", "--pr"], "--branch, --pr"),
@@ -233,7 +263,8 @@ def test_command_when_used_wrongly_then_it_says_so_in_a_line_and_exits_2(case: s
     """The option is named, and there is no traceback."""
     arguments, named = USAGE[case]
     done = run(*[str(gitops.bare) if word == "REPO" else word for word in arguments])
-    assert (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout) == (2, True, False, "")
+    problem = (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout)
+    assert problem == (2, True, False, ""), done.stderr
 
 
 @pytest.mark.slow
