@@ -13,7 +13,7 @@ from typing import Any
 from torghutctl.errors import RefusedError
 from torghutctl.planning.plan import Plan
 
-_UNREAD = re.compile(r"\S+: [a-z ]+ \((?P<cause>.+)\)")
+_UNREAD = re.compile(r"\S+: (?P<cause>[a-z ]+ \(.+\))")
 """How a precondition says that a source could not be read."""
 CONFIRM_PHRASE = "ACTUATE_TORGHUT"
 ACTUATION_LABEL = "torghut.proompteng.ai/actuation"
@@ -108,7 +108,7 @@ def told(closed: Iterable[tuple[str, str]]) -> str:
     parts = []
     for cause, names in reasons.items():
         name, separator, detail = cause.partition("\0")
-        parts.append(f"{name}: {detail}" if separator else f"{', '.join(names)}: not known: {cause}")
+        parts.append(f"{name}: {detail}" if separator else f"{', '.join(names)}: not known, {cause}")
     return "; ".join(parts)
 
 

@@ -125,7 +125,7 @@ def _switch_on(
                 # Entries put in before this one have moved it; find it again by its name.
                 editor.add_after(_moved(editor, setting), KILL_SWITCH, "true", label=label)
         except UneditableError as error:
-            blocked.append(Blocked(path=setting.file.path, why=error.why))
+            blocked.append(Blocked(path=setting.file.path, why=f"{label}: {error.why}"))
     return list(editors.values())
 
 
@@ -149,7 +149,7 @@ def _try_set(editor: FileEditor, setting: Setting, wanted: str, name: str, block
     try:
         editor.set(setting.address, wanted, label=f"{name} of {setting.owner}", is_text=True)
     except UneditableError as error:
-        blocked.append(Blocked(path=setting.file.path, why=error.why))
+        blocked.append(Blocked(path=setting.file.path, why=f"{name} of {setting.owner}: {error.why}"))
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:

@@ -634,3 +634,34 @@ def test_replay_status_when_nothing_can_be_read_then_5_and_each_unread_thing_is_
     checks = json.loads(done.stdout)["checks"]
     assert (done.returncode, [check["ok"] for check in checks]) == (5, [None, None])
     assert ("the ConfigMap torghut-ta-config" in done.stderr, "the FlinkDeployment" in done.stderr) == (True, True)
+
+
+def test_pause_when_a_switch_is_shared_then_the_setting_and_what_it_is_shared_with_are_named(
+    run: Any, empty_gitops: Any
+) -> None:
+    """An anchor or a merge key ties it to something else: that file is left as it is, the others are planned."""
+    container = (
+        b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: second}\nspec: {template: {spec: {containers: "
+    )
+    made = empty_gitops(
+        {
+            "knative-service.yaml": KSERVICE,
+            "anchored.yaml": container
+            + b"[{name: main, env: [{name: TRADING_ENABLED, value: &on 'true'}, {name: OTHER, value: *on}]}]}}}\n",
+            "merged.yaml": b"x: &base {name: TRADING_ENABLED, value: 'true'}\n"
+            + container
+            + b"[{name: main, env: [{<<: *base}]}]}}}\n",
+        }
+    )
+    done = run("pause-trading", "--repo", str(made.bare), "-o", "json")
+    folder = "argocd/applications/torghut"
+    assert (done.returncode, [file["path"] for file in json.loads(done.stdout)["files"]]) == (
+        6,
+        [f"{folder}/knative-service.yaml"],
+    )
+    place = "spec.template.spec.containers[0].env[1].value"
+    assert (
+        f"{folder}/anchored.yaml: TRADING_ENABLED of Deployment second: an edit would change {place} too" in done.stderr
+    )
+    assert f"{folder}/merged.yaml: TRADING_ENABLED of " in done.stderr
+    assert done.stderr.count("through an anchor or a merge key") >= 2
