@@ -86,7 +86,7 @@ def _missing(lines: Sequence[AuditLine], commits: Iterable[RecordedCommit]) -> I
         if item.audit_head == NO_HEAD and item.plan_digest not in digests:
             why = f"commit {item.commit[:12]} was made while its log could not be written"
         elif item.audit_head != NO_HEAD and item.audit_head not in known:
-            why = f"commit {item.commit[:12]} names {item.audit_head}, which is missing: the tail was cut"
+            why = f"commit {item.commit[:12]} names {item.audit_head}, which this log has not: its tail was cut, or another log has it"
         else:
             continue
         yield {"line": len(lines) + 1, "why": why}

@@ -77,9 +77,10 @@ def run_procedure(
     if is_nothing:
         tell("nothing to change")
     write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
+    if outcome.gap is not None and (plan.draft.skipped or options.wait):
+        # What comes next may end the command with another code.
+        tell(f"{outcome.gap}; {outcome.gap.hint}")
     if plan.draft.skipped:
-        if outcome.gap is not None:
-            tell(f"{outcome.gap}; {outcome.gap.hint}")
         raise RefusedError(
             "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
         )

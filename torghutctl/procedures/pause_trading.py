@@ -26,7 +26,8 @@ SPEC = Spec(
     name="pause-trading",
     summary="Stop trading: no new decision, no new order. Open orders stay open unless --cancel-orders is given.",
     when="anything is uncertain: stale data, a broker that answers oddly, two writers, a release that misbehaves.",
-    needs="the repository alone. Nothing of the cluster is required: stopping is always possible.",
+    needs="the repository alone. Nothing of the cluster is required: stopping is always possible. An audit log that is "
+    "damaged (8) or cannot be written (9) does not hold it up: it is done, and the exit code tells of the gap.",
     does="sets TRADING_ENABLED to false in knative-service.yaml and in every other manifest under the gitops path that "
     "sets it. With --cancel-orders it sets TRADING_KILL_SWITCH_ENABLED to true instead, since only that cancels open "
     "orders. TRADING_MODE and TRADING_LIVE_ENABLED are never touched. A file that cannot be edited is named, the others "

@@ -665,3 +665,19 @@ def test_pause_when_a_switch_is_shared_then_the_setting_and_what_it_is_shared_wi
     )
     assert f"{folder}/merged.yaml: TRADING_ENABLED of " in done.stderr
     assert done.stderr.count("through an anchor or a merge key") >= 2
+
+
+@pytest.mark.slow
+def test_stop_when_it_is_not_on_record_and_the_wait_fails_then_both_are_told(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Whatever ends the command, the gap in the log is never silent."""
+    away = tmp_path / "kubeconfig"
+    away.write_text(json.dumps(KUBECONFIG_OF_NOBODY))
+    where = ("--repo", str(gitops.bare), "--audit-log", str(tmp_path), "--kubeconfig", str(away))
+    done = run("pause-trading", *where, *ACT, "--pr", "--wait", "--timeout", "0s")
+    assert (done.returncode, "it is not on record" in done.stderr, "the merge: not so" in done.stderr) == (
+        8,
+        True,
+        True,
+    )
