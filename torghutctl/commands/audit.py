@@ -53,7 +53,8 @@ def verify(
     """Verify the chain; with --repo also that every `Audit-Head:` of this log's commits is in it. Exit 8 when not."""
     from torghutctl.effects.audit_log import AuditLog
 
-    path = _path(audit_log)
+    # With --repo a log that is gone shows by the commits it should have.
+    path = _path(audit_log) if repo is None else audit_log or default_audit_path(os.environ)
     log = AuditLog(path)
     faults = [{"line": fault.line, "why": fault.why} for fault in log.faults()]
     if repo is not None:
