@@ -5,7 +5,6 @@ The user's clone, its index and its dirty working tree are only read from: the s
 
 from __future__ import annotations
 
-import os
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -279,8 +278,6 @@ def open_repository(
         client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
         if client.attempt("check-ref-format", f"refs/heads/{base}").status != 0:
             raise InputError(f"--base {base!r}: is not a branch's name", hint="give --base BRANCH")
-        # A user's own hooks are for the user's own repositories.
-        client.run("config", "core.hooksPath", os.devnull)
         _borrow_objects(location, Path(folder), credential)
         is_partial = is_remote(location) and _prepare_partial(client, location)
         repository = Repository(location, client, base, is_partial=is_partial, may_be_offline=may_be_offline)

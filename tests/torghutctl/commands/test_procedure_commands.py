@@ -452,13 +452,57 @@ def test_plan_when_the_caller_s_git_points_elsewhere_then_that_repository_is_lef
     assert (done.returncode, after) == (0, before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[push]\n gpgSign = true\n",
+        "[push]\n pushOption = ci.skip\n",
+        "[push]\n recurseSubmodules = only\n followTags = true\n default = nothing\n",
+        "[safe]\n bareRepository = explicit\n",
+        "[log]\n showSignature = true\n follow = true\n[color]\n ui = always\n[i18n]\n logOutputEncoding = ISO-8859-1\n",
+    ],
+)
+def test_pull_request_when_the_user_s_git_is_set_otherwise_then_it_is_made_all_the_same(
+    settings: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Settings for the user's own pushes and logs decide nothing about a procedure's; the log's heads are still read."""
+    config = tmp_path / "gitconfig"
+    config.write_text(settings)
+    done = run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", GIT_CONFIG_GLOBAL=str(config))
+    checked = run("audit", "verify", "--repo", str(gitops.bare), GIT_CONFIG_GLOBAL=str(config))
+    assert (done.returncode, checked.returncode) == (0, 0), done.stderr + checked.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.hooksPath", "GIT_CONFIG_VALUE_0": "HOOKS"},
+        {"GIT_CONFIG_PARAMETERS": "'core.hookspath'='HOOKS'"},
+    ],
+)
+def test_pull_request_when_the_caller_names_hooks_then_none_of_them_runs(
+    given: dict[str, str], run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """An alias or a pipeline hands its configuration on in the environment; its hooks are not for this."""
+    hooks, ran = tmp_path / "hooks", tmp_path / "ran"
+    hooks.mkdir()
+    for name in ("pre-push", "reference-transaction", "post-index-change"):
+        (hooks / name).write_text(f"#!/bin/sh\necho {name} >> {ran}\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    environment = {key: value.replace("HOOKS", str(hooks)) for key, value in given.items()}
+    for repo, effect in ((gitops.bare, "--pr"), (gitops.clone, "--branch")):
+        done = run("pause-trading", "--repo", str(repo), *ACT, effect, **environment)
+        assert (done.returncode, ran.exists()) == (0, False), done.stderr
+
+
 def test_pause_when_the_user_s_own_hooks_say_no_then_a_plan_and_a_pull_request_are_made_all_the_same(
     run: Any, gitops: Any, tmp_path: Path
 ) -> None:
     """Hooks from the user's configuration are for the user's own repositories, not for the scratch one."""
     hooks, config = tmp_path / "hooks", tmp_path / "gitconfig"
     hooks.mkdir()
-    for name in ("pre-push", "post-index-change"):
+    for name in ("pre-push", "post-index-change", "pre-receive", "update", "reference-transaction"):
         (hooks / name).write_text("#!/bin/sh\nexit 1\n")
         (hooks / name).chmod(0o755)
     config.write_text(f"[core]\n hooksPath = {hooks}\n autocrlf = true\n[commit]\n gpgSign = true\n")
@@ -529,7 +573,12 @@ def test_pull_request_when_the_forge_has_hooks_then_they_are_its_rules(run: Any,
     hook.chmod(0o755)
     refs = gitops.refs()
     done = [run("pause-trading", "--repo", str(gitops.bare), *ACT, effect) for effect in ("--pr", "--branch")]
-    assert ([item.returncode for item in done], refs) == ([9, 9], gitops.refs())
+    elsewhere = gitops.bare / "rules"
+    elsewhere.mkdir()
+    hook.rename(elsewhere / "pre-receive")
+    gitops.git("config", "core.hooksPath", "rules", where=gitops.bare)
+    done.append(run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr"))
+    assert ([item.returncode for item in done], refs) == ([9, 9, 9], gitops.refs())
 
 
 KUBECONFIG_OF_NOBODY = {
