@@ -91,6 +91,8 @@ def _until_merged(forge: Forge, number: int, waiting: Waiting) -> str:
             )
         return pull.merge_commit is not None, pull.merge_commit or f"{pull.url} is {pull.state}"
 
+    # A token without rights, a forge that is not there: told at once, not waited out.
+    forge.pull_request(number)
     return _poll("the merge", number, waiting, look)
 
 
