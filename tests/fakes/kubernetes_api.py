@@ -49,6 +49,8 @@ class Cluster:
     """`services/NAME:PORT/PATH?QUERY` or `pods/NAME:PORT/PATH`: status and body (bytes, text or JSON)."""
     faults: dict[str, Fault] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+    """Method and path of whatever was no GET; nothing of it is done."""
     waits: Callable[[float], None] = field(default=lambda seconds: threading.Event().wait(seconds))
 
     def put(self, collection: str, item: dict[str, Any]) -> None:
@@ -152,6 +154,16 @@ def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
                 self.close_connection = True
             if fault.truncated:
                 self.close_connection = True
+
+        def _refuse(self) -> None:
+            cluster.writes.append(f"{self.command} {self.path}")
+            self.send_response(405)
+            self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+
+        do_POST = do_PUT = do_PATCH = do_DELETE = _refuse
 
         def log_message(self, *_: Any) -> None:
             return

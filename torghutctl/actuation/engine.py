@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.conflicts import Conflict, find_conflict
+from torghutctl.actuation.record import Record
 from torghutctl.actuation.request import Effect, Outcome, Request
 from torghutctl.effects.actions import Journal, Step, carry_out
-from torghutctl.effects.audit_log import AuditLine, AuditLog
 from torghutctl.effects.commit import NewFile, create_branch, find_author, find_own_branch, make_commit
 from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
@@ -21,7 +20,6 @@ from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
 from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
 from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
 from torghutctl.procedures.specification import Danger, PlanningInput, Spec
-from torghutctl.render.redaction import redact_text
 from torghutctl.snapshot.model import Snapshot
 from torghutctl.snapshot.repository import Repository, open_repository
 
@@ -124,6 +122,7 @@ def planning_input(request: Request, repository: Repository, seen: Seen) -> Plan
         tree=tree,
         environment=request.environment,
         at_ns=request.at_ns,
+        options=request.options,
         snapshot=seen.snapshot,
         snapshot_failure=seen.failure,
         history={name: tuple(repository.history(prefix + name, _HISTORY)) for name in names},
@@ -136,8 +135,6 @@ def _read_snapshot(request: Request) -> Seen:
     try:
         return Seen(snapshot=request.read_snapshot())
     except TorghutError as error:
-        if isinstance(error, InputError) and request.spec.needs_cluster:
-            raise
         # A stop goes on without it; for a start every question is then answered "not known", which refuses.
         return Seen(failure=str(error))
 
@@ -156,19 +153,20 @@ def _act(request: Request, plan: Plan, answers: tuple[GateAnswer, ...]) -> Outco
         raise ConfigurationError(
             f"--act: this step of {request.spec.name} changes git only", hint="use --branch or --pr"
         )
-    log = AuditLog(request.audit_path)
-    note_intent(request, plan, answers)
+    record = Record(request)
+    record.intent(plan, answers)
 
     def note(index: int, step: Step, event: str) -> None:
         fields = {"event": f"step {event}", "step": index, "target": step.target, "statement": step.statement}
-        log.append({**_audit_fields(request, plan), **fields})
+        record.step(plan, fields)
 
     journal = Journal(request.audit_path.parent / "journals" / f"{plan.digest.removeprefix('sha256:')}.jsonl")
     count = carry_out([_step(action) for action in plan.draft.actions], request.open_hands(), journal, note)
     total = len(plan.draft.actions)
     done = plan.with_result(Result())
-    _note_result(request, done, "acted")
-    return Outcome(plan=done, notes=(f"{count} of {total} steps done now, {total - count} were done before",))
+    record.result(done, "acted")
+    note_done = f"{count} of {total} steps done now, {total - count} were done before"
+    return Outcome(plan=done, gap=record.gap, notes=(note_done,))
 
 
 def _step(action: Action) -> Step:
@@ -185,10 +183,11 @@ def _to_branch(request: Request, repository: Repository, plan: Plan, answers: tu
     if path is None:
         raise ConfigurationError("--branch: needs a local repository at --repo", hint="give a path, or use --pr")
     _require_files_only(plan)
-    branch, commit = _commit(request, repository, plan, answers, str(path))
+    record = Record(request)
+    branch, commit = _commit(request, repository, plan, answers, str(path), record=record)
     done = plan.with_result(Result(branch=branch, commit=commit))
-    _note_result(request, done, "branch")
-    return Outcome(plan=done)
+    record.result(done, "branch")
+    return Outcome(plan=done, gap=record.gap)
 
 
 def _to_pull_request(
@@ -207,7 +206,7 @@ def _to_pull_request(
         conflict = find_conflict(plan, repository, forge.open_pull_requests(request.base), is_stop=request.spec.is_stop)
         if conflict.adopt is not None:
             notes.extend(_contradictions(conflict))
-            return _adopt(request, plan, conflict.adopt, notes)
+            return _adopt(Record(request), plan, conflict.adopt, notes)
         planned_at = repository.base
         if repository.fetch_base() == planned_at:
             break
@@ -218,7 +217,8 @@ def _to_pull_request(
     else:
         raise StalePlanError("the base keeps moving while this change is prepared", hint="try again in a moment")
     notes.extend(_contradictions(conflict))
-    branch, commit = _commit(request, repository, plan, answers, remote)
+    record = Record(request)
+    branch, commit = _commit(request, repository, plan, answers, remote, record=record)
     pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
     earlier = [other for other in forge.open_pull_requests(request.base) if other.number < pull.number]
     raced = find_conflict(plan, repository, earlier, is_stop=True).adopt
@@ -226,28 +226,28 @@ def _to_pull_request(
         # Another operator opened the same change in the meantime; the older one stays.
         forge.withdraw(pull.number)
         notes.append(f"withdrew pull request {pull.number}: {raced.number} has the same effect")
-        return _adopt(request, plan, raced, notes)
+        return _adopt(record, plan, raced, notes)
     result = Result(
         branch=branch,
         commit=commit,
         pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=False),
     )
     done = plan.with_result(result)
-    _note_result(request, done, "pull request")
-    return Outcome(plan=done, notes=tuple(notes))
+    record.result(done, "pull request")
+    return Outcome(plan=done, gap=record.gap, notes=tuple(notes))
 
 
 def _contradictions(conflict: Conflict) -> list[str]:
     return [f"also changes the same setting: pull request {pull.number} {pull.url}" for pull in conflict.named]
 
 
-def _adopt(request: Request, plan: Plan, pull: PullRequest, notes: list[str]) -> Outcome:
+def _adopt(record: Record, plan: Plan, pull: PullRequest, notes: list[str]) -> Outcome:
     result = Result(
         branch=pull.head_branch, pull_request=PullRequestResult(number=pull.number, url=pull.url, adopted=True)
     )
     done = plan.with_result(result)
-    _note_result(request, done, "adopted")
-    return Outcome(plan=done, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
+    record.result(done, "adopted")
+    return Outcome(plan=done, gap=record.gap, notes=(*notes, f"adopted pull request {pull.number}: {pull.url}"))
 
 
 def _plan_again(request: Request, repository: Repository, plan: Plan, seen: Seen, planned_at: str) -> Plan:
@@ -284,9 +284,17 @@ def _require_files_only(plan: Plan) -> None:
 
 
 def _commit(
-    request: Request, repository: Repository, plan: Plan, answers: tuple[GateAnswer, ...], destination: str
+    request: Request,
+    repository: Repository,
+    plan: Plan,
+    answers: tuple[GateAnswer, ...],
+    destination: str,
+    *,
+    record: Record,
 ) -> tuple[str, str]:
     """Write the audit line, then the commit that carries its hash, then the branch. Return branch and commit."""
+    own_path = repository.location.path
+    is_own_clone = not repository.location.is_bare and destination == str(own_path)
     branch = branch_name(plan, request.at_ns)
     files = [NewFile(path=edit.path, mode=edit.mode, data=edit.after) for edit in plan.draft.edits]
     client = repository.client
@@ -296,20 +304,20 @@ def _commit(
             client, destination, branch=branch, base=repository.base, digest=plan.digest, files=files
         )
 
+    head = record.intent(plan, answers)
     left = find_left()
     if left is not None:
         return branch, left
-    line = note_intent(request, plan, answers)
     commit = make_commit(
         client,
         base=repository.base,
         files=files,
-        message=commit_message(plan, request.intent.reason, request.ticket, line.hash),
+        message=commit_message(plan, request.intent.reason, request.ticket, head),
         author=find_author(repository.location.path),
-        at_seconds=request.at_ns // 1_000_000_000,
+        at_seconds=request.now_ns // 1_000_000_000,
     )
     try:
-        create_branch(client, destination, branch=branch, commit=commit)
+        create_branch(client, destination, branch=branch, commit=commit, is_own_clone=is_own_clone)
     except StalePlanError:
         # Another operator pushed the same plan in the same minute: theirs is as good.
         theirs = find_left()
@@ -317,33 +325,3 @@ def _commit(
             raise
         return branch, theirs
     return branch, commit
-
-
-def note_intent(request: Request, plan: Plan, answers: tuple[GateAnswer, ...]) -> AuditLine:
-    """Write the audit line that comes before an effect."""
-    return AuditLog(request.audit_path).append(
-        {
-            **_audit_fields(request, plan),
-            "event": "intent",
-            "effect": request.effect.value,
-            "gates": {answer.name: answer.detail for answer in answers},
-        }
-    )
-
-
-def _note_result(request: Request, plan: Plan, event: str) -> None:
-    AuditLog(request.audit_path).append(
-        {**_audit_fields(request, plan), "event": event, "result": plan.report()["result"]}
-    )
-
-
-def _audit_fields(request: Request, plan: Plan) -> dict[str, object]:
-    return {
-        "at": format_ns(request.at_ns),
-        "who": request.actor,
-        "procedure": plan.procedure,
-        "environment": plan.environment,
-        "digest": plan.digest,
-        "reason": redact_text(" ".join(request.intent.reason.split())),
-        "ticket": request.ticket,
-    }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torghutctl.actuation.engine import Seen, planning_input
 from torghutctl.actuation.request import Request
 from torghutctl.effects.forge import Forge
-from torghutctl.errors import ConfigurationError, TorghutError, UnverifiedError
+from torghutctl.errors import ConfigurationError, InputError, TorghutError, UnverifiedError
 from torghutctl.procedures.verification import Stage, Verifier, check_all
 from torghutctl.snapshot.model import Failure, Snapshot
 from torghutctl.snapshot.repository import Repository, open_repository
@@ -64,8 +64,8 @@ def _poll(stage: str, number: int, waiting: Waiting, look: Callable[[], tuple[bo
     while True:
         try:
             ok, detail = look()
-        except (ConfigurationError, UnverifiedError):
-            raise
+        except (ConfigurationError, InputError, UnverifiedError):
+            raise  # what was asked for cannot come true by waiting
         except TorghutError as error:
             ok, detail = False, str(error)
         if ok:
@@ -91,6 +91,8 @@ def _until_merged(forge: Forge, number: int, waiting: Waiting) -> str:
             )
         return pull.merge_commit is not None, pull.merge_commit or f"{pull.url} is {pull.state}"
 
+    # A token without rights, a forge that is not there: told at once, not waited out.
+    forge.pull_request(number)
     return _poll("the merge", number, waiting, look)
 
 

@@ -11,6 +11,7 @@ from torghutctl.adapters.git_client import Credential
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment
+from torghutctl.errors import TorghutError
 from torghutctl.planning.gates import Intent
 from torghutctl.planning.plan import Draft, Plan
 from torghutctl.procedures.specification import PlanningInput, Spec
@@ -47,6 +48,11 @@ class Request:
     effect: Effect
     intent: Intent
     at_ns: int
+    """The time that the plan is made for."""
+    now_ns: int
+    """The time that an effect is recorded under; never an option's."""
+    options: tuple[tuple[str, str], ...] = ()
+    """The options that say where all this is, as they were given: a printed command needs them too."""
     plan_digest: str | None = None
     ticket: str = ""
     audit_path: Path
@@ -73,3 +79,5 @@ class Outcome:
 
     plan: Plan
     notes: tuple[str, ...] = ()
+    gap: TorghutError | None = None
+    """Why the audit log does not tell of it as it should, when it does not."""

@@ -37,6 +37,22 @@ _BASE_ENVIRONMENT = {
     "GIT_ADVICE": "0",
     "LC_ALL": "C",
 }
+_SETTINGS = tuple(
+    word
+    for setting in (
+        f"core.hooksPath={os.devnull}",
+        "log.showSignature=false",
+        "push.gpgSign=false",
+        "push.pushOption=",
+        "push.recurseSubmodules=no",
+        "safe.bareRepository=all",
+    )
+    for word in ("-c", setting)
+)
+"""Over whatever the user's or the caller's configuration says: that is about the user's own work, hooks included.
+
+A push reaches its destination as ever: what runs there are the destination's rules.
+"""
 _FOREIGN_VARIABLES = frozenset(
     {
         "GIT_DIR",
@@ -124,7 +140,8 @@ class GitClient:
             with tempfile.TemporaryFile() as source:
                 source.write(stdin or b"")
                 source.seek(0)
-                status, stdout, stderr = Git(str(self.folder)).execute(["git", *arguments], istream=source, **options)
+                command = ["git", *_SETTINGS, *arguments]
+                status, stdout, stderr = Git(str(self.folder)).execute(command, istream=source, **options)
         except GitCommandNotFound as error:
             raise UpstreamError("git cannot be run", hint="install git and put it on PATH") from error
         return GitResult(status=int(status), stdout=stdout or b"", stderr=_as_text(stderr))

@@ -13,6 +13,7 @@ PUBLIC_HOST = "github.com"
 PUBLIC_API = "https://api.github.com"
 _TIMEOUT_SECONDS = 20
 _PER_PAGE = 100
+_MISREAD = (TypeError, KeyError, IndexError, AttributeError, ValueError, AssertionError)
 T = TypeVar("T")
 
 
@@ -98,7 +99,14 @@ class GitHubClient:
     @contextmanager
     def _errors(self, action: str, *, absent: str | None = None) -> Iterator[None]:
         import requests
-        from github import BadCredentialsException, GithubException, RateLimitExceededException, UnknownObjectException
+        from github import (
+            BadAttributeException,
+            BadCredentialsException,
+            GithubException,
+            IncompletableObject,
+            RateLimitExceededException,
+            UnknownObjectException,
+        )
 
         try:
             yield
@@ -118,6 +126,12 @@ class GitHubClient:
                 f"GitHub, {action}: {self.slug} is not there, or the token may not see it (404)",
                 hint="check --repo, and give the token access to this repository",
             ) from error
+        except (IncompletableObject, BadAttributeException, *_MISREAD) as error:
+            # What the client stumbles over when an answer, a proxy's or a moved repository's, is not GitHub's own.
+            raise UpstreamError(
+                f"GitHub, {action}: the answer was not understood ({type(error).__name__})",
+                hint="check --repo and forgeUrl: the address may have moved, or is not GitHub's API",
+            ) from error
         except GithubException as error:
             raise self._other(action, int(error.status), error.message) from error
         except requests.exceptions.RequestException as error:
@@ -131,6 +145,10 @@ class GitHubClient:
             return UpstreamError(
                 f"GitHub, {action}: the token may not do this (403)",
                 hint="the token needs Contents and Pull requests, read and write",
+            )
+        if status == 429:
+            return UpstreamError(
+                f"GitHub, {action}: the rate limit is used up (429)", hint="wait a minute, then repeat the command"
             )
         if status == 409:
             return StalePlanError(f"GitHub, {action}: another change is in the way (409)", hint="plan again")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torghutctl.commands.procedure_run import default_audit_path
-from torghutctl.errors import UnverifiedError
+from torghutctl.errors import InputError, UnverifiedError
 from torghutctl.render.output import Format, columns, write
+
+if TYPE_CHECKING:
+    from torghutctl.effects.audit_log import AuditLine
+    from torghutctl.snapshot.repository import RecordedCommit
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -33,7 +37,7 @@ def show(
     """Show the last lines, oldest first."""
     from torghutctl.effects.audit_log import AuditLog
 
-    path = audit_log or default_audit_path(os.environ)
+    path = _path(audit_log)
     lines = AuditLog(path).lines()[-last:]
     rows = [{key: line.fields.get(key) for key in _SHOWN if key in line.fields} for line in lines]
     write({"schemaVersion": "torghut.audit/v1", "path": str(path), "lines": rows}, output, table=_table)
@@ -49,28 +53,44 @@ def verify(
     """Verify the chain; with --repo also that every `Audit-Head:` of this log's commits is in it. Exit 8 when not."""
     from torghutctl.effects.audit_log import AuditLog
 
-    path = audit_log or default_audit_path(os.environ)
+    # With --repo a log that is gone shows by the commits it should have.
+    path = _path(audit_log) if repo is None else audit_log or default_audit_path(os.environ)
     log = AuditLog(path)
     faults = [{"line": fault.line, "why": fault.why} for fault in log.faults()]
     if repo is not None:
-        from torghutctl.snapshot.repository import audit_heads, open_repository
+        from torghutctl.snapshot.repository import open_repository, recorded_commits
 
-        known = {line.hash for line in log.lines()}
         with open_repository(repo, base) as repository:
-            faults += [
-                {
-                    "line": len(known) + 1,
-                    "why": f"commit {commit[:12]} names {head}, which is missing: the tail was cut",
-                }
-                for commit, head in audit_heads(repository)
-                if head not in known
-            ]
+            faults += _missing(log.lines(), recorded_commits(repository))
     report = {"schemaVersion": "torghut.audit/v1", "path": str(path), "lines": len(log.lines()), "faults": faults}
     write(report, output, table=_verdict)
     if faults:
         raise UnverifiedError(
             f"the audit log {path} is not as it was written", hint="compare it with a copy kept elsewhere"
         )
+
+
+def _path(audit_log: Path | None) -> Path:
+    """Return where the log is. One that is named has to be there; the user's own begins with the first line."""
+    if audit_log is not None and not audit_log.exists():
+        raise InputError(f"--audit-log {audit_log}: no such file", hint="leave it out for your own log")
+    return audit_log or default_audit_path(os.environ)
+
+
+def _missing(lines: Sequence[AuditLine], commits: Iterable[RecordedCommit]) -> Iterator[dict[str, object]]:
+    """Yield what commits say was done and the log does not."""
+    from torghutctl.effects.audit_log import NO_HEAD
+
+    known = {line.hash for line in lines}
+    digests = {line.fields.get("digest") for line in lines}
+    for item in commits:
+        if item.audit_head == NO_HEAD and item.plan_digest not in digests:
+            why = f"commit {item.commit[:12]} was made while its log could not be written"
+        elif item.audit_head != NO_HEAD and item.audit_head not in known:
+            why = f"commit {item.commit[:12]} names {item.audit_head}, which this log has not: its tail was cut, or another log has it"
+        else:
+            continue
+        yield {"line": len(lines) + 1, "why": why}
 
 
 def _table(report: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from torghutctl.environments import Environment, load_environment
 from torghutctl.render.output import Format
+from torghutctl.snapshot.model import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,13 @@ class ProcedureOptions:
     reason: Annotated[str, typer.Option(help="why; required to act, kept in the commit and the audit log")] = ""
     confirm: Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; asked for on a terminal")] = ""
     plan: Annotated[str | None, typer.Option(metavar="DIGEST", help="act only if the plan is still this one")] = None
-    at: Annotated[str | None, typer.Option(metavar="RFC3339", help="take this for the time now")] = None
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RFC3339",
+            help="take this for the time now: the time a restart is stamped with; evidence only in a mere plan",
+        ),
+    ] = None
     ticket: Annotated[str, typer.Option(metavar="ID", help="ticket of the change")] = ""
     kubeconfig: Annotated[Path | None, typer.Option(help="kubeconfig to read the cluster with")] = None
     context: Annotated[str | None, typer.Option(help="context of the kubeconfig")] = None
@@ -63,17 +70,14 @@ class ProcedureOptions:
     audit_log: Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")] = None
     output: Annotated[Format | None, typer.Option("-o", "--output", help="how the plan is written")] = None
 
+    @property
+    def names(self) -> dict[str, str | None]:
+        """The names of resources that were given, by field of `Names`; None where none was."""
+        return {each.name: getattr(self, each.name) for each in fields(Names)}
+
     def load_environment(self, process: Mapping[str, str]) -> Environment:
         """Return the environment that these options choose, with the names they give. Raises ConfigurationError."""
-        given = {
-            "namespace": self.namespace,
-            "service": self.service,
-            "ws_deployment": self.ws_deployment,
-            "flink_deployment": self.flink_deployment,
-            "clickhouse_service": self.clickhouse_service,
-            "cnpg_cluster": self.cnpg_cluster,
-        }
-        return load_environment(self.environment, self.config, process).renamed(given)
+        return load_environment(self.environment, self.config, process).renamed(self.names)
 
 
 def shared_options(spec_help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

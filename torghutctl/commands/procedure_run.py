@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,15 @@ from torghutctl.adapters.git_client import Credential, local_path, locate, remot
 from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
-from torghutctl.environments import Environment
+from torghutctl.environments import Environment, name_option
 from torghutctl.errors import ConfigurationError, RefusedError
-from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.planning.gates import AgentRun, Intent, told
 from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
 from torghutctl.procedures.verification import Verifier
 from torghutctl.snapshot.repository import Repository
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +77,23 @@ def run_procedure(
     if is_nothing:
         tell("nothing to change")
     write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
+    if outcome.gap is not None and (plan.draft.skipped or options.wait):
+        # What comes next may end the command with another code.
+        tell(f"{outcome.gap}; {outcome.gap.hint}")
     if plan.draft.skipped:
         raise RefusedError(
             "left as they are: " + "; ".join(plan.draft.skipped), hint="edit these files by hand; the others are done"
         )
     if request.effect is Effect.SHOW and not is_nothing:
         if plan.refusals:
-            closed = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
+            closed = told((item.name, item.detail) for item in plan.refusals)
             raise RefusedError(f"this plan would be refused: {closed}", hint="mend that first; nothing was changed")
         how = "--act" if plan.draft.actions else "--branch or --pr"
         tell(f"plan only; add --reason TEXT --confirm ACTUATE_TORGHUT and {how} to act")
     if options.wait and plan.result is not None and plan.result.pull_request is not None:
         follow_pull_request(options, request, plan.result.pull_request.number, verifier)
+    if outcome.gap is not None:
+        raise outcome.gap
     return outcome
 
 
@@ -173,15 +180,23 @@ def build_request(
 ) -> Request:
     """Return the engine's request for these options. Raises ConfigurationError when they contradict each other."""
 
+    _require_given(options)
     if (options.wait or options.sync or options.pull_request is not None) and not options.pr:
         raise ConfigurationError("--wait, --sync and --pull-request: go with --pr")
     if (options.sync or options.pull_request is not None) and not options.wait:
         raise ConfigurationError("--sync and --pull-request: go with --wait")
+    if (options.draft or options.label) and not options.pr:
+        raise ConfigurationError("--draft and --label: go with --pr")
     act = acting is not None and acting.act
     if options.branch + options.pr + act > 1:
         raise ConfigurationError("--branch, --pr and --act: choose one")
     if options.from_snapshot is not None and (options.branch or options.pr or act):
         raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
+    if options.at is not None and spec.needs_cluster and (options.branch or options.pr or act):
+        raise ConfigurationError(
+            f"--at {options.at}: is for a mere plan of {spec.name}",
+            hint="what it starts is decided by the clock: leave --at out",
+        )
     environment = options.load_environment(os.environ)
     repo = options.repo or environment.repo
     if repo is None:
@@ -189,6 +204,7 @@ def build_request(
             "--repo: must be given",
             hint="the path or URL of the GitOps repository, or an entry in the environments file",
         )
+    now_ns = SystemClock().now_ns()
     effect = (
         Effect.BRANCH if options.branch else Effect.PULL_REQUEST if options.pr else Effect.ACT if act else Effect.SHOW
     )
@@ -211,7 +227,9 @@ def build_request(
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_terminal,
         ),
-        at_ns=moment(options.at),
+        at_ns=now_ns if options.at is None else moment(options.at),
+        now_ns=now_ns,
+        options=_where(options, repo),
         plan_digest=options.plan,
         ticket=options.ticket,
         audit_path=options.audit_log or default_audit_path(os.environ),
@@ -224,6 +242,7 @@ def build_request(
             environment,
             is_needed=spec.needs_cluster,
             acting=acting,
+            at_ns=moment(options.at) if options.at is not None and effect is Effect.SHOW else None,
         ),
         ask_person=_ask_person(act, acting) if is_terminal else None,
         open_forge=_forge_opener(environment, credential),
@@ -233,14 +252,80 @@ def build_request(
     )
 
 
+def _where(options: ProcedureOptions, repo: str) -> tuple[tuple[str, str], ...]:
+    """Return the options that a printed command needs to mean the same place, from any folder."""
+    path = local_path(options.repo or repo)
+    given = {
+        "--config": options.config and options.config.absolute(),
+        "--repo": options.repo and (path.absolute() if path is not None and path.is_dir() else options.repo),
+        "--base": options.base,
+        "--gitops-path": options.gitops_path,
+        "--kubeconfig": options.kubeconfig and options.kubeconfig.absolute(),
+        "--context": options.context,
+        **{name_option(key): value for key, value in options.names.items()},
+        "--audit-log": options.audit_log and options.audit_log.absolute(),
+    }
+    return tuple((name, str(value)) for name, value in given.items() if value)
+
+
 def moment(at: str | None) -> int:
     """Return --at, or now, in nanoseconds since the epoch. Raises ConfigurationError."""
     if at is None:
         return SystemClock().now_ns()
+    return parse_moment("--at", at)
+
+
+def parse_moment(option: str, text: str) -> int:
+    """Return an option's RFC 3339 time in nanoseconds since the epoch. Raises ConfigurationError."""
     try:
-        return parse_ns(at)
+        return parse_ns(text)
     except ValueError as error:
-        raise ConfigurationError(f"--at: {error}") from error
+        raise ConfigurationError(
+            f"{option} {text!r}: must be an RFC 3339 time with a zone", hint="for example 2026-03-02T14:30:00Z"
+        ) from error
+
+
+def _require_given(options: ProcedureOptions) -> None:
+    """Refuse an option that is given and empty: a variable that a script left unset must not choose a default."""
+    named = {
+        "-e": options.environment,
+        "--config": options.config,
+        "--repo": options.repo,
+        "--base": options.base,
+        "--gitops-path": options.gitops_path,
+        "--kubeconfig": options.kubeconfig,
+        "--context": options.context,
+        "--from-snapshot": options.from_snapshot,
+        "--audit-log": options.audit_log,
+        "--label": next((label for label in options.label or () if not label.strip()), None),
+    }
+    for name, value in named.items():
+        # An empty path is the working directory by the time it gets here.
+        if value is not None and str(value).strip() in ("", "."):
+            if name in ("--repo", "--gitops-path", "--from-snapshot") and str(value) == ".":
+                continue
+            raise ConfigurationError(f"{name} {str(value).removesuffix('.')!r}: must not be empty")
+    for item in fields(options):
+        value = getattr(options, item.name)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str | Path) and not _is_text(str(text)):
+                name = f"--{item.name.replace('_', '-')}"
+                raise ConfigurationError(f"{name} {str(text)!r}: must be text in UTF-8")
+    if options.plan is not None and _DIGEST.fullmatch(options.plan) is None:
+        raise ConfigurationError(
+            f"--plan {options.plan!r}: must be sha256: and 64 hexadecimal digits", hint="the plan shows its digest"
+        )
+    seconds(options.timeout)
+    if options.pull_request is not None and options.pull_request < 1:
+        raise ConfigurationError(f"--pull-request {options.pull_request}: must be 1 or more")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def default_audit_path(environment: Mapping[str, str]) -> Path:
@@ -290,9 +375,17 @@ def forge_credential(repo: str, token_file: str | None) -> Credential | None:
 
 
 def snapshot_reader(
-    options: ProcedureOptions, environment: Environment, *, is_needed: bool, acting: Acting | None = None
+    options: ProcedureOptions,
+    environment: Environment,
+    *,
+    is_needed: bool,
+    acting: Acting | None = None,
+    at_ns: int | None = None,
 ) -> SnapshotReader | None:
-    """Return how to read the system; None when it is not needed and nothing says where it is."""
+    """Return how to read the system; None when it is not needed and nothing says where it is.
+
+    `at_ns` stands for the present in a mere plan; what acts is judged by the clock.
+    """
     from torghutctl.snapshot.reader import Target, read
 
     is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
@@ -309,7 +402,6 @@ def snapshot_reader(
         replay_group=acting.replay_group if acting is not None else None,
         storage_namespace=acting.storage_namespace if acting is not None else None,
     )
-    at_ns = moment(options.at) if options.at else None
     return lambda: read(target, at_ns=at_ns, tell=tell)
 
 

@@ -12,9 +12,17 @@ import typer
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.request import Outcome
 from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
-from torghutctl.commands.procedure_run import Acting, build_request, default_audit_path, moment, run_procedure
+from torghutctl.commands.procedure_run import (
+    Acting,
+    build_request,
+    default_audit_path,
+    moment,
+    parse_moment,
+    run_procedure,
+    tell,
+)
 from torghutctl.effects.replay_state import ReplayState
-from torghutctl.errors import ConfigurationError
+from torghutctl.errors import ConfigurationError, ExitCode
 from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
 from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
 from torghutctl.render.output import columns, write
@@ -64,7 +72,7 @@ def start(
     replay = Replay(
         identity=identity,
         mode=mode,
-        since_ns=moment(since) if since is not None else None,
+        since_ns=None if since is None else parse_moment("--since", since),
         ticket=options.ticket,
         places=places,
         is_state_removed=bool(state.read().get("isStateRemoved")),
@@ -96,7 +104,10 @@ def leave(options: ProcedureOptions) -> None:
 
 
 @app.command("status")
-@shared_options("Tell where a replay stands: what git wants, what is live, which steps were done from here.")
+@shared_options(
+    "Tell where a replay stands: what git wants, what is live, which steps were done from here.\n\n"
+    "Exit code: 0 told, 5 the ConfigMap or the FlinkDeployment could not be read."
+)
 def status(
     options: ProcedureOptions,
     identity: Annotated[str | None, typer.Option("--id", help="the replay whose steps are shown")] = None,
@@ -118,13 +129,17 @@ def status(
         "checks": [{"stage": c.stage.value, "name": c.name, "ok": c.ok, "detail": c.detail} for c in checks],
     }
     write(report, options.output, table=_table)
+    if any(check.ok is None for check in checks):
+        tell("could not be read: " + ", ".join(c.name for c in checks if c.ok is None))
+        raise typer.Exit(int(ExitCode.UNKNOWN))
 
 
 def _table(report: Mapping[str, Any]) -> str:
     steps = [
         (str(s["at"]), str(s["summary"]), str(s.get("pullRequest") or s.get("branch") or "")) for s in report["steps"]
     ]
-    checks = [("yes" if c["ok"] else "no", str(c["name"]), str(c["detail"])) for c in report["checks"]]
+    said = {True: "yes", False: "no", None: "not known"}
+    checks = [(said[c["ok"]], str(c["name"]), str(c["detail"])) for c in report["checks"]]
     return "\n".join(filter(None, (columns(steps), columns(checks))))
 
 

@@ -2,6 +2,9 @@
 
 A line changed, removed from the middle or put in breaks the chain. A tail cut off is found by comparing the log with
 the `Audit-Head:` trailers of the commits it made. A line is on disk before what it tells of is done.
+
+A broken chain is never continued as if it were whole. What must not wait for its mending is written behind the damage:
+such a line is bound to every byte before it, says so, and stays a fault until the file is moved away.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +24,11 @@ from typing import Any
 from torghutctl.errors import UnverifiedError, UpstreamError
 
 GENESIS = "sha256:" + "0" * 64
+NO_HEAD = "none"
+"""What a commit's `Audit-Head:` says when the log could not be written."""
+_AFTER_DAMAGE = "afterDamage"
+_LOCK_ATTEMPTS = 50
+_LOCK_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,57 +54,57 @@ class AuditLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, fields: Mapping[str, Any]) -> AuditLine:
-        """Append one line, flushed to disk, and return it. Raises UpstreamError when it cannot be written."""
+    def append(self, fields: Mapping[str, Any], *, despite_damage: bool = False) -> AuditLine:
+        """Append one line, flushed to disk, and return it.
+
+        Raises UpstreamError when it cannot be written, UnverifiedError when the chain is broken; with `despite_damage`
+        the line is written behind the damage instead.
+        """
         try:
             with self._locked() as descriptor:
-                head, sequence = self._head(descriptor)
-                body = {"sequence": sequence + 1, "previous": head, **fields}
-                line = AuditLine(sequence=sequence + 1, hash=_hash(body), fields=body)
+                data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+                scan = _scan(data)
+                start = b""
+                body: dict[str, Any] = {"sequence": scan.count + 1, "previous": scan.head}
+                if scan.faults:
+                    if not despite_damage:
+                        raise self._damaged(scan.faults[0])
+                    start = b"" if data.endswith(b"\n") else b"\n"
+                    body |= {"previous": _digest(data + start), _AFTER_DAMAGE: True}
+                body |= fields
+                line = AuditLine(sequence=scan.count + 1, hash=_hash(body), fields=body)
                 text = json.dumps({**body, "hash": line.hash}, ensure_ascii=False, separators=(",", ":")) + "\n"
-                _write_whole(descriptor, text.encode())
+                _write_whole(descriptor, start + text.encode("utf-8", "backslashreplace"))
                 return line
         except OSError as error:
             raise UpstreamError(
-                f"the audit log {self.path} cannot be written: {error.strerror}",
+                f"the audit log {self.path} cannot be written: {error.strerror or type(error).__name__}",
                 hint="nothing is done without its line",
             ) from error
+
+    def _damaged(self, fault: AuditFault) -> UnverifiedError:
+        return UnverifiedError(
+            f"the audit log {self.path} is damaged, so nothing is done: line {fault.line} {fault.why}",
+            hint=f"torghutctl audit verify --audit-log {self.path} shows all of it; move the file away to begin a new one",
+        )
 
     def lines(self) -> list[AuditLine]:
         """Return every line that can be read, in order, whether or not the chain holds."""
         return [
-            AuditLine(sequence=int(raw.get("sequence", 0)), hash=str(raw.get("hash", "")), fields=raw)
-            for raw in map(_parse, self._text().splitlines())
+            AuditLine(sequence=_number(raw.get("sequence")), hash=str(raw.get("hash", "")), fields=raw)
+            for raw in map(_parse, self._data().split(b"\n"))
             if raw is not None
         ]
 
     def faults(self) -> list[AuditFault]:
         """Return where the chain breaks: nothing when the log is as it was written, or absent."""
-        faults: list[AuditFault] = []
-        previous = GENESIS
-        text = self._text()
-        for number, raw in enumerate(text.splitlines(), 1):
-            parsed = _parse(raw)
-            if parsed is None:
-                faults.append(AuditFault(line=number, why="is not a JSON line"))
-                continue
-            body = {key: value for key, value in parsed.items() if key != "hash"}
-            if parsed.get("hash") != _hash(body):
-                faults.append(AuditFault(line=number, why="was edited: its hash does not fit"))
-            if parsed.get("previous") != previous or parsed.get("sequence") != number:
-                faults.append(
-                    AuditFault(line=number, why="does not follow the line before it: lines are missing or moved")
-                )
-            previous = str(parsed.get("hash"))
-        if text and not text.endswith("\n"):
-            faults.append(AuditFault(line=text.count("\n") + 1, why="ends in the middle"))
-        return faults
+        return _scan(self._data()).faults
 
-    def _text(self) -> str:
+    def _data(self) -> bytes:
         try:
-            return self.path.read_text(encoding="utf-8", errors="replace")
+            return self.path.read_bytes()
         except FileNotFoundError:
-            return ""
+            return b""
         except OSError as error:
             raise UpstreamError(f"the audit log {self.path} cannot be read: {error.strerror}") from error
 
@@ -104,25 +113,61 @@ class AuditLog:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _head(self, descriptor: int) -> tuple[str, int]:
-        size = os.fstat(descriptor).st_size
-        if size == 0:
-            return GENESIS, 0
-        data = os.pread(descriptor, size, 0)
-        last = _parse(data.rstrip(b"\n").rsplit(b"\n", 1)[-1].decode("utf-8", "replace"))
-        body = {key: value for key, value in last.items() if key != "hash"} if last is not None else {}
-        is_whole = last is not None and data.endswith(b"\n") and isinstance(last.get("sequence"), int)
-        if last is None or not is_whole or last.get("hash") != _hash(body):
-            raise UnverifiedError(
-                f"the audit log {self.path} is damaged at its end, so nothing is done",
-                hint="torghutctl audit verify shows where; move the file away to begin a new one",
-            )
-        return str(last.get("hash")), int(last["sequence"])
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """What a log's bytes say: its faults, the hash and the number of its last line."""
+
+    faults: list[AuditFault]
+    head: str
+    count: int
+
+
+def _scan(data: bytes) -> _Scan:
+    faults: list[AuditFault] = []
+    previous = GENESIS
+    rows = data.split(b"\n")
+    tail = rows.pop()
+    view, start = memoryview(data), 0
+    for number, raw in enumerate(rows, 1):
+        parsed = _parse(raw)
+        if parsed is None:
+            faults.append(AuditFault(line=number, why="is not a JSON line"))
+        else:
+            faults += [AuditFault(line=number, why=why) for why in _faults_of(parsed, number, previous, view[:start])]
+            previous = str(parsed.get("hash"))
+        start += len(raw) + 1
+    if tail:
+        faults.append(AuditFault(line=len(rows) + 1, why="ends in the middle"))
+    return _Scan(faults=faults, head=previous, count=len(rows) + bool(tail))
+
+
+def _faults_of(parsed: Mapping[str, Any], number: int, previous: str, before: memoryview) -> Iterator[str]:
+    if parsed.get("hash") != _hash({key: value for key, value in parsed.items() if key != "hash"}):
+        yield "was edited: its hash does not fit"
+    is_after_damage = parsed.get(_AFTER_DAMAGE) is True
+    if is_after_damage:
+        yield "was written although the log was damaged before it"
+    if parsed.get("previous") != (_digest(before) if is_after_damage else previous) or parsed.get("sequence") != number:
+        yield "does not follow the line before it: lines are missing or moved"
+
+
+def _lock(descriptor: int) -> None:
+    """Take the log's lock; a process that hangs with it must not hold everybody up for ever."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == _LOCK_ATTEMPTS - 1:
+                raise OSError(errno.EWOULDBLOCK, "another process holds it") from None
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
@@ -138,14 +183,22 @@ def _write_whole(descriptor: int, data: bytes) -> None:
         raise
 
 
-def _parse(text: str) -> dict[str, Any] | None:
+def _parse(text: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
 def _hash(body: Mapping[str, Any]) -> str:
     canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+    return _digest(canonical.encode("utf-8", "surrogatepass"))
+
+
+def _digest(data: bytes | memoryview) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()

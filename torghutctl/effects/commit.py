@@ -5,12 +5,14 @@ No working tree, no index of the user, no checkout; an existing branch is never 
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torghutctl.adapters.git_client import GitClient, failure
+from torghutctl.adapters.git_client import GitClient, failure, local_path
 from torghutctl.errors import StalePlanError, UpstreamError
 
 _FALLBACK_NAME = "torghutctl"
@@ -94,21 +96,39 @@ def find_own_branch(
     return commit if is_on_base and has_digest and is_same and paths == set(wanted) else None
 
 
-def create_branch(client: GitClient, destination: str, *, branch: str, commit: str) -> None:
+def create_branch(client: GitClient, destination: str, *, branch: str, commit: str, is_own_clone: bool = False) -> None:
     """Create `branch` at `destination` (a path or URL) pointing to `commit`.
 
+    In the user's own clone no hook runs and nothing is tidied up. A forge's own hooks are its rules, and run.
     Raises StalePlanError when a branch of that name exists with other content; one that is already there as wanted is
     fine, so that an interrupted run can be repeated.
     """
-    create_ref(client, destination, ref=f"refs/heads/{branch}", commit=commit, what=f"branch {branch}")
+    create_ref(
+        client,
+        destination,
+        ref=f"refs/heads/{branch}",
+        commit=commit,
+        what=f"branch {branch}",
+        is_own_clone=is_own_clone,
+    )
 
 
-def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, what: str) -> None:
+def create_ref(
+    client: GitClient, destination: str, *, ref: str, commit: str, what: str, is_own_clone: bool = False
+) -> None:
     """Create one ref at `destination`, or raise StalePlanError when it is already something else."""
+    receiver = _receiver(destination, is_own_clone=is_own_clone)
     for attempt in range(_LOCK_ATTEMPTS):
         # An empty lease means "only if it does not exist": the one push that can neither move nor overwrite a ref.
         result = client.attempt(
-            "push", "--quiet", "--porcelain", f"--force-with-lease={ref}:", "--", destination, f"{commit}:{ref}"
+            "push",
+            "--quiet",
+            "--porcelain",
+            *receiver,
+            f"--force-with-lease={ref}:",
+            "--",
+            destination,
+            f"{commit}:{ref}",
         )
         if result.status == 0:
             return
@@ -122,3 +142,17 @@ def create_ref(client: GitClient, destination: str, *, ref: str, commit: str, wh
         # Another push holds the ref's lock and has not put it there yet.
         time.sleep(_LOCK_PAUSE_SECONDS * (attempt + 1))
     raise failure("push", result)
+
+
+def _receiver(destination: str, *, is_own_clone: bool) -> tuple[str, ...]:
+    """Return the option that keeps hooks of the user's own configuration out of a repository on this machine."""
+    path = local_path(destination)
+    if path is None:
+        return ()
+    client = GitClient(path)
+    own = client.attempt("config", "--local", "--type=path", "--get", "core.hooksPath").text
+    usual = client.attempt("rev-parse", "--path-format=absolute", "--git-common-dir").text
+    hooks = Path(os.devnull) if is_own_clone else path / own if own else Path(usual) / "hooks"
+    quiet = ("-c receive.autogc=false", "-c maintenance.auto=false") if is_own_clone else ()
+    words = ("git", "-c", shlex.quote(f"core.hooksPath={hooks}"), *quiet, "receive-pack")
+    return (f"--receive-pack={' '.join(words)}",)

@@ -28,7 +28,11 @@ class ReplayState:
             raise InputError(
                 f"{self.path}: cannot be read", hint="move it away; git and the journal know the rest"
             ) from error
-        return value if isinstance(value, dict) else {}
+        if not isinstance(value, dict) or not isinstance(value.get("steps", []), list):
+            raise InputError(
+                f"{self.path}: is no replay's state", hint="move it away; git and the journal know the rest"
+            )
+        return value
 
     def add_step(self, step: Mapping[str, Any], **remembered: Any) -> None:
         """Append a step and keep `remembered` beside it."""

@@ -5,6 +5,7 @@ Pure. Absent, empty or unreadable input is a no; nothing forces a gate.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from torghutctl.errors import RefusedError
 from torghutctl.planning.plan import Plan
 
+_UNREAD = re.compile(r"\S+: (?P<cause>[a-z ]+ \(.+\))")
+"""How a precondition says that a source could not be read."""
 CONFIRM_PHRASE = "ACTUATE_TORGHUT"
 ACTUATION_LABEL = "torghut.proompteng.ai/actuation"
 PURPOSE_LABEL = "torghut.proompteng.ai/purpose"
@@ -47,6 +50,7 @@ class GateAnswer:
     is_open: bool
     detail: str
     opens_with: str
+    """What to give; empty where the world has to be another, or to be read."""
 
 
 def ask_gates(
@@ -72,7 +76,7 @@ def ask_gates(
             name=item.name,
             is_open=item.ok is True,
             detail=item.detail,
-            opens_with=f"{item.name}: make it so, or find out why it cannot be read",
+            opens_with="",
         )
         for item in plan.draft.preconditions
         if item.refuses
@@ -85,9 +89,27 @@ def require_open(answers: Iterable[GateAnswer]) -> None:
     closed = [answer for answer in answers if not answer.is_open]
     if closed:
         raise RefusedError(
-            "refused, nothing was changed: " + "; ".join(f"{answer.name}: {answer.detail}" for answer in closed),
-            hint="; ".join(answer.opens_with for answer in closed),
+            f"refused, nothing was changed: {told((answer.name, answer.detail) for answer in closed)}",
+            hint="; ".join([answer.opens_with for answer in closed if answer.opens_with] + _evidence(closed)),
         )
+
+
+def _evidence(closed: Iterable[GateAnswer]) -> list[str]:
+    names = [answer.name for answer in closed if not answer.opens_with]
+    return [f"make it so, or find out why it cannot be read: {', '.join(names)}"] if names else []
+
+
+def told(closed: Iterable[tuple[str, str]]) -> str:
+    """Return what is closed and why in one line; a cause that several share is told once."""
+    reasons: dict[str, list[str]] = {}
+    for name, detail in closed:
+        unread = _UNREAD.fullmatch(detail)
+        reasons.setdefault(unread["cause"] if unread else f"{name}\0{detail}", []).append(name)
+    parts = []
+    for cause, names in reasons.items():
+        name, separator, detail = cause.partition("\0")
+        parts.append(f"{name}: {detail}" if separator else f"{', '.join(names)}: not known, {cause}")
+    return "; ".join(parts)
 
 
 def _reason(intent: Intent) -> GateAnswer:

@@ -47,12 +47,17 @@ def pull_request_body(plan: Plan, danger: str, reason: str, ticket: str, note: s
         ("Preconditions", "\n".join(f"- {p.name}: {mark[p.ok]} ({p.detail})" for p in draft.preconditions)),
         ("Left as they are", "\n".join(f"- {path}" for path in draft.skipped)),
         ("Other pull requests", note),
-        ("Verification", "\n".join(f"- [ ] {step}" for step in draft.verification)),
-        ("Rollback", "\n".join(f"- `{step}`" for step in draft.rollback)),
+        ("Verification", "\n".join(f"- [ ] {_step(step)}" for step in draft.verification)),
+        ("Rollback", "\n".join(f"- {_step(step)}" for step in draft.rollback)),
         ("Risk", f"{danger}. {draft.risk}".strip()),
         ("Plan", f"Procedure `{plan.procedure}` at `{plan.base}`\n\nPlan-Digest: {plan.digest}"),
     ]
     return redact_text("\n\n".join(f"## {title}\n\n{text}" for title, text in sections if text)) + "\n"
+
+
+def _step(text: str) -> str:
+    """Return a step in markdown: a command line as code, a sentence as it is."""
+    return f"`{text}`" if text.startswith("torghutctl ") else text
 
 
 def _one_line(text: str) -> str:

@@ -245,7 +245,9 @@ def _verified_against(
     if actual != expected:
         other = next(iter(sorted(map(show, dict(actual.items() ^ expected.items())))), "something else")
         raise UneditableError(
-            file.path, f"an edit would change {other} too", hint="an anchor is shared: edit it by hand"
+            file.path,
+            f"an edit would change {other} too, through an anchor or a merge key",
+            hint="write the value out where it belongs, by a reviewed change",
         )
     return edited
 

@@ -131,6 +131,8 @@ def command_line(spec: Spec, parameters: Mapping[str, Any]) -> tuple[list[str], 
         if value not in (None, "") and not (not is_actuation(spec) and key in ("reason", "confirm")):
             # One word with `=`, so that a value can never become an option.
             arguments.append(f"{option}={value}")
+    if parameters.get("at") and is_actuation(spec) and spec.needs_cluster:
+        problems.append("parameters.at: is for a mere plan; what this starts is decided by the clock")
     arguments += [flag for key, flag in FLAGS.items() if str(parameters.get(key, "")).lower() == "true"]
     return [*arguments, *(["--pr"] if is_actuation(spec) else [])], problems
 

@@ -64,9 +64,9 @@ def clickhouse_writable(given: PlanningInput, *, refuses: bool = True) -> Precon
         age = (given.snapshot.observed_at_ns if given.snapshot else 0) / NANOS_PER_SECOND - found.get(
             "last_scrape_ts_seconds", 0
         )
-        if found.get("last_scrape_success", 1) != 1 or (
-            "last_scrape_ts_seconds" in found and age > GAUGES_LIMIT_SECONDS
-        ):
+        if "last_scrape_ts_seconds" not in found or "last_scrape_success" not in found:
+            problems.append(f"replica {replica} does not say when it was last looked at")
+        elif found["last_scrape_success"] != 1 or age > GAUGES_LIMIT_SECONDS:
             problems.append(f"replica {replica} was last looked at {age:.0f} s ago, or not with success")
         ratio = free_ratio(found)
         if ratio is None or ratio < MIN_FREE_RATIO:

@@ -26,7 +26,8 @@ SPEC = Spec(
     name="pause-trading",
     summary="Stop trading: no new decision, no new order. Open orders stay open unless --cancel-orders is given.",
     when="anything is uncertain: stale data, a broker that answers oddly, two writers, a release that misbehaves.",
-    needs="the repository alone. Nothing of the cluster is required: stopping is always possible.",
+    needs="the repository alone. Nothing of the cluster is required: stopping is always possible. An audit log that is "
+    "damaged (8) or cannot be written (9) does not hold it up: it is done, and the exit code tells of the gap.",
     does="sets TRADING_ENABLED to false in knative-service.yaml and in every other manifest under the gitops path that "
     "sets it. With --cancel-orders it sets TRADING_KILL_SWITCH_ENABLED to true instead, since only that cancels open "
     "orders. TRADING_MODE and TRADING_LIVE_ENABLED are never touched. A file that cannot be edited is named, the others "
@@ -73,9 +74,9 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
             "/trading/status says kill_switch_enabled=true, and no order is open"
             if cancel_orders
             else "/trading/status says enabled=false and running=false",
-            "torghutctl status",
+            given.look("status"),
         ),
-        rollback=(f"torghutctl resume-trading -e {given.environment.name} --reason TEXT --pr",),
+        rollback=(given.undo(SPEC, "resume-trading"),),
         summary="cancel orders and halt trading" if cancel_orders else "pause trading",
         risk="Open orders are cancelled; positions stay."
         if cancel_orders
@@ -125,7 +126,7 @@ def _switch_on(
                 # Entries put in before this one have moved it; find it again by its name.
                 editor.add_after(_moved(editor, setting), KILL_SWITCH, "true", label=label)
         except UneditableError as error:
-            blocked.append(Blocked(path=setting.file.path, why=error.why))
+            blocked.append(Blocked(path=setting.file.path, why=f"{label}: {error.why}"))
     return list(editors.values())
 
 
@@ -149,7 +150,7 @@ def _try_set(editor: FileEditor, setting: Setting, wanted: str, name: str, block
     try:
         editor.set(setting.address, wanted, label=f"{name} of {setting.owner}", is_text=True)
     except UneditableError as error:
-        blocked.append(Blocked(path=setting.file.path, why=error.why))
+        blocked.append(Blocked(path=setting.file.path, why=f"{name} of {setting.owner}: {error.why}"))
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:

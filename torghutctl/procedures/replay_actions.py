@@ -14,6 +14,7 @@ from typing import Any
 from torghut_core.topics import TA_BARS_1S, TA_SIGNALS
 from torghutctl.errors import InputError
 from torghutctl.planning.plan import Action
+from torghutctl.snapshot.model import is_object_name
 
 DERIVED_TOPICS = (TA_BARS_1S, TA_SIGNALS)
 TYPED_TOPICS = " ".join(topic.name for topic in DERIVED_TOPICS)
@@ -21,6 +22,7 @@ TYPED_TOPICS = " ".join(topic.name for topic in DERIVED_TOPICS)
 _POD = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]")
 _CONFIG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,:*-]*|-1")
+_BOOTSTRAP = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}(?:,[A-Za-z0-9.-]+:\d{1,5})*")
 _KAFKA_TOPICS = "/opt/kafka/bin/kafka-topics.sh"
 
 
@@ -42,6 +44,10 @@ class Places:
         for option, value in (("--kafka-pod", self.kafka_pod), ("--minio-pod", self.minio_pod)):
             if _POD.fullmatch(value) is None:
                 raise InputError(f"{option} {value}: is not a pod's name")
+        if not is_object_name(self.minio_namespace):
+            raise InputError(f"--minio-namespace {self.minio_namespace}: is not a namespace's name")
+        if _BOOTSTRAP.fullmatch(self.kafka_bootstrap) is None:
+            raise InputError(f"--kafka-bootstrap {self.kafka_bootstrap}: must be HOST:PORT, or several with commas")
         for option, value in (("--bucket", self.bucket), ("--state-prefix", self.prefix)):
             if _PREFIX.fullmatch(value) is None or ".." in value or "//" in value:
                 raise InputError(f"{option} {value}: must be a plain path of names parted by single slashes")
@@ -147,6 +153,12 @@ def destructive_actions(identity: str, places: Places, shapes: Sequence[TopicSha
     actions.extend(_managed(places, shape, value=None) for shape in shapes)
     actions.extend(Action(target=minio, statement=f"mc rm --recursive --force {places.state(part)}") for part in parts)
     return tuple(actions)
+
+
+def restoring_lines(identity: str, places: Places) -> tuple[str, ...]:
+    """Return the command lines that put the copied state back where it was."""
+    copies = ((places.backup(identity), part) for part in ("checkpoints", "savepoints"))
+    return tuple(f"mc mirror --overwrite {copy}/{part} {places.state(part)}" for copy, part in copies)
 
 
 def _managed(places: Places, topic: TopicShape, *, value: str | None) -> Action:

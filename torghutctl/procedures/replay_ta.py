@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from torghut_core.clock import NANOS_PER_SECOND
 from torghut_core.rfc3339 import format_ns, parse_ns
@@ -28,7 +30,14 @@ from torghutctl.procedures.evidence import (
 )
 from torghutctl.procedures.flink_job import FILE as FLINK_FILE
 from torghutctl.procedures.flink_job import open_job, raise_nonce
-from torghutctl.procedures.replay_actions import Places, TopicShape, contract_shapes, destructive_actions, real_shapes
+from torghutctl.procedures.replay_actions import (
+    Places,
+    TopicShape,
+    contract_shapes,
+    destructive_actions,
+    real_shapes,
+    restoring_lines,
+)
 from torghutctl.procedures.specification import Danger, FileEditor, PlanningInput, Spec, draft_of, open_manifest
 from torghutctl.procedures.verification import Check, group_checks
 
@@ -38,7 +47,7 @@ REPLAY_PREFIX = "torghut-ta-replay-"
 INPUT_TOPICS = (TRADES.name, QUOTES.name)
 SIGNALS_TTL_DAYS = 14
 _DAY_SECONDS = 86_400
-_NOT_ASKED = "not asked: set TA_KAFKA_BOOTSTRAP and its security variables to have the brokers asked"
+_NOT_ASKED = "the brokers were not asked: set TA_KAFKA_BOOTSTRAP, with its security variables where they want them"
 _RETENTION_DAYS = TRADES.retention_ms / 1000 / _DAY_SECONDS
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -57,8 +66,9 @@ SPEC = Spec(
     "backfill was not enough, with a ticket.",
     needs="the system, live (or --from-snapshot for a mere plan): trading paused in git and in effect, ClickHouse "
     "writable with disk to spare, the wanted window inside Kafka's retention and ClickHouse's TTL, a replay id never "
-    "used before; with TA_KAFKA_BOOTSTRAP set, the brokers are asked for the group and their earliest records. From "
-    "scratch needs besides: a ticket, the exact names of a Kafka and a MinIO pod, TA suspended.",
+    "used before, and TA_KAFKA_BOOTSTRAP (with its security variables) to ask the brokers for the group and their "
+    "earliest records. What cannot be read refuses. From scratch needs besides: a ticket, the exact names of a Kafka and "
+    "a MinIO pod, TA suspended.",
     does="start sets TA_GROUP_ID to torghut-ta-replay-<id>, TA_AUTO_OFFSET_RESET to earliest, upgradeMode to stateless "
     "(without which a new group has no effect), raises the nonce and lets the job run. From scratch first suspends the "
     "job, copies its checkpoints and savepoints and compares count and bytes, makes the derived topics anew, and removes "
@@ -109,6 +119,8 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
     """Return the draft of the next step. Raises InputError for an id or places that cannot be."""
     if _ID.fullmatch(replay.identity) is None:
         raise InputError(f"--id {replay.identity}: must be 1 to 40 of a-z, 0-9 and -", hint="for example 20260304-gap")
+    if replay.since_ns is not None and replay.since_ns >= given.at_ns:
+        raise InputError(f"--since {format_ns(replay.since_ns)}: must be in the past", hint="the window ends now")
     config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap", config_name(given))
     flink, index = open_job(given)
     group = config.yaml.value((config_index, "data", GROUP))
@@ -129,9 +141,9 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
             verification=(
                 f"ConfigMap and job are live with {GROUP}={replay.group}; the job is RUNNING",
                 "the newest event time of ta_signals climbs to the present",
-                "torghutctl replay-ta status, and exit as soon as it has",
+                given.look("replay-ta", "status", "--id", replay.identity),
             ),
-            rollback=(f"torghutctl replay-ta exit -e {given.environment.name} --reason TEXT --pr",),
+            rollback=(given.undo(SPEC, "replay-ta", "exit"),),
             summary=f"start replay {replay.identity} of the technical analysis",
             risk="The job starts without state and reads from the earliest offset; its load on ClickHouse is several "
             "times the usual until it has caught up.",
@@ -230,8 +242,8 @@ def _remove_state(
             [flink],
             Draft(
                 preconditions=preconditions,
-                verification=("FlinkDeployment: lifecycle SUSPENDED", "then torghutctl replay-ta start again"),
-                rollback=(f"torghutctl resume-ta -e {given.environment.name} --reason TEXT --pr",),
+                verification=("FlinkDeployment: lifecycle SUSPENDED", "then the same command again, for the next step"),
+                rollback=(given.undo(SPEC, "resume-ta"),),
                 summary=f"suspend the technical analysis job for replay {replay.identity}",
                 risk="Bars and signals stop until the replay runs.",
             ),
@@ -252,10 +264,14 @@ def _remove_state(
             _pod_runs(given, "kafka/pods", replay.places.kafka_pod, "the Kafka pod is one of the cluster's"),
             _pod_runs(given, "storage/pods", replay.places.minio_pod, "the MinIO pod is one of the cluster's"),
         ),
-        verification=("torghutctl audit show", "then torghutctl replay-ta start again, with --pr"),
+        verification=(
+            "the audit log has every step as done",
+            "then the same command again, with --pr instead of --act",
+        ),
         rollback=(
-            f"copy {replay.places.backup(replay.identity)} back over the state and torghutctl resume-ta: the derived topics "
-            "stay empty until the job writes again",
+            *(f"in pod {replay.places.minio_pod}: {line}" for line in restoring_lines(replay.identity, replay.places)),
+            given.undo(SPEC, "resume-ta"),
+            "the derived topics stay empty until the job writes again",
         ),
         summary=f"remove state and derived topics for replay {replay.identity}",
         risk="The derived topics and the job's state are deleted, after a copy of the state was compared.",
@@ -269,7 +285,7 @@ def _preflight(given: PlanningInput, replay: Replay, group: str | None) -> tuple
         _job_read(given),
         _no_other_replay(group),
         _never_used(given, replay),
-        _group_unused(given),
+        _group_unused(given, replay),
         _inside_retention(given, replay),
         _held_by_kafka(given, replay),
         _inside_ttl(given, replay),
@@ -279,7 +295,12 @@ def _preflight(given: PlanningInput, replay: Replay, group: str | None) -> tuple
 
 def _window_days(given: PlanningInput, replay: Replay) -> float:
     if replay.since_ns is None:
-        return _RETENTION_DAYS
+        listed = read_source(given, "kafka/topics").value
+        told = [
+            t.get("retentionMs") for t in (listed if isinstance(listed, list) else []) if t.get("topic") in INPUT_TOPICS
+        ]
+        longest = max((ms for ms in told if isinstance(ms, int)), default=0) / 1000 / _DAY_SECONDS
+        return max(longest, _RETENTION_DAYS)
     return (given.at_ns - replay.since_ns) / NANOS_PER_SECOND / _DAY_SECONDS
 
 
@@ -313,28 +334,40 @@ def _never_used(given: PlanningInput, replay: Replay) -> Precondition:
     return Precondition(name=name, ok=not used, detail=detail, value=str(not used))
 
 
-def _group_unused(given: PlanningInput) -> Precondition:
-    """Ask the brokers, where their address is known: committed offsets would be gone on from."""
-    name = "the replay's group has no offsets in Kafka"
+def _brokers(given: PlanningInput, replay: Replay, name: str) -> Mapping[str, Any] | Precondition:
+    """Return what the brokers said of this replay's group and input, or the refusal that they said nothing."""
     reading = read_source(given, "kafka/replay")
-    if given.snapshot is None or "kafka/replay" not in given.snapshot.readings:
-        return Precondition(name=name, ok=None, detail=_NOT_ASKED, refuses=False)
+    if given.snapshot is not None and "kafka/replay" not in given.snapshot.readings:
+        return Precondition(name=name, ok=None, detail=_NOT_ASKED, value="unknown")
     if not isinstance(reading.value, dict):
         return not_known(name, reading)
-    is_used = reading.value.get("hasOffsets") is not False
-    detail = f"{reading.value.get('group')} {'has: choose another --id' if is_used else 'has none'}"
+    if reading.value.get("group") != replay.group:
+        detail = f"the brokers were asked for group {reading.value.get('group')}, not for {replay.group}"
+        return Precondition(name=name, ok=None, detail=detail, value="unknown")
+    return reading.value
+
+
+def _group_unused(given: PlanningInput, replay: Replay) -> Precondition:
+    """Ask the brokers: committed offsets would be gone on from, and nothing replayed."""
+    name = "the replay's group has no offsets in Kafka"
+    said = _brokers(given, replay, name)
+    if isinstance(said, Precondition):
+        return said
+    is_used = said.get("hasOffsets") is not False
+    detail = f"{replay.group} {'has, or does not say: choose another --id' if is_used else 'has none'}"
     return Precondition(name=name, ok=not is_used, detail=detail, value=str(not is_used))
 
 
 def _held_by_kafka(given: PlanningInput, replay: Replay) -> Precondition:
     """Ask the brokers from when on they hold the input, which size limits can make later than its retention says."""
     name = "the window is still in the input topics"
-    reading = read_source(given, "kafka/replay")
-    if given.snapshot is None or "kafka/replay" not in given.snapshot.readings:
-        return Precondition(name=name, ok=None, detail=_NOT_ASKED, refuses=False)
-    if not isinstance(reading.value, dict):
-        return not_known(name, reading)
-    held = {topic: since for topic, since in sorted(reading.value.get("heldSince", {}).items()) if since is not None}
+    said = _brokers(given, replay, name)
+    if isinstance(said, Precondition):
+        return said
+    told = said.get("heldSince")
+    if not isinstance(told, dict) or any(topic not in told for topic in INPUT_TOPICS):
+        return Precondition(name=name, ok=None, detail="the brokers do not tell of both input topics", value="unknown")
+    held = {topic: since for topic, since in sorted(told.items()) if since is not None}
     late = [t for t, since in held.items() if replay.since_ns is not None and parse_ns(since) > replay.since_ns]
     shown = ", ".join(f"{topic} since {since}" for topic, since in held.items()) or "nothing was removed yet"
     return Precondition(name=name, ok=not late, detail=shown, value=str(not late))
@@ -346,11 +379,14 @@ def _inside_retention(given: PlanningInput, replay: Replay) -> Precondition:
     reading = read_source(given, "kafka/topics")
     if not isinstance(reading.value, list):
         return not_known(name, reading)
-    kept = {t.get("topic"): t.get("retentionMs") for t in reading.value if t.get("topic") in INPUT_TOPICS}
-    if not kept or any(not isinstance(ms, int) for ms in kept.values()):
+    kept = {t.get("topic"): t.get("retentionMs") for t in reading.value}
+    told = [ms for ms in (kept.get(topic) for topic in INPUT_TOPICS) if isinstance(ms, int)]
+    if len(told) != len(INPUT_TOPICS):
         return Precondition(name=name, ok=None, detail="the input topics do not say their retention", value="unknown")
-    shortest = min(ms for ms in kept.values() if isinstance(ms, int))
-    earliest = given.at_ns - shortest * 1_000_000
+    limited = [ms for ms in told if ms >= 0]
+    if not limited:
+        return Precondition(name=name, ok=True, detail="Kafka keeps both input topics without a limit", value="True")
+    earliest = given.at_ns - min(limited) * 1_000_000
     ok = replay.since_ns is None or replay.since_ns >= earliest
     detail = f"Kafka holds what came in since {format_ns(earliest - earliest % NANOS_PER_SECOND)}"
     return Precondition(name=name, ok=ok, detail=detail, value=str(ok))
@@ -361,7 +397,7 @@ def _inside_ttl(given: PlanningInput, replay: Replay) -> Precondition:
     age = 0.0 if replay.since_ns is None else _window_days(given, replay)
     ok = age <= SIGNALS_TTL_DAYS
     return Precondition(
-        name="the window is inside ClickHouse's TTL",
+        name="the window is inside ClickHouse's TTL, by the tables' schema",
         ok=ok,
         detail=f"the window begins {age:.1f} days back, signals are kept {SIGNALS_TTL_DAYS}"
         if age

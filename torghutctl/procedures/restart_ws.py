@@ -48,7 +48,7 @@ def plan(given: PlanningInput) -> Draft:
             verification=(
                 f"Deployment {given.environment.names.ws_deployment}: one pod, 1/1 ready, restartedAt {stamp}",
                 "/readyz of the forwarder answers 200 with ready=true",
-                "torghutctl health-report",
+                given.look("health-report"),
             ),
             rollback=("none needed: a revert restarts the forwarder once more",),
             summary="restart the forwarder",

@@ -54,7 +54,7 @@ def plan(given: PlanningInput) -> Draft:
                 value=",".join(replicas),
             ),
         ),
-        verification=("the guardrail gauges show no read-only replica", "torghutctl health-report"),
+        verification=("the guardrail gauges show no read-only replica", given.look("health-report")),
         rollback=("keep TA suspended and follow the runbook clickhouse-recovery",),
         summary="restore the ClickHouse replicas",
         risk="A restore writes the replica's local parts to Keeper anew; with TA suspended no insert is lost.",

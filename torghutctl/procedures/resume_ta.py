@@ -37,7 +37,7 @@ def plan(given: PlanningInput, *, restart: bool = False) -> Draft:
                 f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle STABLE, job RUNNING",
                 "the newest event time of ta_signals advances while the market is open",
             ),
-            rollback=(f"torghutctl suspend-ta -e {given.environment.name} --reason TEXT --pr",),
+            rollback=(given.undo(SPEC, "suspend-ta"),),
             summary="resume the technical analysis job",
             risk="Writing to ClickHouse starts again.",
         ),

@@ -88,9 +88,9 @@ def plan(given: PlanningInput) -> Draft:
                 f"the Knative Service {given.environment.names.service} is Ready on a new revision that has "
                 f"{ENABLED}=true and {KILL_SWITCH}=false",
                 "/trading/status says enabled=true, running=true, kill_switch_enabled=false",
-                "torghutctl status",
+                given.look("status"),
             ),
-            rollback=(f"torghutctl pause-trading -e {given.environment.name} --reason TEXT --pr",),
+            rollback=(given.undo(SPEC, "pause-trading"),),
             summary="resume trading",
             risk="New orders are sent as soon as the new revision holds the leadership.",
         ),

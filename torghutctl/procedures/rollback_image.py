@@ -104,7 +104,7 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
     container = _container(editor.yaml, index)
     current = editor.yaml.value((*container, "image")) or ""
     known = releases(given.history.get(KNATIVE_FILE, ()), 50)
-    target = _choose(known, current, to)
+    target = _choose(given, known, current, to)
     editor.set((*container, "image"), target.image, label="image", is_text=True)
     for name, address in _entries(editor.yaml, container, _MOVED_TOGETHER):
         wanted = target.variables.get(name)
@@ -132,23 +132,22 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
                 f"the newest revision of {given.environment.names.service} is Ready with {target.digest}",
                 "/healthz and /trading/health answer 200",
             ),
-            rollback=(
-                f"torghutctl rollback-image -e {given.environment.name} --to {_digest_of(current)} --reason TEXT --pr",
-            ),
+            rollback=(_forward(given, current),),
             summary=f"roll the trading image back to {target.variables.get('TORGHUT_VERSION') or target.digest[:19]}",
             risk="A database migration of the newer image stays; look whether the older one understands it.",
         ),
     )
 
 
-def _choose(known: list[Release], current: str, to: str | None) -> Release:
+def _choose(given: PlanningInput, known: list[Release], current: str, to: str | None) -> Release:
+    listing = given.look("rollback-image", "--list")
     if to is not None:
+        if not to:
+            raise InputError("--to '': must not be empty", hint=listing)
         wanted = to if to.startswith("sha256:") else f"sha256:{to}"
         matches = [release for release in known if release.digest.startswith(wanted)]
         if len(matches) != 1:
-            raise InputError(
-                f"--to {to}: {len(matches)} images in the history match", hint="torghutctl rollback-image --list"
-            )
+            raise InputError(f"--to {to}: {len(matches)} images in the history match", hint=listing)
         return matches[0]
     for release in known:
         if release.image != current and not release.was_rolled_back:
@@ -156,13 +155,15 @@ def _choose(known: list[Release], current: str, to: str | None) -> Release:
     raise RefusedError(
         f"refused, nothing was changed: an earlier image: the history of {KNATIVE_FILE} has none by digest that was not "
         "itself rolled back",
-        hint="torghutctl rollback-image --list shows what there is; --to chooses one",
+        hint=f"{listing} shows what there is; --to chooses one",
     )
 
 
-def _digest_of(image: str) -> str:
-    found = _DIGEST.search(image)
-    return found.group() if found else "DIGEST"
+def _forward(given: PlanningInput, current: str) -> str:
+    found = _DIGEST.search(current)
+    if found is None:
+        return f"put {current} back by a reviewed change: it has no digest that --to could name"
+    return given.undo(SPEC, "rollback-image", "--to", found.group())
 
 
 def _container(yaml: YamlFile, index: int) -> Address:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from torghutctl.environments import Environment
+from torghutctl.environments import DEFAULT_NAME, Environment
 from torghutctl.planning.plan import Draft, FileEdit, ScalarChange
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, parse, show
 from torghutctl.planning.yaml_edit import insert_named_item, set_scalar
 from torghutctl.snapshot.model import Snapshot
 from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
+
+_READING_OPTIONS = frozenset({"--config", "--repo", "--base", "--gitops-path", "--kubeconfig", "--context"})
+_ACTING_OPTIONS = frozenset({"--audit-log"})
 
 
 class Danger(StrEnum):
@@ -59,6 +63,8 @@ class PlanningInput:
     tree: Tree
     environment: Environment
     at_ns: int
+    options: tuple[tuple[str, str], ...] = ()
+    """The options that say where all this is, as they were given."""
     snapshot: Snapshot | None = None
     """None when nothing of the system was read."""
     snapshot_failure: str = ""
@@ -69,6 +75,16 @@ class PlanningInput:
     @property
     def namespace(self) -> str:
         return self.environment.names.namespace
+
+    def undo(self, spec: Spec, *words: str) -> str:
+        """Return the command line that undoes `spec` here by a pull request, ready to paste."""
+        return self.look(*words, "--reason", f"undo {spec.name}", "--pr", besides=_ACTING_OPTIONS)
+
+    def look(self, *words: str, besides: frozenset[str] = frozenset()) -> str:
+        """Return the command line of a command that reads here, ready to paste."""
+        where = [word for pair in self.options if pair[0] in _READING_OPTIONS | besides for word in pair]
+        name = self.environment.name
+        return shlex.join(["torghutctl", *words, *(("-e", name) if name != DEFAULT_NAME else ()), *where])
 
 
 @dataclass

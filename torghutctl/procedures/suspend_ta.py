@@ -12,7 +12,8 @@ SPEC = Spec(
     name="suspend-ta",
     summary="Suspend the TA job: nothing is written to ClickHouse any more.",
     when="ClickHouse is short of disk, a replica is read-only, or the job retries its writes without end.",
-    needs="the repository alone. Pausing trading first is wise: signals will go stale.",
+    needs="the repository alone. Pausing trading first is wise: signals will go stale. An audit log that is damaged (8) "
+    "or cannot be written (9) does not hold it up: it is done, and the exit code tells of the gap.",
     does="sets spec.job.state to suspended in ta/flinkdeployment.yaml. A one-process TA on a single machine is stopped "
     "by stopping it.",
     verify="the FlinkDeployment's lifecycle is SUSPENDED; the disk stops falling.",
@@ -35,7 +36,7 @@ def plan(given: PlanningInput) -> Draft:
                 f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
                 "the guardrail gauges show the disk no longer falling",
             ),
-            rollback=(f"torghutctl resume-ta -e {given.environment.name} --reason TEXT --pr",),
+            rollback=(given.undo(SPEC, "resume-ta"),),
             summary="suspend the technical analysis job",
             risk="Bars and signals stop; trading sees stale signals and trades nothing.",
         ),

@@ -16,7 +16,7 @@ from torghutctl.procedures.flink_job import open_job
 from torghutctl.procedures.specification import PlanningInput, open_manifest
 from torghutctl.procedures.switch_search import find_switch
 from torghutctl.procedures.switches import KNATIVE_FILE, is_false, is_true
-from torghutctl.snapshot.model import Failure
+from torghutctl.snapshot.model import Failure, Reading
 
 
 class Stage(StrEnum):
@@ -33,7 +33,8 @@ class Check:
 
     stage: Stage
     name: str
-    ok: bool
+    ok: bool | None
+    """None says that it could not be read, which is no yes."""
     detail: str
 
 
@@ -79,13 +80,15 @@ def job_checks(given: PlanningInput) -> tuple[Check, ...]:
     editor, index = open_job(given)
     state = editor.yaml.value((index, "spec", "job", "state")) or "running"
     nonce = editor.yaml.value((index, "spec", "restartNonce"))
-    found = job(given) or {}
+    found = job(given)
+    if found is None:
+        return (_unread(Stage.LIVE, "the FlinkDeployment", read_source(given, "ta/flinkdeployment")),)
     live_nonce = found.get("restartNonce")
     is_current = found.get("observedGeneration") == found.get("generation")
     checks = [
         _compare(Stage.LIVE, "spec.job.state", state, found.get("wantedState")),
         _compare(Stage.LIVE, "spec.restartNonce", nonce, None if live_nonce is None else str(live_nonce)),
-        Check(stage=Stage.LIVE, name="the operator has seen it", ok=is_current and bool(found), detail=_seen(found)),
+        Check(stage=Stage.LIVE, name="the operator has seen it", ok=is_current, detail=_seen(found)),
     ]
     wanted, key = ("SUSPENDED", "lifecycle") if state == "suspended" else ("RUNNING", "job")
     checks.append(_compare(Stage.EFFECTIVE, f"{key} {wanted}", wanted, found.get(key)))
@@ -93,8 +96,6 @@ def job_checks(given: PlanningInput) -> tuple[Check, ...]:
 
 
 def _seen(found: Mapping[str, Any]) -> str:
-    if not found:
-        return "the FlinkDeployment could not be read"
     return f"generation {found.get('generation')}, observed {found.get('observedGeneration')}"
 
 
@@ -136,10 +137,12 @@ def group_checks(given: PlanningInput) -> tuple[Check, ...]:
     """Check the TA's group and offset reset in the live ConfigMap, then its job."""
     name = f"{given.environment.names.flink_deployment}-config"
     editor, index = open_manifest(given, "ta/configmap.yaml", "ConfigMap", name)
-    live = read_source(given, "ta/configmap").value
+    live = read_source(given, "ta/configmap")
+    if not isinstance(live.value, dict):
+        return (_unread(Stage.LIVE, f"the ConfigMap {name}", live), *job_checks(given))
     return (
         *(
-            _compare(Stage.LIVE, key, editor.yaml.value((index, "data", key)), _variable(live, key))
+            _compare(Stage.LIVE, key, editor.yaml.value((index, "data", key)), _variable(live.value, key))
             for key in ("TA_GROUP_ID", "TA_AUTO_OFFSET_RESET")
         ),
         *job_checks(given),
@@ -161,6 +164,12 @@ def _revision(given: PlanningInput, name: str | None) -> Mapping[str, Any] | Non
 
 def _variable(value: Mapping[str, Any] | None, name: str) -> str | None:
     return next((v.get("value") for v in (value or {}).get("variables", []) if v.get("name") == name), None)
+
+
+def _unread(stage: Stage, name: str, reading: Reading) -> Check:
+    failure = (reading.failure or Failure.UNREACHABLE).value
+    why = f" ({reading.detail})" if reading.detail else ""
+    return Check(stage=stage, name=name, ok=None, detail=f"could not be read: {failure}{why}")
 
 
 def _compare(stage: Stage, name: str, wanted: str | None, live: str | None) -> Check:

@@ -5,7 +5,6 @@ The user's clone, its index and its dirty working tree are only read from: the s
 
 from __future__ import annotations
 
-import os
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -277,8 +276,8 @@ def open_repository(
     with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
         client = GitClient(Path(folder), credential=credential)
         client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
-        # A user's own hooks are for the user's own repositories.
-        client.run("config", "core.hooksPath", os.devnull)
+        if client.attempt("check-ref-format", f"refs/heads/{base}").status != 0:
+            raise InputError(f"--base {base!r}: is not a branch's name", hint="give --base BRANCH")
         _borrow_objects(location, Path(folder), credential)
         is_partial = is_remote(location) and _prepare_partial(client, location)
         repository = Repository(location, client, base, is_partial=is_partial, may_be_offline=may_be_offline)
@@ -327,14 +326,29 @@ def _borrow_objects(location: Location, scratch: Path, credential: Credential | 
     (scratch / "objects" / "info" / "alternates").write_text(f"{store}\n")
 
 
-def audit_heads(repository: Repository) -> list[tuple[str, str]]:
-    """Return (commit, head) of every `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
+@dataclass(frozen=True, kw_only=True)
+class RecordedCommit:
+    """A commit of a procedure, by its trailers."""
+
+    commit: str
+    audit_head: str
+    plan_digest: str
+
+
+def recorded_commits(repository: Repository) -> list[RecordedCommit]:
+    """Return every commit with an `Audit-Head:` trailer on the remote's branches that procedures wrote, and the base."""
     repository.fetch_all("refs/heads/agentruns/*", "refs/torghut/agentruns/*")
     listing = repository.client.run(
         "log",
-        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)",
+        "--format=%H%x00%(trailers:key=Audit-Head,valueonly,separator=%x2C)"
+        "%x00%(trailers:key=Plan-Digest,valueonly,separator=%x2C)",
         "refs/torghut/base",
         "--glob=refs/torghut/agentruns/*",
     ).text
-    pairs = (line.split("\0", 1) for line in listing.splitlines() if "\0" in line)
-    return [(commit, head) for commit, heads in pairs for head in heads.split(",") if head]
+    rows = (line.split("\0", 2) for line in listing.splitlines() if line.count("\0") == 2)
+    return [
+        RecordedCommit(commit=commit, audit_head=head, plan_digest=digest)
+        for commit, heads, digest in rows
+        for head in heads.split(",")
+        if head
+    ]

@@ -53,6 +53,7 @@ def ask(gitops: Any, tmp_path: Path) -> Callable[..., Request]:
             effect=effect,
             intent=GOOD,
             at_ns=parse_ns(AT),
+            now_ns=parse_ns(AT),
             audit_path=tmp_path / "audit.jsonl",
             actor="tester@host",
             open_forge=lambda repository: LocalForge(gitops.bare, repository.client),

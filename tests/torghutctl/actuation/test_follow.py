@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.actuation import engine
 from torghutctl.actuation.follow import Waiting, follow
 from torghutctl.actuation.request import Effect, Request
+from torghutctl.effects.forge import PullRequest
 from torghutctl.effects.local_forge import LocalForge
 from torghutctl.environments import Environment
-from torghutctl.errors import RefusedError, UnverifiedError
+from torghutctl.errors import RefusedError, TorghutError, UnverifiedError, UpstreamError
 from torghutctl.planning.gates import Intent
 from torghutctl.procedures import pause_trading, resume_ta, resume_trading
 from torghutctl.snapshot.reader import Target, read
@@ -59,6 +61,7 @@ def ask(gitops: Any, tmp_path: Path, kubeconfig: Path) -> Callable[..., Request]
                 agent_run=None,
             ),
             at_ns=parse_ns(NOW),
+            now_ns=parse_ns(NOW),
             audit_path=tmp_path / "audit.jsonl",
             actor="tester@host",
             open_forge=lambda repository: LocalForge(gitops.bare, repository.client),
@@ -227,3 +230,31 @@ def test_resume_ta_when_the_disk_is_low_then_it_is_refused(
     assert before != cluster.services[torghut_cluster.GAUGES]
     with pytest.raises(RefusedError, match=r"14\.0% disk free"):
         engine.run(ask(resume_ta))
+
+
+class Answering:
+    """A forge that fails on the given look at a pull request, and else has it open."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing, self.looks = failing, 0
+
+    def pull_request(self, number: int) -> PullRequest:
+        self.looks += 1
+        if self.looks == self.failing:
+            raise UpstreamError("the token was not accepted (401)")
+        return PullRequest(
+            number=number, url="u", title="", body="", head_branch="b", head_ref="r", base_branch="main", state="open"
+        )
+
+
+@pytest.mark.parametrize(("failing", "error"), [(1, UpstreamError), (3, UnverifiedError)])
+def test_follow_when_the_forge_refuses_the_first_look_then_it_ends_at_once_and_else_looks_again(
+    failing: int, error: type[TorghutError], ask: Callable[..., Request]
+) -> None:
+    """Waiting does not make a token good; a forge that was there and is away for a moment is waited for."""
+    story = Story()
+    forge = Answering(failing)
+    request = replace(ask(pause_trading), open_forge=lambda repository: forge)  # type: ignore[arg-type,return-value]
+    with pytest.raises(error):
+        follow(request, 1, pause_trading.verify, story.waiting(20.0))
+    assert (error is UpstreamError) == (story.told == [])

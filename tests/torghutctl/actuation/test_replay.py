@@ -34,7 +34,7 @@ from torghutctl.procedures.replay_actions import (
     destructive_actions,
 )
 from torghutctl.procedures.replay_ta import Mode, Replay, plan_exit, plan_start
-from torghutctl.snapshot.model import Failure, Reading
+from torghutctl.snapshot.model import Failure, Reading, Snapshot
 from torghutctl.snapshot.reader import Target, read
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
@@ -52,6 +52,21 @@ PLACES = Places(
     prefix="torghut/technical-analysis",
 )
 GOOD = Intent(reason="gap", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None)
+
+
+BROKERS: dict[str, Any] = {
+    "group": "torghut-ta-replay-gap-1",
+    "hasOffsets": False,
+    "heldSince": {"torghut.trades.v1": None, "torghut.quotes.v1": None},
+}
+"""What brokers say of a replay that may begin."""
+
+
+def brokers_say(value: Any, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with this answer of the brokers, which could not be asked where it is None."""
+    failure = Failure.UNREACHABLE if value is None else None
+    answer = Reading(source="kafka/replay", value=value, failure=failure)
+    return replace(snapshot, readings={**snapshot.readings, "kafka/replay": answer})
 
 
 @pytest.fixture
@@ -90,11 +105,13 @@ def ask(gitops: Any, tmp_path: Path, cluster: Cluster) -> Iterator[Callable[...,
                 effect=effect,
                 intent=GOOD,
                 at_ns=parse_ns(NOW),
+                now_ns=parse_ns(NOW),
                 audit_path=tmp_path / "state" / "audit.jsonl",
                 actor="tester@host",
                 open_forge=lambda repository: LocalForge(gitops.bare, repository.client),
-                read_snapshot=lambda: read(
-                    Target(kubeconfig=kubeconfig, storage_namespace="minio"), at_ns=parse_ns(NOW), process={}
+                read_snapshot=lambda: brokers_say(
+                    BROKERS,
+                    read(Target(kubeconfig=kubeconfig, storage_namespace="minio"), at_ns=parse_ns(NOW), process={}),
                 ),
             )
             return replace(request, **changes)
@@ -192,11 +209,15 @@ def test_start_when_the_preflight_fails_then_it_is_refused(
 
 
 ASKED: dict[str, tuple[Any, str]] = {
-    "used": ({"hasOffsets": True, "heldSince": {}}, "has no offsets in Kafka"),
+    "used": ({**BROKERS, "hasOffsets": True}, "has no offsets in Kafka"),
+    "silent on use": ({**BROKERS, "hasOffsets": None}, "has no offsets in Kafka"),
+    "asked for another group": ({**BROKERS, "group": "torghut-ta-replay-other"}, "were asked for group"),
     "removed": (
-        {"hasOffsets": False, "heldSince": {"torghut.trades.v1": NOW, "torghut.quotes.v1": None}},
+        {**BROKERS, "heldSince": {"torghut.trades.v1": NOW, "torghut.quotes.v1": None}},
         "is still in the input topics",
     ),
+    "silent on a topic": ({**BROKERS, "heldSince": {"torghut.trades.v1": None}}, "do not tell of both"),
+    "silent on the topics": ({**BROKERS, "heldSince": None}, "do not tell of both"),
     "unreadable": (None, "has no offsets in Kafka"),
     "not what was expected": ({}, "has no offsets in Kafka"),
 }
@@ -204,18 +225,79 @@ ASKED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", ASKED)
 def test_start_when_the_brokers_say_no_then_it_is_refused(case: str, ask: Callable[..., Request]) -> None:
-    """A used group, a begin that is gone, and brokers that were asked in vain each refuse; not asked is advice."""
+    """A used group, a begin that is gone, an answer about something else and brokers asked in vain each refuse."""
     value, gate = ASKED[case]
     since = parse_ns(NOW) - 3600 * 10**9
     request = ask(start(since_ns=since))
     assert request.read_snapshot is not None
     snapshot = request.read_snapshot()
-    failure = Failure.UNREACHABLE if value is None else None
-    answer = Reading(source="kafka/replay", value=value, failure=failure)
-    asked = replace(snapshot, readings={**snapshot.readings, "kafka/replay": answer})
+    asked = brokers_say(value, snapshot)
     with pytest.raises(RefusedError, match=gate):
         engine.run(ask(start(since_ns=since), read_snapshot=lambda: asked))
     assert engine.run(ask(start(since_ns=since), Effect.SHOW)).plan.refusals == ()
+
+
+def test_start_when_the_brokers_were_not_asked_then_it_is_refused_and_says_what_would_have_them_asked(
+    ask: Callable[..., Request],
+) -> None:
+    """Not asked is not known, and not known is a no."""
+    request = ask(start())
+    assert request.read_snapshot is not None
+    snapshot = request.read_snapshot()
+    unasked = replace(snapshot, readings={k: v for k, v in snapshot.readings.items() if k != "kafka/replay"})
+    with pytest.raises(RefusedError, match="set TA_KAFKA_BOOTSTRAP"):
+        engine.run(ask(start(), read_snapshot=lambda: unasked))
+
+
+@pytest.mark.parametrize(
+    ("config", "since_days", "gate"),
+    [
+        ({"torghut.quotes.v1": {}}, None, "do not say their retention"),
+        ({"torghut.quotes.v1": None}, None, "do not say their retention"),
+        ({"torghut.quotes.v1": {"retention.ms": 86_400_000}}, 2, "inside Kafka's retention"),
+        (
+            {"torghut.trades.v1": {"retention.ms": -1}, "torghut.quotes.v1": {"retention.ms": -1}},
+            15,
+            "ClickHouse's TTL",
+        ),
+    ],
+)
+def test_start_when_one_topic_s_retention_is_missing_or_too_short_then_it_is_refused(
+    config: dict[str, Any], since_days: int | None, gate: str, ask: Callable[..., Request], cluster: Cluster
+) -> None:
+    """Both input topics must hold the window; no limit is a retention too, and the tables have their own."""
+    for topic, settings in config.items():
+        cluster.remove(f"{torghut_cluster.KAFKA}/kafkatopics", topic)
+        if settings is not None:
+            spec = {"partitions": 3, "config": settings}
+            made = {"metadata": {"name": topic}, "spec": spec, "status": {}}
+            cluster.put(f"{torghut_cluster.KAFKA}/kafkatopics", made)
+    since = None if since_days is None else parse_ns(NOW) - since_days * 86_400 * 10**9
+    with pytest.raises(RefusedError, match=gate):
+        engine.run(ask(start(since_ns=since)))
+
+
+@pytest.mark.parametrize(
+    "silent", ["last_scrape_ts_seconds", "last_scrape_success", "disk_free_ratio", "clickhouse_up"]
+)
+def test_start_when_a_gauge_is_missing_then_it_is_refused(silent: str, ask: Callable[..., Request]) -> None:
+    """A replica that does not say how it is may be anything."""
+    request = ask(start())
+    assert request.read_snapshot is not None
+    snapshot = request.read_snapshot()
+    gauges = snapshot.reading("clickhouse/gauges")
+    fewer = {replica: {k: v for k, v in found.items() if k != silent} for replica, found in gauges.value.items()}
+    if silent == "disk_free_ratio":
+        fewer = {replica: {k: v for k, v in found.items() if "disk" not in k} for replica, found in fewer.items()}
+    readings = {**snapshot.readings, "clickhouse/gauges": replace(gauges, value=fewer)}
+    with pytest.raises(RefusedError, match="ClickHouse can be written"):
+        engine.run(ask(start(), read_snapshot=lambda: replace(snapshot, readings=readings)))
+
+
+def test_start_when_the_window_begins_in_the_future_then_it_is_a_usage_error(ask: Callable[..., Request]) -> None:
+    """There is nothing to replay there."""
+    with pytest.raises(InputError, match="--since 2026-03-04T16:06:07Z: must be in the past"):
+        engine.run(ask(start(since_ns=parse_ns("2026-03-04T16:06:07Z"), identity="gap-1")))
 
 
 @pytest.mark.parametrize("identity", ["", "UPPER", "-x", "x" * 41, "a b", "a;b"])

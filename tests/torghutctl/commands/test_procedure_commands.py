@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -208,7 +209,37 @@ def test_help_when_asked_then_it_teaches_and_loads_nothing_heavy(name: str) -> N
         ] * 6
 
 
+SCRATCH = ["replay-ta", "start", "--repo", "REPO", "--id", "x", "--mode", "from-scratch", "--kafka-pod", "k"]
 USAGE = {
+    "empty environment": (["suspend-ta", "--repo", "REPO", "-e", ""], "-e ''"),
+    "empty repository": (["suspend-ta", "--repo", ""], "--repo ''"),
+    "empty base": (["suspend-ta", "--repo", "REPO", "--base", ""], "--base ''"),
+    "empty folder": (["suspend-ta", "--repo", "REPO", "--gitops-path", ""], "--gitops-path ''"),
+    "empty kubeconfig": (["suspend-ta", "--repo", "REPO", "--kubeconfig", ""], "--kubeconfig ''"),
+    "empty log": (["suspend-ta", "--repo", "REPO", "--audit-log", ""], "--audit-log ''"),
+    "empty label": (["suspend-ta", "--repo", "REPO", "--pr", "--label", " "], "--label ' '"),
+    "label without pr": (["suspend-ta", "--repo", "REPO", "--label", "x"], "--draft and --label"),
+    "no digest": (["suspend-ta", "--repo", "REPO", "--plan", "123"], "--plan '123'"),
+    "no branch name": (["suspend-ta", "--repo", "REPO", "--base", "a..b"], "--base 'a..b'"),
+    "no text": (["suspend-ta", "--repo", "REPO", "--reason", b"caf\xe9"], "--reason 'caf\\udce9'"),
+    "a pull request below one": (
+        ["suspend-ta", "--repo", "REPO", "--pr", "--wait", "--pull-request", "0"],
+        "--pull-request 0",
+    ),
+    "a pull request that is not there": (
+        ["suspend-ta", "--repo", "REPO", "--pr", "--wait", "--pull-request", "3", "--kubeconfig", "x"],
+        "pull request 3",
+    ),
+    "a begin that is no time": (["replay-ta", "start", "--repo", "REPO", "--id", "x", "--since", "y"], "--since 'y'"),
+    "a broker with a second command": (
+        [*SCRATCH, "--minio-pod", "m", "--kafka-bootstrap", "h:9092; x"],
+        "--kafka-bootstrap h:9092; x",
+    ),
+    "a namespace with a path": (
+        [*SCRATCH, "--minio-pod", "m", "--minio-namespace", "a/../b"],
+        "--minio-namespace a/../b",
+    ),
+    "a log that is not there": (["audit", "verify", "--audit-log", "/nowhere/audit.jsonl"], "--audit-log /nowhere"),
     "no repository": (["suspend-ta", "--repo", "/nowhere"], "--repo /nowhere"),
     "not a repository": (["suspend-ta", "--repo", "/tmp"], "--repo /tmp"),
     "two effects": (["suspend-ta", "--repo", "REPO", "--branch", "--pr"], "--branch, --pr"),
@@ -232,7 +263,8 @@ def test_command_when_used_wrongly_then_it_says_so_in_a_line_and_exits_2(case: s
     """The option is named, and there is no traceback."""
     arguments, named = USAGE[case]
     done = run(*[str(gitops.bare) if word == "REPO" else word for word in arguments])
-    assert (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout) == (2, True, False, "")
+    problem = (done.returncode, named in done.stderr, "Traceback" in done.stderr, done.stdout)
+    assert problem == (2, True, False, ""), done.stderr
 
 
 @pytest.mark.slow
@@ -350,6 +382,55 @@ def test_audit_when_a_line_is_edited_removed_or_the_tail_cut_then_verify_says_wh
     assert (refused.returncode, any("restart-ta" in name for name in gitops.refs())) == (8, False)
 
 
+AUDIT_TROUBLE = {
+    "damaged": (lambda path: path.write_text('{"event": "half'), 8, "noted behind the damage"),
+    "a folder": (lambda path: path.mkdir(), 9, "not on record"),
+    "below a file": (lambda path: path.parent.write_text(""), 9, "not on record"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effect", ["--branch", "--pr"])
+@pytest.mark.parametrize("case", AUDIT_TROUBLE)
+def test_stop_when_the_audit_log_cannot_be_used_then_it_is_done_and_says_so_and_a_start_is_not(
+    case: str, effect: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Nothing of a log may keep trading running; the code and a sentence tell that the record has a gap."""
+    spoil, code, said = AUDIT_TROUBLE[case]
+    log = tmp_path / "state" / "audit.jsonl"
+    log.parent.mkdir() if case != "below a file" else None
+    spoil(log)
+    common = ("--repo", str(gitops.bare), *ACT, effect, "--audit-log", str(log), "-o", "json")
+    stops = [run(name, *common) for name in ("pause-trading", "suspend-ta")]
+    refs = gitops.refs()
+    other = run("restart-ta", *common)
+    assert [(done.returncode, said in done.stderr, done.stderr.count("\n")) for done in stops] == [(code, True, 2)] * 2
+    assert [json.loads(done.stdout)["result"]["branch"] is not None for done in stops] == [True, True]
+    assert (other.returncode, "nothing is done" in other.stderr, refs) == (code, True, gitops.refs())
+
+
+@pytest.mark.slow
+def test_audit_when_a_stop_was_made_without_a_line_then_verify_names_it_until_it_is_noted(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """The commit itself says that there was no record; repeating the command once the log works puts it there."""
+    log = tmp_path / "audit.jsonl"
+    log.mkdir()
+    pause = ("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", "--audit-log", str(log))
+    verify = ("audit", "verify", "--audit-log", str(log), "--repo", str(gitops.bare))
+    done = run(*pause)
+    branch = next(name for name in gitops.refs() if "agentruns" in name)
+    assert (
+        done.returncode,
+        gitops.git("log", "-1", "--format=%B", branch, where=gitops.bare).splitlines()[-1],
+    ) == (9, "Audit-Head: none")
+    log.rmdir()
+    found = run(*verify)
+    assert (found.returncode, "was made while its log could not be written" in found.stdout) == (8, True)
+    again = run(*pause)
+    assert (again.returncode, run(*verify).returncode) == (0, 0), again.stderr
+
+
 def test_every_procedure_when_in_the_table_then_it_has_a_runbook() -> None:
     """A procedure without a page that says when to use it is not finished."""
     runbooks = Path(__file__).resolve().parents[3] / "runbooks"
@@ -371,13 +452,57 @@ def test_plan_when_the_caller_s_git_points_elsewhere_then_that_repository_is_lef
     assert (done.returncode, after) == (0, before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[push]\n gpgSign = true\n",
+        "[push]\n pushOption = ci.skip\n",
+        "[push]\n recurseSubmodules = only\n followTags = true\n default = nothing\n",
+        "[safe]\n bareRepository = explicit\n",
+        "[log]\n showSignature = true\n follow = true\n[color]\n ui = always\n[i18n]\n logOutputEncoding = ISO-8859-1\n",
+    ],
+)
+def test_pull_request_when_the_user_s_git_is_set_otherwise_then_it_is_made_all_the_same(
+    settings: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Settings for the user's own pushes and logs decide nothing about a procedure's; the log's heads are still read."""
+    config = tmp_path / "gitconfig"
+    config.write_text(settings)
+    done = run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", GIT_CONFIG_GLOBAL=str(config))
+    checked = run("audit", "verify", "--repo", str(gitops.bare), GIT_CONFIG_GLOBAL=str(config))
+    assert (done.returncode, checked.returncode) == (0, 0), done.stderr + checked.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.hooksPath", "GIT_CONFIG_VALUE_0": "HOOKS"},
+        {"GIT_CONFIG_PARAMETERS": "'core.hookspath'='HOOKS'"},
+    ],
+)
+def test_pull_request_when_the_caller_names_hooks_then_none_of_them_runs(
+    given: dict[str, str], run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """An alias or a pipeline hands its configuration on in the environment; its hooks are not for this."""
+    hooks, ran = tmp_path / "hooks", tmp_path / "ran"
+    hooks.mkdir()
+    for name in ("pre-push", "reference-transaction", "post-index-change"):
+        (hooks / name).write_text(f"#!/bin/sh\necho {name} >> {ran}\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    environment = {key: value.replace("HOOKS", str(hooks)) for key, value in given.items()}
+    for repo, effect in ((gitops.bare, "--pr"), (gitops.clone, "--branch")):
+        done = run("pause-trading", "--repo", str(repo), *ACT, effect, **environment)
+        assert (done.returncode, ran.exists()) == (0, False), done.stderr
+
+
 def test_pause_when_the_user_s_own_hooks_say_no_then_a_plan_and_a_pull_request_are_made_all_the_same(
     run: Any, gitops: Any, tmp_path: Path
 ) -> None:
     """Hooks from the user's configuration are for the user's own repositories, not for the scratch one."""
     hooks, config = tmp_path / "hooks", tmp_path / "gitconfig"
     hooks.mkdir()
-    for name in ("pre-push", "post-index-change"):
+    for name in ("pre-push", "post-index-change", "pre-receive", "update", "reference-transaction"):
         (hooks / name).write_text("#!/bin/sh\nexit 1\n")
         (hooks / name).chmod(0o755)
     config.write_text(f"[core]\n hooksPath = {hooks}\n autocrlf = true\n[commit]\n gpgSign = true\n")
@@ -420,3 +545,188 @@ def test_messages_when_they_name_a_path_in_the_working_directory_then_it_is_read
     """PWD and OLDPWD are folders, not passwords: an error names the path it is about."""
     done = run("pause-trading", "--repo", str(tmp_path / "nowhere"), PWD=str(tmp_path), OLDPWD=str(tmp_path))
     assert (done.returncode, str(tmp_path / "nowhere") in done.stderr) == (2, True)
+
+
+def test_branch_when_the_user_s_clone_has_hooks_then_none_of_them_runs(run: Any, gitops: Any, tmp_path: Path) -> None:
+    """Whatever stands in the clone's own hooks folder, or the one its configuration names, is for its user's pushes."""
+    ran, elsewhere = tmp_path / "ran", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    names = ("pre-receive", "update", "post-receive", "post-update", "reference-transaction", "pre-push", "pre-auto-gc")
+    for folder in (gitops.clone / ".git" / "hooks", elsewhere):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_text(f"#!/bin/sh\necho {folder}/{name} >> {ran}\nexit 1\n")
+            (folder / name).chmod(0o755)
+    done = run("pause-trading", "--repo", str(gitops.clone), *ACT, "--branch")
+    assert (done.returncode, ran.exists()) == (0, False), done.stderr
+    subprocess.run(["git", "config", "core.hooksPath", str(elsewhere)], cwd=gitops.clone, check=True)
+    done = run("suspend-ta", "--repo", str(gitops.clone), *ACT, "--branch")
+    assert (done.returncode, ran.exists()) == (0, False), done.stderr
+
+
+@pytest.mark.slow
+def test_pull_request_when_the_forge_has_hooks_then_they_are_its_rules(run: Any, gitops: Any) -> None:
+    """A forge that refuses the push is heard: nothing goes round it."""
+    hook = gitops.bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    refs = gitops.refs()
+    done = [run("pause-trading", "--repo", str(gitops.bare), *ACT, effect) for effect in ("--pr", "--branch")]
+    elsewhere = gitops.bare / "rules"
+    elsewhere.mkdir()
+    hook.rename(elsewhere / "pre-receive")
+    gitops.git("config", "core.hooksPath", "rules", where=gitops.bare)
+    done.append(run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr"))
+    assert ([item.returncode for item in done], refs) == ([9, 9, 9], gitops.refs())
+
+
+KUBECONFIG_OF_NOBODY = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "x",
+    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "x", "user": {}}],
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+}
+PRINTED = {
+    "pause-trading": ([], "resume-trading"),
+    "suspend-ta": ([], "resume-ta"),
+    "restart-ta": ([], None),
+    "restart-ws": ([], None),
+    "resume-ta": (["state: running", "state: suspended"], "suspend-ta"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_commands_when_pasted_then_they_are_commands_for_the_same_place(
+    name: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Verification and rollback carry the options of the call, from any folder and with blanks in a path."""
+    spare = tmp_path / "a folder"
+    spare.mkdir()
+    config = spare / "environments.yaml"
+    config.write_text(yaml.safe_dump({"environments": {"lab": {}}}))
+    replaced, undoing = PRINTED[name]
+    if replaced:
+        gitops.replace("ta/flinkdeployment.yaml", *replaced)
+    away = spare / "kubeconfig"
+    away.write_text(json.dumps(KUBECONFIG_OF_NOBODY))
+    where = ["-e", "lab", "--config", str(config), "--repo", str(gitops.bare), "--base", "main"]
+    where += ["--kubeconfig", str(away)]
+    done = run(name, *where, "--gitops-path", "argocd/applications/torghut", "-o", "json")
+    report = json.loads(done.stdout)
+    lines = [line for key in ("verification", "rollback") for line in report[key] if line.startswith("torghutctl ")]
+    assert [line for line in lines if "TEXT" in line] == []
+    for line in lines:
+        words = shlex.split(line)
+        assert [words[words.index(option) + 1] for option in where[::2]] == where[1::2]
+        again = run(*words[1:])
+        assert "No such option" not in again.stderr and again.returncode != 2, again.stderr
+    assert [shlex.split(line)[1] for line in report["rollback"] if line.startswith("torghutctl ")] == [
+        item for item in [undoing] if item is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["resume-trading", "resume-ta", "rollback-image", "restore-replica", "pause-trading", "restart-ws"]
+)
+@pytest.mark.parametrize("bundle", ["absent", "empty", "no bundle"])
+def test_plan_when_the_snapshot_cannot_be_read_then_a_start_is_refused_and_a_stop_is_planned(
+    bundle: str, name: str, run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Evidence that cannot be read is missing evidence, for every procedure alike; the option is named."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    old = "torghut/torghut:0.1.0"
+    for number in (1, 2):
+        new = f"torghut/torghut@sha256:{str(number) * 64}"
+        gitops.replace("knative-service.yaml", old, new)
+        old = new
+    if name == "resume-trading":
+        gitops.replace(
+            "knative-service.yaml",
+            'TRADING_ENABLED\n              value: "true"',
+            'TRADING_ENABLED\n              value: "false"',
+        )
+    path = tmp_path / "snapshot"
+    if bundle == "empty":
+        path.mkdir()
+    if bundle == "no bundle":
+        path.write_text("no bundle")
+    done = run(name, "--repo", str(gitops.bare), "--from-snapshot", str(path), "-o", "json")
+    is_stop = name in ("pause-trading", "restart-ws")
+    assert (done.returncode, "Traceback" in done.stderr) == (0 if is_stop else 6, False), done.stderr
+    assert is_stop or str(path) in done.stderr
+
+
+@pytest.mark.slow
+def test_restart_ws_when_acted_on_with_the_plan_s_time_then_the_stamp_is_that_and_the_record_the_clock_s(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """--plan needs the same --at; what the log and the commit say of when is not an option's to say."""
+    at, log = "2026-03-04T15:06:07Z", tmp_path / "audit.jsonl"
+    where = ("--repo", str(gitops.bare), "--audit-log", str(log), "--at", at, "-o", "json")
+    planned = json.loads(run("restart-ws", *where).stdout)
+    done = run("restart-ws", *where, *ACT, "--branch", "--plan", planned["digest"])
+    commit = json.loads(done.stdout)["result"]["commit"]
+    stamps = [json.loads(line)["at"] for line in log.read_text().splitlines()]
+    assert at.encode() in gitops.read(commit, "ws/deployment.yaml")
+    assert [stamp for stamp in stamps if stamp < "2026-03-05"] == []
+    assert gitops.git("log", "-1", "--format=%cI", commit, where=gitops.bare) > "2026-03-05"
+
+
+@pytest.mark.slow
+def test_replay_status_when_nothing_can_be_read_then_5_and_each_unread_thing_is_named(run: Any, gitops: Any) -> None:
+    """Unknown is not fine: the report is still written."""
+    done = run("replay-ta", "status", "--repo", str(gitops.bare), "--kubeconfig", "/nowhere", "-o", "json")
+    checks = json.loads(done.stdout)["checks"]
+    assert (done.returncode, [check["ok"] for check in checks]) == (5, [None, None])
+    assert ("the ConfigMap torghut-ta-config" in done.stderr, "the FlinkDeployment" in done.stderr) == (True, True)
+
+
+def test_pause_when_a_switch_is_shared_then_the_setting_and_what_it_is_shared_with_are_named(
+    run: Any, empty_gitops: Any
+) -> None:
+    """An anchor or a merge key ties it to something else: that file is left as it is, the others are planned."""
+    container = (
+        b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: second}\nspec: {template: {spec: {containers: "
+    )
+    made = empty_gitops(
+        {
+            "knative-service.yaml": KSERVICE,
+            "anchored.yaml": container
+            + b"[{name: main, env: [{name: TRADING_ENABLED, value: &on 'true'}, {name: OTHER, value: *on}]}]}}}\n",
+            "merged.yaml": b"x: &base {name: TRADING_ENABLED, value: 'true'}\n"
+            + container
+            + b"[{name: main, env: [{<<: *base}]}]}}}\n",
+        }
+    )
+    done = run("pause-trading", "--repo", str(made.bare), "-o", "json")
+    folder = "argocd/applications/torghut"
+    assert (done.returncode, [file["path"] for file in json.loads(done.stdout)["files"]]) == (
+        6,
+        [f"{folder}/knative-service.yaml"],
+    )
+    place = "spec.template.spec.containers[0].env[1].value"
+    assert (
+        f"{folder}/anchored.yaml: TRADING_ENABLED of Deployment second: an edit would change {place} too" in done.stderr
+    )
+    assert f"{folder}/merged.yaml: TRADING_ENABLED of " in done.stderr
+    assert done.stderr.count("through an anchor or a merge key") >= 2
+
+
+@pytest.mark.slow
+def test_stop_when_it_is_not_on_record_and_the_wait_fails_then_both_are_told(
+    run: Any, gitops: Any, tmp_path: Path
+) -> None:
+    """Whatever ends the command, the gap in the log is never silent."""
+    away = tmp_path / "kubeconfig"
+    away.write_text(json.dumps(KUBECONFIG_OF_NOBODY))
+    where = ("--repo", str(gitops.bare), "--audit-log", str(tmp_path), "--kubeconfig", str(away))
+    done = run("pause-trading", *where, *ACT, "--pr", "--wait", "--timeout", "0s")
+    assert (done.returncode, "it is not on record" in done.stderr, "the merge: not so" in done.stderr) == (
+        8,
+        True,
+        True,
+    )

@@ -153,6 +153,21 @@ def test_open_pull_request_when_github_refuses_then_a_sentence_says_why(
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(301, {"message": "Moved Permanently"}), (200, "a proxy's page"), (200, [{"number": 1}]), (200, [7])],
+)
+def test_open_pull_requests_when_the_answer_is_not_github_s_then_it_is_upstream(
+    github: GitHub, forge: GitHubForge, status: int, body: object
+) -> None:
+    """A moved repository or something in between is 9 with a sentence, never the client's own fault."""
+    github.fail["GET"] = (status, body, {})  # type: ignore[assignment]
+    with pytest.raises(UpstreamError, match="the answer was not understood") as caught:
+        forge.open_pull_requests("main")
+    assert "forgeUrl" in str(caught.value.hint)
+    github.problems.clear()  # the answer is meant to be wrong
+
+
 def test_open_pull_requests_when_nobody_answers_then_it_is_upstream() -> None:
     """A dead port is 9, not a traceback."""
     client = GitHubClient(api="http://127.0.0.1:9", slug="acme/lab", token="planted-token")

@@ -177,3 +177,13 @@ def test_procedure_when_planned_twice_then_the_digest_is_the_same_and_only_decla
         if line[:1] in "+-" and line[:3] not in ("+++", "---")
     )
     assert not any(word in changed for word in ("TRADING_MODE", "TRADING_LIVE_ENABLED", "secret"))
+
+
+@pytest.mark.parametrize(("name", "is_refused"), [("resume-ta", True), ("restart-ws", False), ("replay-ta", False)])
+def test_command_line_when_a_run_gives_a_time_then_only_what_starts_something_is_refused(
+    name: str, is_refused: bool
+) -> None:
+    """A restart is stamped with it, a plan is made for it; a start is decided by the clock."""
+    given = {"at": "2026-03-04T15:06:07Z", "step": "status"} if name == "replay-ta" else {"at": "2026-03-04T15:06:07Z"}
+    problems = command_line(SPECS[name], given)[1]
+    assert [problem.startswith("parameters.at") for problem in problems] == [True] * is_refused
