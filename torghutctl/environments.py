@@ -27,6 +27,8 @@ from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.snapshot.model import Names, is_object_name
 
 DEFAULT_NAME = "default"
+NAME_OPTIONS = ("namespace", "service", "ws_deployment", "flink_deployment", "clickhouse_service", "cnpg_cluster")
+"""The fields of `Names` that a command line may give."""
 DEFAULT_GITOPS_PATH = "argocd/applications/torghut"
 _NAME_KEYS = {
     "namespace": "namespace",

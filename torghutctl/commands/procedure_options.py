@@ -10,9 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from torghutctl.environments import Environment, load_environment
+from torghutctl.environments import NAME_OPTIONS, Environment, load_environment
 from torghutctl.render.output import Format
-from torghutctl.snapshot.model import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class ProcedureOptions:
     @property
     def names(self) -> dict[str, str | None]:
         """The names of resources that were given, by field of `Names`; None where none was."""
-        return {each.name: getattr(self, each.name) for each in fields(Names)}
+        return {key: getattr(self, key) for key in NAME_OPTIONS}
 
     def load_environment(self, process: Mapping[str, str]) -> Environment:
         """Return the environment that these options choose, with the names they give. Raises ConfigurationError."""
