@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torghut_core.rfc3339 import format_ns
-from torghutctl.commands import target_options as options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.target_options import Choice, TargetOptions, tell
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
 
@@ -23,19 +24,14 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 5.0
 
 
+@with_options(TargetOptions)
 def command(
     *,
+    options: TargetOptions,
     output: Annotated[Format | None, typer.Option("-o", "--output", help="how to write it")] = None,
-    environment: options.EnvironmentOption = None,
-    config: options.ConfigOption = None,
-    kubeconfig: options.KubeconfigOption = None,
-    context: options.ContextOption = None,
-    local: options.LocalOption = None,
-    from_snapshot: options.BundleOption = None,
     record: Annotated[
         Path | None, typer.Option(metavar="PATH", help="also write what was read as a bundle (folder or .tar.gz)")
     ] = None,
-    at: options.AtOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help=f"read again every {WATCH_SECONDS:g} s and print what changed, until Ctrl-C")
     ] = False,
@@ -45,15 +41,6 @@ def command(
     explain_access: Annotated[
         bool, typer.Option("--explain-access", help="list the Kubernetes rights a report takes, and read nothing")
     ] = False,
-    repo: options.RepoOption = None,
-    base: options.BaseOption = None,
-    gitops_path: options.GitopsPathOption = None,
-    namespace: options.NamespaceOption = None,
-    service: options.ServiceOption = None,
-    ws_deployment: options.WsOption = None,
-    flink_deployment: options.FlinkOption = None,
-    clickhouse_service: options.ClickhouseOption = None,
-    cnpg_cluster: options.CnpgOption = None,
 ) -> None:
     """Classify the whole system, name the top cause and the next procedure.
 
@@ -81,25 +68,8 @@ def command(
     if why is not None or explain_access:
         _explain(why, output)
         return
-    choice = options.choose(
-        environment=environment,
-        config=config,
-        kubeconfig=kubeconfig,
-        context=context,
-        local=local,
-        from_snapshot=from_snapshot,
-        at=at,
-        repo=repo,
-        base=base,
-        gitops_path=gitops_path,
-        namespace=namespace,
-        service=service,
-        ws_deployment=ws_deployment,
-        flink_deployment=flink_deployment,
-        clickhouse_service=clickhouse_service,
-        cnpg_cluster=cnpg_cluster,
-    )
-    if watch and from_snapshot is not None:
+    choice = options.choose()
+    if watch and options.from_snapshot is not None:
         raise InputError("--watch and --from-snapshot cannot be combined", hint="a bundle does not change")
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render import health_table, health_view
@@ -111,10 +81,10 @@ def command(
     def show(report: Mapping[str, Any]) -> None:
         write(report, output, table=table, markdown=health_view.markdown)
 
-    snapshot, report = _report(choice, options.tell)
+    snapshot, report = _report(choice, tell)
     show(report)
     for line in advice(report, choice.target, snapshot.observed_at_ns):
-        options.tell(line)
+        tell(line)
     _record(snapshot, record)
     if watch:
 
@@ -174,7 +144,7 @@ def follow(
             try:
                 newer = again()
             except TorghutError as error:
-                options.tell(f"not read this time: {error}")
+                tell(f"not read this time: {error}")
                 continue
             lines = changes(report, newer)
             if lines:
@@ -184,7 +154,7 @@ def follow(
         return report
 
 
-def _report(choice: options.Choice, tell: Callable[[str], None]) -> tuple[Snapshot, dict[str, Any]]:
+def _report(choice: Choice, tell: Callable[[str], None]) -> tuple[Snapshot, dict[str, Any]]:
     from torghutctl.health.report import judge
     from torghutctl.snapshot import bundle, reader
 
@@ -200,7 +170,7 @@ def _record(snapshot: Snapshot, path: Path | None) -> None:
     from torghutctl.snapshot import bundle
 
     bundle.write(snapshot, path, "--record")
-    options.tell(f"wrote {path}")
+    tell(f"wrote {path}")
 
 
 def _explain(why: str | None, output: Format | None) -> None:

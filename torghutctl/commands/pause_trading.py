@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.commands.procedure_run import run_procedure
 from torghutctl.procedures.pause_trading import SPEC, plan, verify
 
 
-@shared_options(SPEC.help_text())
+@with_options(ProcedureOptions, SPEC.help_text())
 def command(
     options: ProcedureOptions,
     cancel_orders: Annotated[

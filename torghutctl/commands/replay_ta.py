@@ -11,7 +11,8 @@ import typer
 
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.request import Outcome
-from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.commands.procedure_run import (
     Acting,
     build_request,
@@ -33,7 +34,9 @@ IdOption = Annotated[str, typer.Option("--id", help="name of this replay, never 
 
 
 @app.command("start")
-@shared_options("Plan or do the next step of a replay; repeat it after each step.\n\n" + SPEC.help_text())
+@with_options(
+    ProcedureOptions, "Plan or do the next step of a replay; repeat it after each step.\n\n" + SPEC.help_text()
+)
 def start(
     *,
     options: ProcedureOptions,
@@ -98,15 +101,18 @@ def start(
 
 
 @app.command("exit")
-@shared_options("Leave the replay that git is in: the steady group, offset reset and upgrade mode come back.")
+@with_options(
+    ProcedureOptions, "Leave the replay that git is in: the steady group, offset reset and upgrade mode come back."
+)
 def leave(options: ProcedureOptions) -> None:
     run_procedure(options, SPEC, plan_exit, verify, {"step": "exit"})
 
 
 @app.command("status")
-@shared_options(
+@with_options(
+    ProcedureOptions,
     "Tell where a replay stands: what git wants, what is live, which steps were done from here.\n\n"
-    "Exit code: 0 told, 5 the ConfigMap or the FlinkDeployment could not be read."
+    "Exit code: 0 told, 5 the ConfigMap or the FlinkDeployment could not be read.",
 )
 def status(
     options: ProcedureOptions,

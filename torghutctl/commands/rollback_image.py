@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.procedure_options import ProcedureOptions, shared_options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.commands.procedure_run import list_releases, run_procedure
 from torghutctl.procedures.rollback_image import SPEC, plan, verify
 
 
-@shared_options(SPEC.help_text())
+@with_options(ProcedureOptions, SPEC.help_text())
 def command(
     options: ProcedureOptions,
     to: Annotated[str | None, typer.Option(metavar="DIGEST", help="digest to go back to, or how it begins")] = None,

@@ -7,28 +7,16 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands import target_options as options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.target_options import TargetOptions, tell
 from torghutctl.errors import UpstreamError
 
 
+@with_options(TargetOptions, without=frozenset(["from_snapshot"]))
 def command(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="a new folder, or a file that ends in .tar.gz")],
     *,
-    environment: options.EnvironmentOption = None,
-    config: options.ConfigOption = None,
-    kubeconfig: options.KubeconfigOption = None,
-    context: options.ContextOption = None,
-    local: options.LocalOption = None,
-    at: options.AtOption = None,
-    repo: options.RepoOption = None,
-    base: options.BaseOption = None,
-    gitops_path: options.GitopsPathOption = None,
-    namespace: options.NamespaceOption = None,
-    service: options.ServiceOption = None,
-    ws_deployment: options.WsOption = None,
-    flink_deployment: options.FlinkOption = None,
-    clickhouse_service: options.ClickhouseOption = None,
-    cnpg_cluster: options.CnpgOption = None,
+    options: TargetOptions,
 ) -> None:
     """Write what health-report would read to a folder or a .tar.gz, redacted.
 
@@ -44,29 +32,12 @@ def command(
     torghutctl snapshot incident.tar.gz -e staging
     torghutctl health-report --from-snapshot incident.tar.gz
     """
-    choice = options.choose(
-        environment=environment,
-        config=config,
-        kubeconfig=kubeconfig,
-        context=context,
-        local=local,
-        from_snapshot=None,
-        at=at,
-        repo=repo,
-        base=base,
-        gitops_path=gitops_path,
-        namespace=namespace,
-        service=service,
-        ws_deployment=ws_deployment,
-        flink_deployment=flink_deployment,
-        clickhouse_service=clickhouse_service,
-        cnpg_cluster=cnpg_cluster,
-    )
+    choice = options.choose()
     from torghutctl.health import reading
     from torghutctl.snapshot import bundle, reader
 
     bundle.refuse_taken(path, "PATH")
-    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=options.tell)
+    snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=tell)
     bundle.write(snapshot, path, "PATH")
     asked = reading.asked(snapshot)
     read = sum(item.is_ok for item in asked)

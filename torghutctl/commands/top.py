@@ -10,32 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from torghutctl.commands import target_options as options
+from torghutctl.commands.option_group import with_options
+from torghutctl.commands.target_options import Choice, TargetOptions
 from torghutctl.render.output import Format, write
 
 _CLEAR = "\x1b[H\x1b[2J"
 
 
+@with_options(TargetOptions)
 def command(
     *,
+    options: TargetOptions,
     interval: Annotated[float, typer.Option(min=1, metavar="S", help="seconds between two readings")] = 5.0,
     output: Annotated[Format | None, typer.Option("-o", "--output", help="how one frame is written")] = None,
-    environment: options.EnvironmentOption = None,
-    config: options.ConfigOption = None,
-    kubeconfig: options.KubeconfigOption = None,
-    context: options.ContextOption = None,
-    local: options.LocalOption = None,
-    from_snapshot: options.BundleOption = None,
-    at: options.AtOption = None,
-    repo: options.RepoOption = None,
-    base: options.BaseOption = None,
-    gitops_path: options.GitopsPathOption = None,
-    namespace: options.NamespaceOption = None,
-    service: options.ServiceOption = None,
-    ws_deployment: options.WsOption = None,
-    flink_deployment: options.FlinkOption = None,
-    clickhouse_service: options.ClickhouseOption = None,
-    cnpg_cluster: options.CnpgOption = None,
 ) -> None:
     """Show the live state in a terminal: verdict, cause, components and what trading does, read again every few seconds.
 
@@ -45,29 +32,12 @@ def command(
     torghutctl top -e staging
     torghutctl top --local .demo --interval 2
     """
-    choice = options.choose(
-        environment=environment,
-        config=config,
-        kubeconfig=kubeconfig,
-        context=context,
-        local=local,
-        from_snapshot=from_snapshot,
-        at=at,
-        repo=repo,
-        base=base,
-        gitops_path=gitops_path,
-        namespace=namespace,
-        service=service,
-        ws_deployment=ws_deployment,
-        flink_deployment=flink_deployment,
-        clickhouse_service=clickhouse_service,
-        cnpg_cluster=cnpg_cluster,
-    )
+    choice = options.choose()
     from torghutctl.health.report import EXIT_CODES
     from torghutctl.render.top_view import frame
 
     report = _read(choice)
-    if output is not None or from_snapshot is not None or not sys.stdout.isatty():
+    if output is not None or options.from_snapshot is not None or not sys.stdout.isatty():
         write(report, output, table=frame)
     else:
         report = redraw(report, lambda: _read(choice), pause=lambda: time.sleep(interval), draw=_draw)
@@ -111,7 +81,7 @@ def _draw(report: dict[str, Any], trouble: str) -> None:
     sys.stdout.flush()
 
 
-def _read(choice: options.Choice) -> dict[str, Any]:
+def _read(choice: Choice) -> dict[str, Any]:
     from torghutctl.health.effective_state import show
     from torghutctl.health.report import judge
     from torghutctl.snapshot import reader
