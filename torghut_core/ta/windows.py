@@ -34,6 +34,10 @@ class Ticks(NamedTuple):
         """Return the trades at which `mask` is true."""
         return Ticks._make(column[mask] for column in self)
 
+    def between(self, start: int, stop: int) -> Ticks:
+        """Return the trades from `start` to before `stop`."""
+        return Ticks._make(column[start:stop] for column in self)
+
     @staticmethod
     def joined(parts: list[Ticks]) -> Ticks:
         """Return one after the other."""
@@ -157,10 +161,7 @@ class TradeWindows:
         is_late = (ticks.at_ns // NANOS + 1) * NANOS <= watermark
         self._parts.append(ticks.where(~is_late))
         if self.revises:
-            met = watermark[is_late] // NANOS
-            late = ticks.where(is_late)
-            for second in np.unique(met).tolist():
-                self.late.append((second, late.where(met == second)))
+            self.late += _runs(ticks.where(is_late), watermark[is_late] // NANOS)
         else:
             self.lost += int(is_late.sum())
 
@@ -212,3 +213,20 @@ class TradeWindows:
         touched = np.unique((second[can] << 24) | late.symbol[can])
         mine = np.isin(((self.closed.at_ns // NANOS) << 24) | self.closed.symbol, touched)
         return reduce(self.closed.where(mine))
+
+
+def _runs(late: Ticks, met: Ints) -> Iterator[tuple[int, Ticks]]:
+    """Cut late trades, in offset order, where correcting them together would differ from one after the other.
+
+    That is where the watermark they met changes, and where a symbol goes back to an earlier second.
+    """
+    start, newest = 0, dict[int, int]()
+    seconds = (late.at_ns // NANOS).tolist()
+    watermarks = met.tolist()
+    for index, (symbol, second) in enumerate(zip(late.symbol.tolist(), seconds, strict=True)):
+        if index > start and (watermarks[index] != watermarks[start] or second < newest.get(symbol, second)):
+            yield watermarks[start], late.between(start, index)
+            start, newest = index, {}
+        newest[symbol] = second
+    if seconds:
+        yield watermarks[start], late.between(start, len(seconds))

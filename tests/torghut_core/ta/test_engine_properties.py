@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.ta_inputs import Record, Run, bar, quote, run_of, trade
@@ -34,7 +34,12 @@ def _split_run(records: Sequence[Record], cuts: Sequence[int], chosen: EngineSet
     return run
 
 
+_GOES_BACK = [trade("A", 0, 9.01, 1), trade("A", 4, 9, 1), trade("A", 1, 9, 1), trade("A", 0, 9, 1)]
+"""Two late trades, the second of an earlier second than the first."""
+
+
 @_PROPERTY
+@example(records=_GOES_BACK, cuts=[3], revises=True)
 @given(records=_ANY, cuts=st.lists(st.integers(0, 60), max_size=8), revises=st.booleans())
 def test_engine_when_input_is_split_otherwise_then_rows_are_the_same(
     records: list[Record], cuts: list[int], revises: bool
