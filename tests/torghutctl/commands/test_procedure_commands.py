@@ -16,6 +16,7 @@ import yaml
 
 from torghutctl.cli import COMMANDS
 
+pytestmark = pytest.mark.slow  # git processes: half a second each
 PROCEDURES = (
     "pause-trading",
     "resume-trading",

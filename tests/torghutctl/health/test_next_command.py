@@ -22,6 +22,7 @@ from torghutctl.snapshot.model import Reading, Snapshot
 from torghutctl.snapshot.reader import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
+pytestmark = pytest.mark.slow  # a command of each reason is run
 RUNNER = CliRunner()
 ONE_PER_REASON = {case.top.split(" ")[1]: case for case in incidents.CASES if case.top and case.at == base.NOW}
 WITH_COMMAND = sorted(name for name in ONE_PER_REASON if REASONS[name].procedure is not None)

@@ -26,6 +26,7 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _OPERATOR = Operator(environment="staging", repo="/srv/gitops")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 def test_table_when_on_a_screen_then_no_line_but_the_command_is_wider(width: int) -> None:
     """Every incident fits but for an image's one long word; the command is one line, and colour changes no character."""
