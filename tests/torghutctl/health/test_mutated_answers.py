@@ -80,18 +80,21 @@ def _bend_each(kind: str, count: int, seed: int) -> list[str]:
     return hidden
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["drop", "null", "type"])
 def test_report_when_any_field_is_bent_then_nothing_raises_and_nonsense_hides_no_fault(kind: str) -> None:
     """Random fields of random incidents; a value of another type never turns a bad verdict into healthy."""
-    assert _bend_each(kind, 120, seed=11) == []
+    assert _bend_each(kind, 400, seed=11) == []
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", ["drop", "null", "type"])
 def test_report_when_thousands_of_fields_are_bent_then_the_same(kind: str) -> None:
-    """The same over some thousands of cases."""
-    assert _bend_each(kind, 1500, seed=12) == []
+    """The same over ten thousand cases, others each time."""
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    assert _bend_each(kind, 10_000, seed=seed) == []
 
 
 DECISIVE = {
