@@ -326,6 +326,13 @@ def test_kafka_when_address_has_another_shape_then_refused_by_name(address: str)
         open_kafka(KafkaAddress(bootstrap=address, client_id="c"))
 
 
+def test_kafka_when_address_carries_credentials_then_refused_without_showing_them() -> None:
+    """A client would log the whole address at every attempt; keys have their own variables."""
+    with pytest.raises(ConfigurationError, match=r"KAFKA_BOOTSTRAP=\(hidden\): .* without credentials") as caught:
+        open_kafka(KafkaAddress(bootstrap="a:9092,u:hunter22@b:9092", client_id="c"))
+    assert "hunter22" not in str(caught.value)
+
+
 async def test_kafka_when_nobody_listens_then_metadata_is_the_reason() -> None:
     """An outage is retryable and classified."""
     kafka = open_kafka(KafkaAddress(bootstrap="127.0.0.1:9", client_id="c"))

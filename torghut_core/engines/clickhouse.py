@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from torghut_core.engines import embedded_folder
 from torghut_core.errors import ConfigurationError, EngineUnavailableError, UpstreamError
@@ -84,6 +84,13 @@ class Address:
 
     def __repr__(self) -> str:
         return f"Address(username={self.username!r}, embedded={self.url.startswith('embedded:')})"
+
+
+class Queries(Protocol):
+    """What answers a ClickHouse query."""
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries."""
 
 
 class ClickHouse:
