@@ -10,6 +10,7 @@ import pytest
 
 from torghut_core.engines.clickhouse import Address, ClickHouseError, Trouble, classify, open_clickhouse
 from torghut_core.engines.postgres import open_postgres
+from torghut_core.engines.postgres_embedded import is_running, stop_forgotten
 from torghut_core.errors import ConfigurationError, EngineUnavailableError
 
 _IN_A_PROCESS = "import sys; sys.path.insert(0, {root!r}); from torghut_core.engines.clickhouse import *; {code}"
@@ -139,6 +140,11 @@ def test_postgres_when_a_holder_was_killed_then_closing_still_stops_the_server(e
     assert postmaster.exists()
     open_postgres(f"embedded:{engine_folder}/pg").close()
     assert not postmaster.exists()
+    assert subprocess.run([sys.executable, "-c", opening], check=False).returncode == -9
+    assert is_running(engine_folder / "pg")
+    stop_forgotten(engine_folder / "pg")
+    assert not is_running(engine_folder / "pg")
+    stop_forgotten(engine_folder / "pg")
 
 
 @pytest.mark.engine

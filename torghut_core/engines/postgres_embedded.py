@@ -72,7 +72,7 @@ class EmbeddedServer:
             return
         with self._alone(), hold, contextlib.suppress(BlockingIOError):
             fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_running():
+            if is_running(self._folder):
                 self._run("pg_ctl", "stop", "-w", "-m", "fast", "-t", str(_WAIT_SECONDS), "-D", "data")
             if self._socket_folder != str(self._data):
                 shutil.rmtree(self._socket_folder, ignore_errors=True)
@@ -84,19 +84,11 @@ class EmbeddedServer:
             fcntl.flock(turn, fcntl.LOCK_EX)
             yield
 
-    def _is_running(self) -> bool:
-        with (self._folder / "server").open("a") as probe:
-            try:
-                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
     def _ensure_started(self) -> None:
         """Return when the server answers; one that a killed process left is waited for while it comes or goes."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while True:
-            if not self._is_running():
+            if not is_running(self._folder):
                 self._start()
             try:
                 self._socket_folder = (self._data / "postmaster.pid").read_text().splitlines()[4]
@@ -180,6 +172,24 @@ class EmbeddedServer:
 
 
 _PURPOSES = {"start": "start", "stop": "stop", "--auth=trust": "initialise"}
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether a server runs in `folder`, whoever started it."""
+    if not (folder / "server").exists():
+        return False
+    with (folder / "server").open("a") as probe:
+        try:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def stop_forgotten(folder: Path) -> None:
+    """Stop a server whose users were all killed; one that has users, or none at all, is left as it is."""
+    if is_running(folder):
+        EmbeddedServer(folder, find_binaries("DB_DSN"), "DB_DSN").close()
 
 
 def find_binaries(variable: str) -> Path:
