@@ -61,6 +61,8 @@ class _CamelEnvelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     version: int = 1
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The last for payloads nested deeper than anyone means."""
 _ENCODER = msgspec.json.Encoder()
 _JSON = msgspec.json.Decoder(Envelope)
 _JSON_CAMEL = msgspec.json.Decoder(_CamelEnvelope)
@@ -82,9 +84,9 @@ def decode(record: bytes) -> Envelope:
     decoder, camel = (_JSON, _JSON_CAMEL) if is_json else (_MSGPACK, _MSGPACK_CAMEL)
     try:
         return decoder.decode(record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         try:
             older = camel.decode(record)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise InputError(f"record is not an envelope: {error}") from error
         return Envelope(**{name: getattr(older, name) for name in Envelope.__struct_fields__})

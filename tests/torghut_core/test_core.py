@@ -72,7 +72,13 @@ def test_envelope_when_msgpack_or_camel_case_then_same() -> None:
         assert decode(record) == ENVELOPE
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"\xff\xff", b'{"symbol":"A"}', encode(ENVELOPE)[:-9]])
+@pytest.mark.parametrize(
+    "record",
+    [
+        *(b"", b"{", b"[]", b"\xff\xff", b'{"symbol":"A"}', encode(ENVELOPE)[:-9]),
+        pytest.param(b'{"payload":{"p":' + b"[" * 100_000 + b"]" * 100_000 + b"}}", id="too-deep"),
+    ],
+)
 def test_envelope_when_broken_then_input_error(record: bytes) -> None:
     """A broken record is an error of its own family, never the library's."""
     with pytest.raises(InputError):

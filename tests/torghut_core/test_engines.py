@@ -10,6 +10,7 @@ import pytest
 
 from torghut_core.engines.clickhouse import Address, ClickHouseError, Trouble, classify, open_clickhouse
 from torghut_core.engines.postgres import open_postgres
+from torghut_core.engines.postgres_embedded import is_running, stop_forgotten
 from torghut_core.errors import ConfigurationError, EngineUnavailableError
 
 _IN_A_PROCESS = "import sys; sys.path.insert(0, {root!r}); from torghut_core.engines.clickhouse import *; {code}"
@@ -63,6 +64,23 @@ def test_clickhouse_when_folder_is_held_then_second_process_is_refused_by_name(t
             open_clickhouse(Address(url=f"embedded:{tmp_path}"))
     finally:
         holder.communicate(b"\n")
+
+
+@pytest.mark.engine
+def test_clickhouse_when_the_machine_is_in_a_zone_nobody_knows_then_the_engine_runs_in_utc(tmp_path: Path) -> None:
+    """A wrong TZ of a user's shell is no reason to say that chDB is not installed."""
+    code = f"import os; os.environ['TZ'] = 'Mars/Olympus'; c = open_clickhouse(Address(url='embedded:{tmp_path}'));"
+    assert _run(f"{code} print(c.command('SELECT timezone()'), os.environ['TZ']); c.close()") == "UTC Mars/Olympus"
+
+
+def test_clickhouse_when_the_folder_cannot_be_used_then_variable_and_folder_are_named(tmp_path: Path) -> None:
+    """A file in the way, and a character that chDB would cut the path at."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"TA_CLICKHOUSE_URL: .*file/x cannot be used as a folder"):
+        open_clickhouse(Address(url=f"embedded:{tmp_path}/file/x"))
+    with pytest.raises(ConfigurationError, match=r"TA_CLICKHOUSE_URL: .*must not hold '\?'"):
+        open_clickhouse(Address(url=f"embedded:{tmp_path}/why?"))
+    assert not (tmp_path / "why?").exists()
 
 
 def test_clickhouse_when_nobody_listens_then_unreachable() -> None:
@@ -122,6 +140,79 @@ def test_postgres_when_a_holder_was_killed_then_closing_still_stops_the_server(e
     assert postmaster.exists()
     open_postgres(f"embedded:{engine_folder}/pg").close()
     assert not postmaster.exists()
+    assert subprocess.run([sys.executable, "-c", opening], check=False).returncode == -9
+    assert is_running(engine_folder / "pg")
+    stop_forgotten(engine_folder / "pg")
+    assert not is_running(engine_folder / "pg")
+    stop_forgotten(engine_folder / "pg")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["a b'c $(exit 1) \"d;e#ü", "x" * 110])
+def test_postgres_when_the_path_is_odd_or_longer_than_a_socket_may_be_then_it_works(
+    engine_folder: Path, name: str
+) -> None:
+    """Paths come from people: spaces, quotes, a home folder deep down."""
+    postgres = open_postgres(f"embedded:{engine_folder}/{name}")
+    with postgres.connect() as connection:
+        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+    postgres.close()
+    assert not (engine_folder / name / "data" / "postmaster.pid").exists()
+
+
+@pytest.mark.engine
+def test_postgres_when_two_users_share_a_folder_then_the_last_one_stops_it(engine_folder: Path) -> None:
+    """Trading and visuals as processes of their own, over one folder."""
+    first, second = (open_postgres(f"embedded:{engine_folder}/pg") for _ in range(2))
+    first.close()
+    with second.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    second.close()
+    second.close()
+    assert not (engine_folder / "pg" / "data" / "postmaster.pid").exists()
+
+
+@pytest.mark.engine
+def test_postgres_when_a_pid_file_names_a_foreign_process_then_it_starts_and_leaves_that_alone(
+    engine_folder: Path,
+) -> None:
+    """After a container's restart the same process id is somebody else's."""
+    open_postgres(f"embedded:{engine_folder}/pg").close()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as foreign:
+        data = engine_folder / "pg" / "data"
+        lines = [str(foreign.pid), str(data), "1700000000", "5432", str(data), "", "1 1", "ready"]
+        (data / "postmaster.pid").write_text("\n".join(lines) + "\n")
+        (data / ".s.PGSQL.5432.lock").write_text("\n".join(lines) + "\n")
+        postgres = open_postgres(f"embedded:{engine_folder}/pg")
+        with postgres.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        postgres.close()
+        assert foreign.poll() is None
+        foreign.communicate(b"\n")
+
+
+@pytest.mark.engine
+def test_postgres_when_initialising_was_cut_short_then_the_next_start_begins_anew(engine_folder: Path) -> None:
+    """Half a data folder is never taken for a whole one."""
+    half = engine_folder / "pg" / "data.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    postgres = open_postgres(f"embedded:{engine_folder}/pg")
+    postgres.connect().close()
+    postgres.close()
+
+
+@pytest.mark.engine
+def test_postgres_when_the_folder_cannot_be_used_then_variable_and_folder_are_named(engine_folder: Path) -> None:
+    """A file in the way, somebody else's files: one sentence, no trace."""
+    (engine_folder / "file").write_text("")
+    with pytest.raises(EngineUnavailableError, match=r"DB_DSN: PostgreSQL in .*file/pg does not start"):
+        open_postgres(f"embedded:{engine_folder}/file/pg")
+    other = engine_folder / "pg" / "data" / "somebody-else's"
+    other.mkdir(parents=True)
+    with pytest.raises(EngineUnavailableError, match=r"DB_DSN: PostgreSQL in .*pg does not start: Directory not empty"):
+        open_postgres(f"embedded:{engine_folder}/pg")
+    assert other.exists()
 
 
 def test_postgres_when_nobody_listens_then_unavailable_without_the_password() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ from torghut_core.engines.kafka import (
     Kafka,
     KafkaAddress,
     KafkaUnavailableError,
+    OffsetReset,
     TopicPartition,
     partition_of,
 )
@@ -233,6 +235,76 @@ async def test_sqlite_when_retention_passes_then_old_batches_go_and_offsets_neve
     await log.close()
 
 
+async def test_sqlite_when_retention_overtook_a_reader_then_it_goes_on_at_the_earliest_or_refuses(
+    tmp_path: Path,
+) -> None:
+    """Nothing is skipped that is still there, and a reader that may not skip says so."""
+    now = [1_000_000]
+    log = SqliteKafka(tmp_path, lambda: now[0])
+    await log.ensure_topics([Topic(name="t", partitions=1, retention_ms=10_000)])
+    producer = await log.producer()
+    resets: tuple[OffsetReset, ...] = ("earliest", "none")
+    readers = {reset: log.consumer(["t"], group=reset, reset="earliest") for reset in resets}
+    for reader in readers.values():
+        await reader.start()
+        await reader.commit({TopicPartition("t", 0): Committed(0)})
+    await producer.send("t", [b"k"], [b"old"])
+    now[0] += 60_000
+    await producer.send("t", [b"k"], [b"new"])
+    log.retain()
+    for reset in resets:
+        reader = log.consumer(["t"], group=reset, reset=reset)
+        await reader.start()
+        if reset == "earliest":
+            assert _values(await reader.poll(max_records=10, wait_seconds=0)) == [b"new"]
+        else:
+            with pytest.raises(ConfigurationError, match="group 'none' has no offset for t-0"):
+                await reader.poll(max_records=10, wait_seconds=0)
+    await log.close()
+
+
+async def test_sqlite_when_the_disk_is_full_then_nothing_is_half_written_and_it_goes_on(tmp_path: Path) -> None:
+    """An append that failed is not there, and the next one works once there is room."""
+    log = SqliteKafka(tmp_path)
+    await log.ensure_topics([Topic(name="t", partitions=2, retention_ms=3_600_000)])
+    producer = await log.producer()
+    await producer.send("t", [b"k"], [b"before"])
+    ((pages,),) = log._writing.execute("PRAGMA page_count").fetchall()
+    log._writing.execute(f"PRAGMA max_page_count = {pages + 10}")
+    noise = [os.urandom(20_000) for _ in range(50)]
+    for _ in range(2):
+        with pytest.raises(KafkaUnavailableError, match="database or disk is full"):
+            await producer.send("t", [b"k"] * 50, noise)
+    log._writing.execute("PRAGMA max_page_count = 1000000")
+    await producer.send("t", [b"k"], [b"after"])
+    assert _values(await _read(log, "t", "g", 2)) == [b"before", b"after"]
+    await log.close()
+
+
+@pytest.mark.parametrize("reset", ["earliest", "latest", "none"])
+async def test_sqlite_when_a_position_was_never_written_then_the_reset_policy_decides(
+    tmp_path: Path, reset: OffsetReset
+) -> None:
+    """A checkpoint outlived the log it was made over."""
+    log = SqliteKafka(tmp_path)
+    await log.ensure_topics([Topic(name="t", partitions=1, retention_ms=3_600_000)])
+    producer = await log.producer()
+    await producer.send("t", [b"k"], [b"first"])
+    at = TopicPartition("t", 0)
+    earlier = log.consumer(["t"], group="g", reset="earliest")
+    await earlier.start()
+    await earlier.commit({at: Committed(100)})
+    consumer = log.consumer(["t"], group="g", reset=reset)
+    await consumer.start()
+    if reset == "none":
+        with pytest.raises(ConfigurationError, match="group 'g' has no offset for t-0"):
+            await consumer.poll(max_records=10, wait_seconds=0)
+    else:
+        read = _values(await consumer.poll(max_records=10, wait_seconds=0))
+        assert (read, await consumer.position(at)) == ([b"first"] if reset == "earliest" else [], 1)
+    await log.close()
+
+
 async def test_sqlite_when_a_second_member_joins_then_the_first_is_fenced(tmp_path: Path) -> None:
     """One active member per group: the newest."""
     log = SqliteKafka(tmp_path)
@@ -252,6 +324,13 @@ def test_kafka_when_address_has_another_shape_then_refused_by_name(address: str)
     """The variable, the value and the rule."""
     with pytest.raises(ConfigurationError, match="KAFKA_BOOTSTRAP="):
         open_kafka(KafkaAddress(bootstrap=address, client_id="c"))
+
+
+def test_kafka_when_address_carries_credentials_then_refused_without_showing_them() -> None:
+    """A client would log the whole address at every attempt; keys have their own variables."""
+    with pytest.raises(ConfigurationError, match=r"KAFKA_BOOTSTRAP=\(hidden\): .* without credentials") as caught:
+        open_kafka(KafkaAddress(bootstrap="a:9092,u:hunter22@b:9092", client_id="c"))
+    assert "hunter22" not in str(caught.value)
 
 
 async def test_kafka_when_nobody_listens_then_metadata_is_the_reason() -> None:

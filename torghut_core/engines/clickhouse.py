@@ -7,14 +7,15 @@ to one process at a time.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from torghut_core.engines import embedded_folder
 from torghut_core.errors import ConfigurationError, EngineUnavailableError, UpstreamError
@@ -85,6 +86,13 @@ class Address:
         return f"Address(username={self.username!r}, embedded={self.url.startswith('embedded:')})"
 
 
+class Queries(Protocol):
+    """What answers a ClickHouse query."""
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries."""
+
+
 class ClickHouse:
     """A ClickHouse that answers one statement at a time; safe to share between threads."""
 
@@ -142,8 +150,12 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
 
     folder = embedded_folder(address.url, variable)
     if folder is not None:
+        if "?" in str(folder):
+            raise ConfigurationError(
+                f"{variable}: an embedded folder's path must not hold '?': chDB reads options there"
+            )
         lock_file = _lock(folder, variable)
-        with _translated("opening the embedded engine"):
+        with _translated("opening the embedded engine"), _utc():
             try:
                 client = clickhouse_connect.get_client(interface="chdb", path=str(folder / "data"))
             except ImportError as error:
@@ -166,6 +178,20 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
     return ClickHouse(client, is_embedded=False)
 
 
+@contextmanager
+def _utc() -> Iterator[None]:
+    """Let the engine start in UTC: in a zone it does not know it refuses to load at all."""
+    zone = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    try:
+        yield
+    finally:
+        if zone is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = zone
+
+
 def check_address(url: str, variable: str = "TA_CLICKHOUSE_URL") -> bool:
     """Return whether `url` is an embedded folder's, without opening it. Raises ConfigurationError for another shape."""
     if embedded_folder(url, variable) is not None:
@@ -182,8 +208,11 @@ def _server(url: str, variable: str) -> tuple[str, str, str | None]:
 
 
 def _lock(folder: Path, variable: str) -> IO[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock_file = (folder / "lock").open("w")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_file = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"{variable}: {folder} cannot be used as a folder: {error.strerror}") from error
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

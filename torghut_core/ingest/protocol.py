@@ -80,10 +80,10 @@ def decode_frame(frame: str | bytes) -> Frame:
     found = Frame()
     try:
         messages: Sequence[Any] = _DECODER.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             value = _ANY.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found.dropped["undecodable_frame"] = 1
             return found
         messages = value if isinstance(value, list) else [value]

@@ -119,7 +119,7 @@ def _body(request: Request) -> dict[str, Any]:
         return {}
     try:
         body = msgspec.json.decode(request.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"body: not JSON: {error}") from error
     if not isinstance(body, dict):
         raise InputError("body: must be a JSON object")

@@ -83,7 +83,11 @@ def start(folder: Path, arguments: Sequence[str] = (), *, timeout_seconds: float
     command += ["--with-parent", str(os.getpid())]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is for this process, which ends it in its turn
         )
     deadline = time.monotonic() + timeout_seconds
     while not announcement.exists():

@@ -136,7 +136,7 @@ class TradingApi:
         """POST /v2/orders."""
         try:
             body = msgspec.json.decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(400, 40010000, "request body format is invalid") from error
         return json_response(self._broker.submit(parse_order(body)).fields())
 

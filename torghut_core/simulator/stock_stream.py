@@ -223,7 +223,7 @@ class StockSession:
     def _decode(self, data: bytes) -> dict[str, Any] | None:
         try:
             value = msgspec.msgpack.decode(data) if self._is_msgpack else msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return value if isinstance(value, dict) and all(isinstance(key, str) for key in value) else None
 

@@ -35,7 +35,7 @@ class TradingSession:
         while (data := await self._websocket.receive()) is not None:
             try:
                 request = msgspec.json.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 request = None
             if not isinstance(request, dict):
                 self._send("error", {"code": 400, "error": "invalid syntax"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torghut_core.backoff import Backoff
 from torghut_core.clock import SystemClock, open_clock
-from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Queries
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError, TorghutError
 from torghut_core.http_server import Binding, serving
@@ -29,7 +29,7 @@ from torghut_core.trading.reconcile import Reconciler
 from torghut_core.trading.review import Reviewer
 from torghut_core.trading.review_policy import resolve_policy
 from torghut_core.trading.settings import TradingSettings, load_settings
-from torghut_core.trading.signals import PriceReader, Queries, SignalReader
+from torghut_core.trading.signals import PriceReader, SignalReader
 from torghut_core.trading.status import RunState
 from torghut_core.trading.store.database import Database, with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore

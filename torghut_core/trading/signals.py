@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from torghut_core.engines.clickhouse import ClickHouseError, Trouble
+from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
 from torghut_core.trading.model import TIMEFRAMES, WINDOW_SIZES, Signal
 
 _MS = 1_000_000
@@ -40,13 +40,6 @@ WHERE symbol IN {symbols:Array(String)}
   AND event_ts <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')
 ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol
 """
-
-
-class Queries(Protocol):
-    """What answers a ClickHouse query."""
-
-    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries."""
 
 
 @dataclass(frozen=True, kw_only=True)

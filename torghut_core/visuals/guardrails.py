@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from torghut_core.clock import Clock
-from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
+from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
 from torghut_core.logs import event
 
 _logger = logging.getLogger("torghut.guardrails")
@@ -40,7 +40,7 @@ _HELP = {
 class Guardrails(Collector):
     """Figures of one ClickHouse, labelled `replica`."""
 
-    clickhouse: ClickHouse
+    clickhouse: Queries
     clock: Clock
     replica: str
     data_path: str | None = None

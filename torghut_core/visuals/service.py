@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 
 from torghut_core.clock import open_clock, utc_datetime
-from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
+from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, check_address
+from torghut_core.engines.clickhouse_on_demand import ClickHouseOnDemand
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError
 from torghut_core.http_server import Binding, add_metrics, serving
@@ -20,10 +22,10 @@ from torghut_core.visuals.ta_reader import TaReader
 from torghut_core.visuals.universe import SYMBOL, Universe
 
 
-def _open_clickhouse(settings: ClickHouseSettings) -> ClickHouse | None:
+async def _clickhouse_of(settings: ClickHouseSettings, stack: contextlib.AsyncExitStack) -> ClickHouseOnDemand | None:
     if settings.clickhouse_url is None:
         return None
-    return open_clickhouse(
+    clickhouse = ClickHouseOnDemand(
         Address(
             url=settings.clickhouse_url,
             username=settings.clickhouse_username,
@@ -31,6 +33,19 @@ def _open_clickhouse(settings: ClickHouseSettings) -> ClickHouse | None:
             connect_timeout=settings.clickhouse_timeout_seconds,
         )
     )
+    stack.push_async_callback(asyncio.to_thread, clickhouse.close)
+    with contextlib.suppress(ClickHouseError):  # away is waited out; a wrong address is not
+        await asyncio.to_thread(clickhouse.open)
+    return clickhouse
+
+
+async def _postgres_of(settings: VisualsSettings, stack: contextlib.AsyncExitStack) -> Postgres | None:
+    dsn = reveal(settings.db_dsn)
+    if dsn is None:
+        return None
+    postgres = await asyncio.to_thread(open_postgres, dsn)
+    stack.push_async_callback(asyncio.to_thread, postgres.close)
+    return postgres
 
 
 def _first_symbols(settings: VisualsSettings) -> list[str]:
@@ -49,29 +64,24 @@ async def run(
     on_ready: Callable[[int], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve the symbol universe, the TA API and the page until `stop` is set."""
+    """Serve the symbol universe, the TA API and the page until `stop` is set; engines that are away are waited out."""
     settings = load(VisualsSettings, environment)
     clock = open_clock(settings.clock)
-    store = clickhouse or await asyncio.to_thread(_open_clickhouse, settings)
-    dsn = reveal(settings.db_dsn)
-    database = postgres or (await asyncio.to_thread(open_postgres, dsn) if dsn else None)
     first = _first_symbols(settings)
-    universe = await asyncio.to_thread(Universe, database, first) if database is not None else None
-    app = create_app(
-        universe=universe,
-        reader=TaReader(store) if store is not None else None,
-        write_token=reveal(settings.write_token),
-        now=lambda: utc_datetime(clock.now_ns()),
-    )
-    binding = Binding(port=settings.port, variable="VISUALS_PORT", host=settings.http_host)
-    async with serving(app, binding) as port:
+    async with contextlib.AsyncExitStack() as stack:
+        store = clickhouse or await _clickhouse_of(settings, stack)
+        database = postgres or await _postgres_of(settings, stack)
+        app = create_app(
+            universe=Universe(database, first) if database is not None else None,
+            reader=TaReader(store) if store is not None else None,
+            write_token=reveal(settings.write_token),
+            now=lambda: utc_datetime(clock.now_ns()),
+        )
+        binding = Binding(port=settings.port, variable="VISUALS_PORT", host=settings.http_host)
+        port = await stack.enter_async_context(serving(app, binding))
         if on_ready is not None:
             on_ready(port)
         await (stop or asyncio.Event()).wait()
-    if clickhouse is None and store is not None:
-        store.close()
-    if postgres is None and database is not None:
-        database.close()
 
 
 async def run_guardrails(
@@ -81,26 +91,26 @@ async def run_guardrails(
     on_ready: Callable[[int], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve the guardrail gauges until `stop` is set."""
+    """Serve the guardrail gauges until `stop` is set; a ClickHouse that is away is a gauge, not an end."""
     settings = load(GuardrailsSettings, environment)
-    store = clickhouse or await asyncio.to_thread(_open_clickhouse, settings)
-    if store is None:
+    if settings.clickhouse_url is None:
         raise ConfigurationError("TA_CLICKHOUSE_URL: must be set")
-    is_embedded = store.is_embedded
-    guardrails = Guardrails(
-        clickhouse=store,
-        clock=open_clock(settings.clock),
-        replica="embedded" if is_embedded else (settings.clickhouse_url or "server").split("//")[-1],
-        data_path=settings.data_path,
-    )
-    app = FastAPI(title="torghut-guardrails", openapi_url=None)
-    add_metrics(app, registry_of(guardrails))
-    until = stop or asyncio.Event()
-    binding = Binding(port=settings.port, variable="GUARDRAILS_PORT", host=settings.http_host)
-    async with serving(app, binding) as port:
+    is_embedded = check_address(settings.clickhouse_url)
+    async with contextlib.AsyncExitStack() as stack:
+        store = clickhouse or await _clickhouse_of(settings, stack)
+        assert store is not None
+        guardrails = Guardrails(
+            clickhouse=store,
+            clock=open_clock(settings.clock),
+            replica="embedded" if is_embedded else settings.clickhouse_url.split("//")[-1],
+            data_path=settings.data_path,
+        )
+        app = FastAPI(title="torghut-guardrails", openapi_url=None)
+        add_metrics(app, registry_of(guardrails))
+        until = stop or asyncio.Event()
+        binding = Binding(port=settings.port, variable="GUARDRAILS_PORT", host=settings.http_host)
+        port = await stack.enter_async_context(serving(app, binding))
         await asyncio.to_thread(guardrails.scrape)
         if on_ready is not None:
             on_ready(port)
         await scrape_forever(guardrails, settings.scrape_seconds, until)
-    if clickhouse is None:
-        store.close()

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
+from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
 
 Kind = Literal["bars", "signals"]
 _TABLES = {"bars": "torghut.ta_microbars", "signals": "torghut.ta_signals"}
@@ -15,7 +15,7 @@ _TABLES = {"bars": "torghut.ta_microbars", "signals": "torghut.ta_signals"}
 class TaReader:
     """Queries of the TA API. Calls block; asynchronous callers use threads."""
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
+    def __init__(self, clickhouse: Queries) -> None:
         self._clickhouse = clickhouse
 
     def latest(self, symbol: str, kind: Kind) -> dict[str, Any] | None:

@@ -292,8 +292,14 @@ class Demo:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in the terminal is for the demo, which ends it in its turn
         )
-        out, err = await running.communicate()
+        try:
+            out, err = await running.communicate()
+        finally:
+            if running.returncode is None:
+                running.kill()
+                await running.wait()
         code = running.returncode if running.returncode is not None else 1
         if code not in (0, 3, 4, 5):
             self.say(err.decode(errors="replace").strip())

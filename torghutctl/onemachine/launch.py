@@ -41,9 +41,11 @@ def demo(
         raise ConfigurationError(f"--replay={replay}: no such file")
     with held(folder) as local:
         try:
+            from torghut_core.engines.postgres_embedded import stop_forgotten
             from torghutctl.onemachine.demo import Demo
         except ModuleNotFoundError as error:
             raise _missing(error) from error
+        stop_forgotten(local.engines / "postgres")  # of a run that was killed: its files are about to go
         local.clear()
         walk = Demo(
             folder=local, shown=folder, replay=replay, speed=speed, seed=seed, port=port, keep=keep, say=say, show=show

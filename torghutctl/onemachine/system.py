@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,10 @@ from torghutctl.onemachine.folder import LocalFolder
 
 _START_SECONDS = 60.0
 Say = Callable[[str], None]
+
+
+class _Stopped(Exception):
+    pass
 
 
 def local_environment(folder: LocalFolder, given: Mapping[str, str], page_port: int) -> dict[str, str]:
@@ -88,9 +92,13 @@ class LocalSystem:
         return self.services["visuals"]["api"]
 
     async def run(self, work: Callable[[LocalSystem], Awaitable[None]]) -> None:
-        """Start everything, run `work`, and stop everything; a service that ends early ends the whole."""
+        """Start everything, run `work`, and stop everything; a service that ends early ends the whole.
+
+        Told to stop while it starts, it stops what has started, and returns without having run `work`.
+        """
         logs.configure(stream=self.folder.log_file.open("a", buffering=1))
         async with AsyncExitStack() as stack:
+            stack.enter_context(suppress(_Stopped))
             environment = self.environment
             self.say("opening engines: log (SQLite), ClickHouse (chDB), PostgreSQL")
             kafka = open_kafka(KafkaAddress(bootstrap=environment["KAFKA_BOOTSTRAP"], client_id="torghut-local"))
@@ -100,6 +108,7 @@ class LocalSystem:
             postgres = await asyncio.to_thread(open_postgres, environment["DB_DSN"])
             stack.callback(postgres.close)
             stack.push_async_callback(self._stop_services)
+            self._raise_if_stopped()
 
             def listening(name: str, *roles: str) -> tuple[Callable[..., None], asyncio.Event]:
                 up = asyncio.Event()
@@ -143,14 +152,19 @@ class LocalSystem:
             [waiting, *self._tasks.values()], timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         waiting.cancel()
+        self._raise_failure()
+        self._raise_if_stopped()
         self._raise_if_ended()
         if not up.is_set():
             raise ConfigurationError(
                 f"{name} did not start within {_START_SECONDS:.0f} s", hint=f"read {self.folder.log_file}"
             )
 
+    def _raise_if_stopped(self) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+
     def _raise_if_ended(self) -> None:
-        self._raise_failure()
         for name, task in self._tasks.items():
             if task.done():
                 raise ConfigurationError(f"{name} ended unexpectedly", hint=f"read {self.folder.log_file}")
@@ -168,9 +182,9 @@ class LocalSystem:
             await asyncio.wait([working, stopping, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()
-            elif not self.stop.is_set():
-                self._raise_if_ended()
             self._raise_failure()
+            if not working.done() and not self.stop.is_set():
+                self._raise_if_ended()
         finally:
             for task in (working, stopping):
                 task.cancel()

@@ -48,7 +48,7 @@ def test_frame_when_elements_are_bad_then_the_good_ones_pass() -> None:
     assert frame.dropped == {"not_an_object": 3, "unknown_type": 1}
 
 
-@pytest.mark.parametrize("frame", [b"", b"{", b"[1,", b"\xff\xfe", "nonsense"])
+@pytest.mark.parametrize("frame", [b"", b"{", b"[1,", b"\xff\xfe", "nonsense", pytest.param(b"[" * 100_000, id="deep")])
 def test_frame_when_undecodable_then_counted(frame: str | bytes) -> None:
     """Garbage never ends a session."""
     assert decode_frame(frame).dropped == {"undecodable_frame": 1}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.fakes.broker_server import KEY, SECRET, BrokerServer, create_broker_app
 from torghut_core.engines.postgres import Postgres, open_postgres
@@ -30,10 +31,11 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
     name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
-    with psycopg.connect(postgres_server.dsn.replace("/torghut?", "/postgres?"), autocommit=True) as admin:
+    address = postgres_server.dsn
+    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
-    yield Postgres(postgres_server.dsn.replace("/torghut?", f"/{name}?"))
-    with psycopg.connect(postgres_server.dsn.replace("/torghut?", "/postgres?"), autocommit=True) as admin:
+    yield Postgres(make_conninfo(address, dbname=name))
+    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
