@@ -29,7 +29,7 @@ from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.rfc3339 import format_ns
 from torghut_core.topics import Topic
 
-_TICK_SECONDS = 0.005
+_TICK_SECONDS = 0.01
 _WARM_UP_SECONDS = 10
 _TOLERANCE_MS = 2_000
 _PAYLOADS = {

@@ -52,6 +52,8 @@ from torghut_core.ta.status import Metrics, Progress, status_record
 
 _logger = logging.getLogger("torghut.ta")
 Commits = Mapping[TopicPartition, Committed]
+Records = Mapping[str, tuple[ByteColumn, ByteColumn]]
+"""Keys and values by topic."""
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
 _RETRY = Backoff(base=0.5, cap=30.0)
@@ -92,6 +94,8 @@ class TaService:
         self._sources: dict[str, SourceName] = {topic: source for source, topic in self._inputs.items()}
         self._producers: dict[int, Producer] = {}
         self._lock = asyncio.Lock()
+        self._finishing: dict[int, asyncio.Task[None]] = {}
+        """What a partition number sends and commits; while it runs, its next rows wait, and nobody else's."""
         self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
         self._writers = {
             table: TableWriter(
@@ -233,8 +237,11 @@ class TaService:
                     failures.append(error)
 
             async def revoked(partitions: frozenset[TopicPartition]) -> None:
-                async with self._lock:
-                    await self._drop_jobs({at.partition for at in partitions})
+                try:
+                    async with self._lock:
+                        await self._drop_jobs({at.partition for at in partitions})
+                except FencedError as error:
+                    failures.append(error)
 
             consumer = kafka.consumer(
                 list(self._inputs.values()),
@@ -251,6 +258,8 @@ class TaService:
                     raise failures[0]
                 await self._step(consumer, status)
             async with self._lock:
+                await asyncio.gather(*self._finishing.values(), return_exceptions=True)
+                self._raise_failures()
                 await self._last_checkpoints(consumer)
 
     def _topics(self) -> list[topics.Topic]:
@@ -294,6 +303,8 @@ class TaService:
             )
 
     async def _drop_jobs(self, numbers: set[int]) -> None:
+        finishing = [self._finishing.pop(number) for number in numbers if number in self._finishing]
+        ended = await asyncio.gather(*finishing, return_exceptions=True)
         for number in numbers:
             task = self._checkpointing.pop(number, None)
             if task is not None:
@@ -302,6 +313,9 @@ class TaService:
             producer = self._producers.pop(number, None)
             if producer is not None:
                 await producer.close()
+        for error in ended:
+            if isinstance(error, FencedError):
+                raise error  # another failure may have ended the session: that one would be tried again
 
     async def _close_producers(self) -> None:
         await self._drop_jobs(set(self._producers) | set(self.jobs))
@@ -315,13 +329,9 @@ class TaService:
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
         async with self._lock:
             await self._feed(consumer, batches)
-            # Each partition number has a producer and a transaction of its own: their round trips overlap.
-            ended = await asyncio.gather(
-                *(self._advance(consumer, number) for number in self.jobs), return_exceptions=True
-            )
-            failed = [each for each in ended if isinstance(each, BaseException)]
-            if failed:
-                raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
+            self._raise_failures()
+            for job in self.jobs.values():
+                await self._advance(consumer, job)
             if self.jobs:
                 self.reason = "clickhouse_backlog" if is_full else None
         if time.monotonic() - self._observed_at >= 1:
@@ -359,24 +369,39 @@ class TaService:
                 batch = part  # noqa: PLW2901
             job.take(source, batch)
 
-    async def _advance(self, consumer: Consumer, number: int) -> None:
-        await self._emit(consumer, number)
-        await self._checkpoint(consumer, number)
+    def _raise_failures(self) -> None:
+        failed = [error for task in self._finishing.values() if task.done() and (error := task.exception())]
+        if failed:
+            raise next((error for error in failed if isinstance(error, FencedError)), failed[0])
 
-    async def _emit(self, consumer: Consumer, number: int) -> None:
-        job = self.jobs[number]
-        idle = await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
-        tables = job.tables(job.engine.emit(idle), self._clock.now_ns() // 1_000_000)
-        if tables and not job.is_silent:
-            await self._publish(job, tables)
+    async def _advance(self, consumer: Consumer, job: PartitionJob) -> None:
+        """Emit what can be, and let it be sent beside the reading of what comes next."""
+        finishing = self._finishing.get(job.number)
+        if finishing is not None and not finishing.done():
+            return
+        await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
+        tables = job.emit(self._clock.now_ns() // 1_000_000)
+        is_told = bool(tables) and not job.is_silent
         if job.is_silent and not job.is_catching_up:
             job.is_silent = False
-            event(_logger, "caught_up", partition=number)
+            event(_logger, "caught_up", partition=job.number)
+        if tables or self._has_checkpoint_to_do(job):
+            records = self._records(tables) if is_told else {}
+            finish = self._finish(consumer, job, tables, records, job.commits())
+            self._finishing[job.number] = asyncio.create_task(finish)
+
+    async def _finish(
+        self, consumer: Consumer, job: PartitionJob, tables: list[TableRows], records: Records, commits: Commits
+    ) -> None:
+        """Send rows with the offsets they belong to, hand them to the ClickHouse writers, and see to the checkpoint."""
+        if records:
+            await self._publish(job, records, commits)
         if self._writes_clickhouse:
             for rows in tables:
                 self._writers[rows.table].put(rows)
+        await self._checkpoint(consumer, job)
 
-    async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
+    def _records(self, tables: list[TableRows]) -> Records:
         names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
         columns: dict[str, tuple[list[ByteColumn], list[ByteColumn]]] = {}
         for rows in tables:
@@ -384,20 +409,32 @@ class TaService:
             of_topic = columns.setdefault(names[rows.table], ([], []))
             of_topic[0].append(keys)
             of_topic[1].append(values)
-        records = {
+        return {
             topic: (ByteColumn.joined(keys), ByteColumn.joined(values)) for topic, (keys, values) in columns.items()
         }
+
+    async def _publish(self, job: PartitionJob, records: Records, commits: Commits) -> None:
         producer = self._producers[job.number]
         if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            await producer.transact(records, job.group, job.commits())
+            await producer.transact(records, job.group, commits)
         else:
             for topic, (topic_keys, topic_values) in records.items():
                 await producer.send(topic, topic_keys, topic_values)
 
     # Checkpoints
 
-    async def _checkpoint(self, consumer: Consumer, number: int) -> None:
-        job = self.jobs[number]
+    def _has_checkpoint_to_do(self, job: PartitionJob) -> bool:
+        running = self._checkpointing.get(job.number)
+        if running is not None:
+            return running.done()
+        return job.first_commits is not None or self._is_checkpoint_due(job)
+
+    def _is_checkpoint_due(self, job: PartitionJob) -> bool:
+        due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
+        return due and not job.is_catching_up and job.work != job.checkpointed_work
+
+    async def _checkpoint(self, consumer: Consumer, job: PartitionJob) -> None:
+        number = job.number
         if job.first_commits is not None:
             commits, job.first_commits = job.first_commits, None
             await self._commit_checkpoint(consumer, job, commits)
@@ -407,8 +444,7 @@ class TaService:
                 del self._checkpointing[number]
                 await self._commit_checkpoint(consumer, job, running.result())
             return
-        due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
-        if due and not job.is_catching_up and job.work != job.checkpointed_work:
+        if self._is_checkpoint_due(job):
             name, data, commits = job.snapshot()
             job.checkpointed_at = time.monotonic()
             job.checkpointed_work = job.work
