@@ -8,13 +8,18 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 _LIBS = sorted((Path(__file__).resolve().parents[2] / ".engines").glob("kafka-*/libs"))
+
+
+QUICK_TO_START = ("-Xmx384m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+AS_IN_PRODUCTION = ("-server", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20")
+"""What Kafka's own start script gives a broker."""
 
 
 def require() -> Path:
@@ -36,10 +41,13 @@ def _free_ports(count: int) -> list[int]:
 
 
 class Broker:
-    """A broker whose folder survives stop and start; `properties` change its own."""
+    """A broker whose folder survives stop and start; `properties` change its own, `jvm` is for speed or a quick start."""
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, properties: Mapping[str, str] | None = None, jvm: Sequence[str] = QUICK_TO_START
+    ) -> None:
         self._libs = require()
+        self._jvm = jvm
         self._folder = folder
         self.port, controller = _free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,8 +87,7 @@ class Broker:
         return self._folder / "server.properties"
 
     def _command(self, *arguments: str) -> list[str]:
-        heap = ["-Xmx384m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return ["java", *heap, "-cp", f"{self._libs}/*", *arguments]
+        return ["java", *self._jvm, "-cp", f"{self._libs}/*", *arguments]
 
     def _java(self, *arguments: str) -> None:
         done = subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)
@@ -120,9 +127,9 @@ class Broker:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Broker]:
+def running(folder: Path, jvm: Sequence[str] = QUICK_TO_START) -> Iterator[Broker]:
     """Run a broker for the block."""
-    broker = Broker(folder)
+    broker = Broker(folder, jvm=jvm)
     broker.start()
     try:
         yield broker

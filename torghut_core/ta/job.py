@@ -133,7 +133,11 @@ class PartitionJob:
         return {at: Committed(position, said) for at, position in self.emitted.items()}
 
     def snapshot(self) -> tuple[str, bytes, dict[TopicPartition, Committed]]:
-        """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets."""
+        """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets.
+
+        To be taken when everything read was emitted. Notes that it was.
+        """
+        self.checkpointed_at, self.checkpointed_work = time.monotonic(), self.work
         name = f"{self.number}-{uuid.uuid4().hex[:12]}"
         offsets: dict[str, int] = {source: its.position for source, its in self.inputs.items()}
         data = pack(

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -57,6 +57,16 @@ Records = Mapping[str, tuple[ByteColumn, ByteColumn]]
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
 _RETRY = Backoff(base=0.5, cap=30.0)
+
+
+class Emission(NamedTuple):
+    """What one partition number emitted at once, with what was true of it then: records read later change nothing."""
+
+    tables: list[TableRows]
+    records: Records
+    commits: Commits
+    snapshot: tuple[str, bytes, Commits] | None
+    """A checkpoint of just after it, where one is due. One of any other moment would hold rows that no commit tells of."""
 
 
 class TaService:
@@ -258,8 +268,10 @@ class TaService:
                     raise failures[0]
                 await self._step(consumer, status)
             async with self._lock:
-                await asyncio.gather(*self._finishing.values(), return_exceptions=True)
-                self._raise_failures()
+                await self._settle()
+                for job in self.jobs.values():
+                    await self._advance(consumer, job)  # what was read while the last rows were sent
+                await self._settle()
                 await self._last_checkpoints(consumer)
 
     def _topics(self) -> list[topics.Topic]:
@@ -369,6 +381,10 @@ class TaService:
                 batch = part  # noqa: PLW2901
             job.take(source, batch)
 
+    async def _settle(self) -> None:
+        await asyncio.gather(*self._finishing.values(), return_exceptions=True)
+        self._raise_failures()
+
     def _raise_failures(self) -> None:
         failed = [error for task in self._finishing.values() if task.done() and (error := task.exception())]
         if failed:
@@ -385,21 +401,30 @@ class TaService:
         if job.is_silent and not job.is_catching_up:
             job.is_silent = False
             event(_logger, "caught_up", partition=job.number)
-        if tables or self._has_checkpoint_to_do(job):
-            records = self._records(tables) if is_told else {}
-            finish = self._finish(consumer, job, tables, records, job.commits())
-            self._finishing[job.number] = asyncio.create_task(finish)
+        stored = self._checkpointing.get(job.number)
+        is_stored = stored is not None and stored.done()
+        snapshot = job.snapshot() if stored is None and self._is_checkpoint_due(job) else None
+        if tables or snapshot is not None or is_stored or job.first_commits is not None:
+            emission = Emission(tables, self._records(tables) if is_told else {}, job.commits(), snapshot)
+            self._finishing[job.number] = asyncio.create_task(self._finish(consumer, job, emission))
 
-    async def _finish(
-        self, consumer: Consumer, job: PartitionJob, tables: list[TableRows], records: Records, commits: Commits
-    ) -> None:
-        """Send rows with the offsets they belong to, hand them to the ClickHouse writers, and see to the checkpoint."""
-        if records:
-            await self._publish(job, records, commits)
+    async def _finish(self, consumer: Consumer, job: PartitionJob, emission: Emission) -> None:
+        """Send rows with the offsets they belong to, hand them to the ClickHouse writers, and see to checkpoints."""
+        if emission.records:
+            await self._publish(job, emission)
         if self._writes_clickhouse:
-            for rows in tables:
+            for rows in emission.tables:
                 self._writers[rows.table].put(rows)
-        await self._checkpoint(consumer, job)
+        if job.first_commits is not None:
+            commits, job.first_commits = job.first_commits, None
+            await self._commit_checkpoint(consumer, job, commits)
+        stored = self._checkpointing.get(job.number)
+        if stored is not None and stored.done():
+            del self._checkpointing[job.number]
+            await self._commit_checkpoint(consumer, job, stored.result())
+        if emission.snapshot is not None:
+            storing = self._store_checkpoint(job, *emission.snapshot)
+            self._checkpointing[job.number] = asyncio.create_task(storing)
 
     def _records(self, tables: list[TableRows]) -> Records:
         names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
@@ -413,42 +438,19 @@ class TaService:
             topic: (ByteColumn.joined(keys), ByteColumn.joined(values)) for topic, (keys, values) in columns.items()
         }
 
-    async def _publish(self, job: PartitionJob, records: Records, commits: Commits) -> None:
+    async def _publish(self, job: PartitionJob, emission: Emission) -> None:
         producer = self._producers[job.number]
         if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            await producer.transact(records, job.group, commits)
+            await producer.transact(emission.records, job.group, emission.commits)
         else:
-            for topic, (topic_keys, topic_values) in records.items():
+            for topic, (topic_keys, topic_values) in emission.records.items():
                 await producer.send(topic, topic_keys, topic_values)
 
     # Checkpoints
 
-    def _has_checkpoint_to_do(self, job: PartitionJob) -> bool:
-        running = self._checkpointing.get(job.number)
-        if running is not None:
-            return running.done()
-        return job.first_commits is not None or self._is_checkpoint_due(job)
-
     def _is_checkpoint_due(self, job: PartitionJob) -> bool:
         due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
         return due and not job.is_catching_up and job.work != job.checkpointed_work
-
-    async def _checkpoint(self, consumer: Consumer, job: PartitionJob) -> None:
-        number = job.number
-        if job.first_commits is not None:
-            commits, job.first_commits = job.first_commits, None
-            await self._commit_checkpoint(consumer, job, commits)
-        running = self._checkpointing.get(number)
-        if running is not None:
-            if running.done():
-                del self._checkpointing[number]
-                await self._commit_checkpoint(consumer, job, running.result())
-            return
-        if self._is_checkpoint_due(job):
-            name, data, commits = job.snapshot()
-            job.checkpointed_at = time.monotonic()
-            job.checkpointed_work = job.work
-            self._checkpointing[number] = asyncio.create_task(self._store_checkpoint(job, name, data, commits))
 
     async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
         """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
