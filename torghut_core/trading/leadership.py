@@ -111,6 +111,10 @@ class Leadership:
     def release(self) -> None:
         """Give the lock back. To be called only when no broker call is in flight."""
         with self._mutex:
+            if self._connection is not None and self._epoch is not None:
+                # The server notices a closed connection when it gets to it; whoever waits should not have to.
+                with suppress(psycopg.Error):
+                    self._connection.execute("SELECT pg_advisory_unlock(%s)", (self._key,))
             self._drop()
 
     def _acquire(self, now_ns: int) -> None:
