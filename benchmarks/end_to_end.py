@@ -90,7 +90,10 @@ def main() -> None:
     from tests.fakes import apache_kafka
 
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with tempfile.TemporaryDirectory() as name, apache_kafka.running(Path(name) / "kafka") as broker:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        apache_kafka.running(Path(name) / "kafka", apache_kafka.AS_IN_PRODUCTION) as broker,
+    ):
         path = Path(name) / "trades.ndjson"
         write_trades(path, events)
         asyncio.run(_fill(broker.bootstrap, path.read_bytes().splitlines()))

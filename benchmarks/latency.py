@@ -152,7 +152,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--symbols", type=int, default=200)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, apache_kafka.running(Path(name) / "kafka") as broker:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        apache_kafka.running(Path(name) / "kafka", apache_kafka.AS_IN_PRODUCTION) as broker,
+    ):
         process = TaProcess(
             Path(name), broker.bootstrap, TA_MAX_OUT_OF_ORDER_MS=str(_TOLERANCE_MS), TORGHUT_CLOCK="system",
             TA_AUTO_OFFSET_RESET="latest", TA_CHECKPOINT_INTERVAL_MS="10000", TA_CLICKHOUSE_FLUSH_MS="1000",

@@ -86,7 +86,10 @@ def main() -> None:
     print("| ClickHouse | symbols | signal records | MiB before the first record | MiB at the most |")
     print("|---|--:|--:|--:|--:|")
     for said, changed in (("none: Kafka alone", {"TA_CLICKHOUSE_URL": ""}), ("embedded, in the same process", {})):
-        with tempfile.TemporaryDirectory() as name, apache_kafka.running(Path(name) / "kafka") as broker:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            apache_kafka.running(Path(name) / "kafka", apache_kafka.AS_IN_PRODUCTION) as broker,
+        ):
             process = TaProcess(
                 Path(name),
                 broker.bootstrap,
