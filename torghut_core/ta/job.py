@@ -62,11 +62,6 @@ class PartitionJob:
     """What the emission did not wait for whose rows were committed with the target's offsets."""
     is_silent: bool = False
     """Whether rows stay out of Kafka because the offsets they belong to are committed already."""
-    emitted: dict[TopicPartition, int] = field(init=False)
-    """The positions up to which every row was emitted; records after them may be in the engine already."""
-
-    def __post_init__(self) -> None:
-        self.emitted = self.positions
 
     @property
     def is_catching_up(self) -> bool:
@@ -113,12 +108,7 @@ class PartitionJob:
             return set()
         return {each.at for each in self.inputs.values() if each.position >= each.catch_up_to}
 
-    def emit(self, now_ms: int) -> list[TableRows]:
-        """Return the rows that can be emitted now, `idle` sources not waited for."""
-        self.emitted = self.positions
-        return self._tables(self.engine.emit(self.idle), now_ms)
-
-    def _tables(self, blocks: Sequence[RowBlock], now_ms: int) -> list[TableRows]:
+    def tables(self, blocks: Sequence[RowBlock], now_ms: int) -> list[TableRows]:
         """Return rows under an ingest time that no earlier rows of this partition number have."""
         found: list[TableRows] = []
         for block in blocks:
@@ -128,16 +118,12 @@ class PartitionJob:
         return found
 
     def commits(self) -> dict[TopicPartition, Committed]:
-        """Return what to commit with the rows emitted last: their positions, and the checkpoint they continue."""
+        """Return what to commit: positions, and the checkpoint they continue."""
         said = " ".join([self.checkpoint_name, *sorted(self.idle)])
-        return {at: Committed(position, said) for at, position in self.emitted.items()}
+        return {at: Committed(position, said) for at, position in self.positions.items()}
 
     def snapshot(self) -> tuple[str, bytes, dict[TopicPartition, Committed]]:
-        """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets.
-
-        To be taken when everything read was emitted. Notes that it was.
-        """
-        self.checkpointed_at, self.checkpointed_work = time.monotonic(), self.work
+        """Return a new checkpoint's name and bytes, and the commit that would name it at its own offsets."""
         name = f"{self.number}-{uuid.uuid4().hex[:12]}"
         offsets: dict[str, int] = {source: its.position for source, its in self.inputs.items()}
         data = pack(

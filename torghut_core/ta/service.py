@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -52,21 +52,9 @@ from torghut_core.ta.status import Metrics, Progress, status_record
 
 _logger = logging.getLogger("torghut.ta")
 Commits = Mapping[TopicPartition, Committed]
-Records = Mapping[str, tuple[ByteColumn, ByteColumn]]
-"""Keys and values by topic."""
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
 _RETRY = Backoff(base=0.5, cap=30.0)
-
-
-class Emission(NamedTuple):
-    """What one partition number emitted at once, with what was true of it then: records read later change nothing."""
-
-    tables: list[TableRows]
-    records: Records
-    commits: Commits
-    snapshot: tuple[str, bytes, Commits] | None
-    """A checkpoint of just after it, where one is due. One of any other moment would hold rows that no commit tells of."""
 
 
 class TaService:
@@ -104,8 +92,6 @@ class TaService:
         self._sources: dict[str, SourceName] = {topic: source for source, topic in self._inputs.items()}
         self._producers: dict[int, Producer] = {}
         self._lock = asyncio.Lock()
-        self._finishing: dict[int, asyncio.Task[None]] = {}
-        """What a partition number sends and commits; while it runs, its next rows wait, and nobody else's."""
         self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
         self._writers = {
             table: TableWriter(
@@ -247,11 +233,8 @@ class TaService:
                     failures.append(error)
 
             async def revoked(partitions: frozenset[TopicPartition]) -> None:
-                try:
-                    async with self._lock:
-                        await self._drop_jobs({at.partition for at in partitions})
-                except FencedError as error:
-                    failures.append(error)
+                async with self._lock:
+                    await self._drop_jobs({at.partition for at in partitions})
 
             consumer = kafka.consumer(
                 list(self._inputs.values()),
@@ -268,10 +251,6 @@ class TaService:
                     raise failures[0]
                 await self._step(consumer, status)
             async with self._lock:
-                await self._settle()
-                for job in self.jobs.values():
-                    await self._advance(consumer, job)  # what was read while the last rows were sent
-                await self._settle()
                 await self._last_checkpoints(consumer)
 
     def _topics(self) -> list[topics.Topic]:
@@ -315,8 +294,6 @@ class TaService:
             )
 
     async def _drop_jobs(self, numbers: set[int]) -> None:
-        finishing = [self._finishing.pop(number) for number in numbers if number in self._finishing]
-        ended = await asyncio.gather(*finishing, return_exceptions=True)
         for number in numbers:
             task = self._checkpointing.pop(number, None)
             if task is not None:
@@ -325,9 +302,6 @@ class TaService:
             producer = self._producers.pop(number, None)
             if producer is not None:
                 await producer.close()
-        for error in ended:
-            if isinstance(error, FencedError):
-                raise error  # another failure may have ended the session: that one would be tried again
 
     async def _close_producers(self) -> None:
         await self._drop_jobs(set(self._producers) | set(self.jobs))
@@ -341,9 +315,13 @@ class TaService:
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
         async with self._lock:
             await self._feed(consumer, batches)
-            self._raise_failures()
-            for job in self.jobs.values():
-                await self._advance(consumer, job)
+            # Each partition number has a producer and a transaction of its own: their round trips overlap.
+            ended = await asyncio.gather(
+                *(self._advance(consumer, number) for number in self.jobs), return_exceptions=True
+            )
+            failed = [each for each in ended if isinstance(each, BaseException)]
+            if failed:
+                raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
             if self.jobs:
                 self.reason = "clickhouse_backlog" if is_full else None
         if time.monotonic() - self._observed_at >= 1:
@@ -381,52 +359,24 @@ class TaService:
                 batch = part  # noqa: PLW2901
             job.take(source, batch)
 
-    async def _settle(self) -> None:
-        await asyncio.gather(*self._finishing.values(), return_exceptions=True)
-        self._raise_failures()
+    async def _advance(self, consumer: Consumer, number: int) -> None:
+        await self._emit(consumer, number)
+        await self._checkpoint(consumer, number)
 
-    def _raise_failures(self) -> None:
-        failed = [error for task in self._finishing.values() if task.done() and (error := task.exception())]
-        if failed:
-            raise next((error for error in failed if isinstance(error, FencedError)), failed[0])
-
-    async def _advance(self, consumer: Consumer, job: PartitionJob) -> None:
-        """Emit what can be, and let it be sent beside the reading of what comes next."""
-        finishing = self._finishing.get(job.number)
-        if finishing is not None and not finishing.done():
-            return
-        await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
-        tables = job.emit(self._clock.now_ns() // 1_000_000)
-        is_told = bool(tables) and not job.is_silent
+    async def _emit(self, consumer: Consumer, number: int) -> None:
+        job = self.jobs[number]
+        idle = await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
+        tables = job.tables(job.engine.emit(idle), self._clock.now_ns() // 1_000_000)
+        if tables and not job.is_silent:
+            await self._publish(job, tables)
         if job.is_silent and not job.is_catching_up:
             job.is_silent = False
-            event(_logger, "caught_up", partition=job.number)
-        stored = self._checkpointing.get(job.number)
-        is_stored = stored is not None and stored.done()
-        snapshot = job.snapshot() if stored is None and self._is_checkpoint_due(job) else None
-        if tables or snapshot is not None or is_stored or job.first_commits is not None:
-            emission = Emission(tables, self._records(tables) if is_told else {}, job.commits(), snapshot)
-            self._finishing[job.number] = asyncio.create_task(self._finish(consumer, job, emission))
-
-    async def _finish(self, consumer: Consumer, job: PartitionJob, emission: Emission) -> None:
-        """Send rows with the offsets they belong to, hand them to the ClickHouse writers, and see to checkpoints."""
-        if emission.records:
-            await self._publish(job, emission)
+            event(_logger, "caught_up", partition=number)
         if self._writes_clickhouse:
-            for rows in emission.tables:
+            for rows in tables:
                 self._writers[rows.table].put(rows)
-        if job.first_commits is not None:
-            commits, job.first_commits = job.first_commits, None
-            await self._commit_checkpoint(consumer, job, commits)
-        stored = self._checkpointing.get(job.number)
-        if stored is not None and stored.done():
-            del self._checkpointing[job.number]
-            await self._commit_checkpoint(consumer, job, stored.result())
-        if emission.snapshot is not None:
-            storing = self._store_checkpoint(job, *emission.snapshot)
-            self._checkpointing[job.number] = asyncio.create_task(storing)
 
-    def _records(self, tables: list[TableRows]) -> Records:
+    async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
         names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
         columns: dict[str, tuple[list[ByteColumn], list[ByteColumn]]] = {}
         for rows in tables:
@@ -434,23 +384,35 @@ class TaService:
             of_topic = columns.setdefault(names[rows.table], ([], []))
             of_topic[0].append(keys)
             of_topic[1].append(values)
-        return {
+        records = {
             topic: (ByteColumn.joined(keys), ByteColumn.joined(values)) for topic, (keys, values) in columns.items()
         }
-
-    async def _publish(self, job: PartitionJob, emission: Emission) -> None:
         producer = self._producers[job.number]
         if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            await producer.transact(emission.records, job.group, emission.commits)
+            await producer.transact(records, job.group, job.commits())
         else:
-            for topic, (topic_keys, topic_values) in emission.records.items():
+            for topic, (topic_keys, topic_values) in records.items():
                 await producer.send(topic, topic_keys, topic_values)
 
     # Checkpoints
 
-    def _is_checkpoint_due(self, job: PartitionJob) -> bool:
+    async def _checkpoint(self, consumer: Consumer, number: int) -> None:
+        job = self.jobs[number]
+        if job.first_commits is not None:
+            commits, job.first_commits = job.first_commits, None
+            await self._commit_checkpoint(consumer, job, commits)
+        running = self._checkpointing.get(number)
+        if running is not None:
+            if running.done():
+                del self._checkpointing[number]
+                await self._commit_checkpoint(consumer, job, running.result())
+            return
         due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
-        return due and not job.is_catching_up and job.work != job.checkpointed_work
+        if due and not job.is_catching_up and job.work != job.checkpointed_work:
+            name, data, commits = job.snapshot()
+            job.checkpointed_at = time.monotonic()
+            job.checkpointed_work = job.work
+            self._checkpointing[number] = asyncio.create_task(self._store_checkpoint(job, name, data, commits))
 
     async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
         """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
