@@ -58,6 +58,8 @@ class PartitionJob:
     """What to commit before anything else: where a new job began."""
     idle: frozenset[SourceName] = frozenset()
     """What the last emission did not wait for."""
+    _idle_positions: dict[TopicPartition, int] = field(default_factory=dict)
+    """Where it was."""
     idle_at_target: frozenset[SourceName] = frozenset()
     """What the emission did not wait for whose rows were committed with the target's offsets."""
     is_silent: bool = False
@@ -87,19 +89,23 @@ class PartitionJob:
     async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
         """Return the sources that are read to their end and silent; on the way to the target, those that were idle there.
 
-        The emission that ends catching up stays out of Kafka: it must hold exactly the rows that were committed.
+        The emission that ends catching up stays out of Kafka: it must hold exactly the rows that were committed. So what
+        was idle once at some positions stays idle until they move: a commit of these positions must say so.
         """
-        self.idle = self.idle_at_target if self.is_silent and not self.is_catching_up else frozenset()
-        if not self.is_silent:
-            now = time.monotonic()
-            self.idle = frozenset(
-                [
-                    source
-                    for source in SOURCES
-                    if (its := self.inputs.get(source)) is None
-                    or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at))
-                ]
-            )
+        if self.is_silent:
+            self.idle = frozenset() if self.is_catching_up else self.idle_at_target
+            self._idle_positions = self.positions
+            return self.idle
+        now = time.monotonic()
+        found: set[SourceName] = set()
+        for source in SOURCES:
+            its = self.inputs.get(source)
+            if its is None or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at)):
+                found.add(source)
+        positions = self.positions
+        if positions == self._idle_positions:
+            found |= self.idle
+        self.idle, self._idle_positions = frozenset(found), positions
         return self.idle
 
     def blocked(self) -> set[TopicPartition]:

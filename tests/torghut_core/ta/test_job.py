@@ -12,11 +12,14 @@ from torghut_core.ta.engine import SOURCES, Engine, EngineSettings
 from torghut_core.ta.job import PartitionJob, _Input
 
 
-class _AtEnd:
-    """A consumer that has read everything."""
+class _Reader:
+    """A consumer that has read everything, or not."""
+
+    def __init__(self, *, is_at_end: bool = True) -> None:
+        self._is_at_end = is_at_end
 
     async def is_at_end(self, partition: TopicPartition) -> bool:
-        return partition.partition == 0
+        return self._is_at_end
 
 
 @pytest.mark.parametrize(
@@ -42,5 +45,25 @@ async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_ar
         is_silent=is_silent,
         idle_at_target=frozenset(["quotes"]),
     )
-    assert await job.idle_sources(cast("Consumer", _AtEnd()), 2.0) == frozenset(idle)
+    assert await job.idle_sources(cast("Consumer", _Reader()), 2.0) == frozenset(idle)
     assert {said.metadata for said in job.commits().values()} == {" ".join(["0-abc", *sorted(idle)])}
+
+
+async def test_idle_sources_when_records_wait_unread_then_they_stay_idle_until_the_positions_move() -> None:
+    """Rows of a silence were told at these positions: a later commit of them must still say that it was one."""
+    at = TopicPartition("trades", 0)
+    trades = _Input(at, position=7, heard_at=time.monotonic() - 60, catch_up_to=7)
+    job = PartitionJob(
+        number=0,
+        group="ta",
+        engine=Engine(EngineSettings()),
+        inputs={"trades": trades},
+        checkpoint_name="0-abc",
+        ingest_ms=0,
+    )
+    end, unread = (cast("Consumer", _Reader(is_at_end=is_at_end)) for is_at_end in (True, False))
+    assert "trades" in await job.idle_sources(end, 2.0)
+    assert "trades" in await job.idle_sources(unread, 2.0)
+    assert "trades" in job.commits()[at].metadata
+    trades.position = 8
+    assert "trades" not in await job.idle_sources(unread, 2.0)
