@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -255,8 +255,16 @@ def require_no_effect(site: Site, done: Attempts, before: dict[str, str], said: 
     assert before == site.contents()
 
 
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("name", PREPARE)
+def _crossed(names: Iterable[str], states: Iterable[str]) -> list[Any]:
+    """Return every pair; two thirds are for `make soak`, and every name and every state is among the rest."""
+    pairs = [(one, two, name, state) for one, name in enumerate(names) for two, state in enumerate(states)]
+    return [
+        pytest.param(name, state, marks=[] if (one + two) % 3 == 0 else pytest.mark.soak)
+        for one, two, name, state in pairs
+    ]
+
+
+@pytest.mark.parametrize(("name", "gate"), _crossed(PREPARE, GATES))
 def test_procedure_when_reason_or_confirmation_is_missing_then_no_write_is_attempted(
     name: str, gate: str, site: Site
 ) -> None:
@@ -271,8 +279,7 @@ def test_procedure_when_reason_or_confirmation_is_missing_then_no_write_is_attem
     require_no_effect(site, done, before, said)
 
 
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("name", PREPARE)
+@pytest.mark.parametrize(("name", "run"), _crossed(PREPARE, RUNS))
 def test_procedure_when_its_agent_run_cannot_be_trusted_then_no_write_is_attempted(
     name: str, run: str, site: Site
 ) -> None:
@@ -348,8 +355,7 @@ EVIDENCE: dict[str, Callable[[Site], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("state", EVIDENCE)
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize(("name", "state"), _crossed(STARTS, EVIDENCE))
 def test_start_when_its_evidence_is_not_good_then_no_write_is_attempted(name: str, state: str, site: Site) -> None:
     """What is absent, empty, bad, unreadable, forbidden or old decides against a start."""
     command, prepare = PREPARE[name]
