@@ -198,8 +198,10 @@ def test_postgres_when_initialising_was_cut_short_then_the_next_start_begins_ane
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
     postgres = open_postgres(f"embedded:{engine_folder}/pg")
-    postgres.connect().close()
+    with postgres.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
     postgres.close()
+    assert not half.exists()
 
 
 @pytest.mark.engine
