@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torghut_core.engines.clickhouse import ClickHouse
     from torghut_core.ta.file_outputs import ClickHouseOutput, Output
     from torghut_core.ta.files import FileReport
+    from torghut_core.ta.settings import TaSettings
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -99,11 +100,14 @@ def replay_file(
     if clickhouse is not None and file_format is not None:
         raise ConfigurationError(f"--format={file_format}: is of files; --clickhouse has none")
     try:
+        import os
         import time
 
+        from torghut_core.settings import load
         from torghut_core.ta.engine import EngineSettings
         from torghut_core.ta.file_outputs import ClickHouseOutput, FolderOutput
         from torghut_core.ta.files import replay_file as replay
+        from torghut_core.ta.settings import TaSettings
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
     settings = EngineSettings(
@@ -119,8 +123,15 @@ def replay_file(
                 return replay(source, output, settings=settings, now_ns=time.time_ns(), progress=progress)
 
         if folder is not None:
-            return _tell(run(FolderOutput(folder, (file_format or FileFormat.NDJSON).value, stack)), is_written=True)
-        target = _Target(address=clickhouse or "", reason=reason, confirm=confirm, audit_log=audit_log)
+            _tell(run(FolderOutput(folder, (file_format or FileFormat.NDJSON).value, stack)), is_written=True)
+            return
+        target = _Target(
+            address=clickhouse or "",
+            reason=reason,
+            confirm=confirm,
+            audit_log=audit_log,
+            settings=load(TaSettings, os.environ),
+        )
         store = target.open(stack)
         rows = ClickHouseOutput(stack)
         report = run(rows)
@@ -128,7 +139,7 @@ def replay_file(
             target.take(rows, source, store)
         else:
             typer.echo("plan only; add --reason TEXT --confirm ACTUATE_TORGHUT to write", err=True)
-        return _tell(report, is_written=store is not None)
+        _tell(report, is_written=store is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +150,13 @@ class _Target:
     reason: str
     confirm: str
     audit_log: Path | None
+    settings: TaSettings
+    """Of which credentials and cluster are used."""
 
     def open(self, stack: ExitStack) -> ClickHouse | None:
         """Return it opened, None where only a plan was asked for. Raises RefusedError, ConfigurationError, UpstreamError."""
-        import os
-
         from torghut_core.engines.clickhouse import Address, check_address, open_clickhouse
-        from torghut_core.settings import load, reveal
-        from torghut_core.ta.settings import TaSettings
+        from torghut_core.settings import reveal
         from torghutctl.errors import RefusedError
         from torghutctl.planning.gates import CONFIRM_PHRASE
 
@@ -157,7 +167,7 @@ class _Target:
                 raise RefusedError(f"--confirm={self.confirm!r}: must be {CONFIRM_PHRASE}; nothing was written")
             if not self.reason.strip():
                 raise RefusedError("--reason: must say why; nothing was written")
-        given = load(TaSettings, os.environ)
+        given = self.settings
         credentials = Address(
             url=self.address, username=given.clickhouse_username, password=reveal(given.clickhouse_password)
         )
@@ -171,9 +181,7 @@ class _Target:
         import time
 
         from torghut_core.rfc3339 import format_ns
-        from torghut_core.settings import load
         from torghut_core.ta.clickhouse_sink import SchemaOptions
-        from torghut_core.ta.settings import TaSettings
         from torghutctl.commands.procedure_run import default_audit_path, user
         from torghutctl.effects.audit_log import AuditLog
         from torghutctl.render.redaction import redact_text
@@ -196,8 +204,8 @@ class _Target:
                 )
 
         note("intent")
-        cluster = load(TaSettings, os.environ).clickhouse_cluster
-        output.insert(store, SchemaOptions(cluster=cluster, is_simulated=store.is_embedded))
+        options = SchemaOptions(cluster=self.settings.clickhouse_cluster, is_simulated=store.is_embedded)
+        output.insert(store, options)
         note("result")
 
 
