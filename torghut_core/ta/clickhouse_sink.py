@@ -39,11 +39,15 @@ class SchemaError(UpstreamError):
     """A table exists, but is not what it must be. IF NOT EXISTS never repairs: an operator decides."""
 
 
+def _script() -> str:
+    script = files("torghut_core.ta").joinpath("schema.sql").read_text()
+    return "\n".join(line for line in script.splitlines() if not line.startswith("--"))
+
+
 def create_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
     """Create database and tables where they are missing."""
     replicated = "ReplicatedReplacingMergeTree('/clickhouse/tables/{cluster}/{shard}/{table}', '{replica}', ingest_ts)"
-    script = files("torghut_core.ta").joinpath("schema.sql").read_text()
-    script = "\n".join(line for line in script.splitlines() if not line.startswith("--"))
+    script = _script()
     for marker, text in (
         ("{engine}", replicated if options.cluster else "ReplacingMergeTree(ingest_ts)"),
         ("{on_cluster}", f" ON CLUSTER '{options.cluster}'" if options.cluster else ""),
@@ -59,49 +63,64 @@ def _ttl(table: str, options: SchemaOptions) -> str:
     return "" if options.is_simulated else f"\nTTL toDateTime(event_ts) + INTERVAL {_TTL_DAYS[table]} DAY"
 
 
-def verify_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
-    """Check engine, keys, columns and TTL of both tables, on every replica of a cluster.
+def column_types(table: str) -> dict[str, str]:
+    """Return the columns of a table with their types, as `schema.sql` makes them."""
+    made = re.search(rf"TABLE IF NOT EXISTS {re.escape(table)}\S* \((.*?)\n\) ENGINE", _script(), re.DOTALL)
+    if made is None:
+        raise ValueError(f"schema.sql makes no table {table}")
+    return dict(line.strip().rstrip(",").split(" ", 1) for line in made[1].strip().splitlines())
 
-    Raises SchemaError that names table and difference.
+
+def verify_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
+    """Check engine, keys, column types and TTL of both tables, on every replica of a cluster.
+
+    Raises SchemaError that names table and difference, on a cluster the replica as well; ClickHouseError when a replica
+    does not answer.
     """
     source = f"clusterAllReplicas('{options.cluster}', system.{{}})" if options.cluster else "system.{}"
     engine = "ReplicatedReplacingMergeTree" if options.cluster else "ReplacingMergeTree"
+    replica = "concat(hostName(), ':', toString(tcpPort())) AS replica"
+    # Asked for by themselves: a replica without the tables has no row in what is asked of tables.
+    replicas = clickhouse.query(f"SELECT {replica} FROM {source.format('one')}")  # noqa: S608  fixed text
     tables = clickhouse.query(
-        "SELECT hostName() AS host, name, engine, engine_full, sorting_key, partition_key"  # noqa: S608  fixed text
+        f"SELECT {replica}, name, engine, engine_full, sorting_key, partition_key"  # noqa: S608  fixed text
         f" FROM {source.format('tables')} WHERE database = 'torghut' AND name IN ('ta_microbars', 'ta_signals')"
     )
     columns = clickhouse.query(
-        "SELECT hostName() AS host, table, groupArray((name, type)) AS found FROM"  # noqa: S608  fixed text
-        f" (SELECT * FROM {source.format('columns')} WHERE database = 'torghut' ORDER BY position) GROUP BY host, table"
+        f"SELECT {replica}, table, name, type FROM {source.format('columns')}"  # noqa: S608  fixed text
+        " WHERE database = 'torghut'"
     )
-    types = {(row["host"], row["table"]): dict(row["found"]) for row in columns}
-    hosts = {row["host"] for row in tables} | {row["host"] for row in columns}
-    for host in hosts or {"this server"}:
+    found = {(row["replica"], row["name"]): row for row in tables}
+    types: dict[tuple[str, str], dict[str, str]] = {}
+    for row in columns:
+        types.setdefault((row["replica"], row["table"]), {})[row["name"]] = row["type"]
+    for name in sorted(row["replica"] for row in replicas):
         for table in (MICROBARS, SIGNALS):
-            name = table.partition(".")[2]
-            row = next((each for each in tables if each["host"] == host and each["name"] == name), None)
-            _verify_table(table, row, types.get((host, name), {}), engine, options)
+            key = (name, table.partition(".")[2])
+            where = f"ClickHouse table {table}" + (f" on {name}" if options.cluster else "")
+            if key not in found:
+                raise SchemaError(f"{where} is missing")
+            _verify_table(where, table, found[key], types.get(key, {}), engine, options)
 
 
 def _verify_table(
-    table: str, row: dict[str, Any] | None, types: dict[str, str], engine: str, options: SchemaOptions
+    where: str, table: str, row: dict[str, Any], types: dict[str, str], engine: str, options: SchemaOptions
 ) -> None:
-    if row is None:
-        raise SchemaError(f"ClickHouse table {table} is missing")
     facts = {
         "engine": (row["engine"], engine),
         "sorting key": (row["sorting_key"], "symbol, window_size, event_ts"),
         "partition key": (row["partition_key"], "toDate(event_ts)"),
         "version column": (bool(re.search(r"ReplacingMergeTree\([^)]*\bingest_ts\)", row["engine_full"])), True),
-        "columns": ([name for name in COLUMNS[table] if name not in types], []),
     }
+    for column, kind in column_types(table).items():
+        facts[f"column {column}"] = (types.get(column), kind)
     if not options.is_simulated:
         days = re.search(r"TTL .*?(?:toIntervalDay\(|INTERVAL )(\d+)", row["engine_full"])
         facts["TTL in days"] = (int(days[1]) if days else None, _TTL_DAYS[table])
-    for what, (found, expected) in facts.items():
-        if found != expected:
+    for what, (is_found, expected) in facts.items():
+        if is_found != expected:
             raise SchemaError(
-                f"ClickHouse table {table}: {what} is {found!r}, must be {expected!r}",
+                f"{where}: {what} is {is_found!r}, must be {expected!r}",
                 hint="migrate the table; creating it again never repairs it",
             )
 

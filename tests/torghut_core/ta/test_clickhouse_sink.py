@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,8 @@ WRONG = {
     "engine": ("ENGINE = ReplacingMergeTree(ingest_ts)", "ENGINE = MergeTree", "engine is 'MergeTree'"),
     "version": ("ReplacingMergeTree(ingest_ts)", "ReplacingMergeTree(seq)", "version column is False"),
     "key": ("ORDER BY (symbol, window_size, event_ts)", "ORDER BY (symbol, event_ts)", "sorting key is"),
+    "type": ("`close` Float64", "`close` Float32", "column close is 'Float32', must be 'Float64'"),
+    "nullable": ("`macd` Nullable(Float64)", "`macd` Float64", "column macd is 'Float64', must be 'Nullable(Float64)'"),
     "partition": ("PARTITION BY toDate(event_ts)", "PARTITION BY toYYYYMM(event_ts)", "partition key is"),
 }
 
@@ -82,11 +86,39 @@ def test_schema_when_a_column_a_table_or_the_ttl_is_missing_then_refused(clickho
     with pytest.raises(SchemaError, match="TTL in days is None, must be 30"):
         verify_schema(clickhouse, LIVE)
     clickhouse.command("ALTER TABLE torghut.ta_microbars DROP COLUMN vwap")
-    with pytest.raises(SchemaError, match=r"columns is \['vwap'\]"):
+    with pytest.raises(SchemaError, match=r"column vwap is None, must be 'Nullable\(Float64\)'"):
         verify_schema(clickhouse, HERE)
     clickhouse.command("DROP TABLE torghut.ta_microbars")
     with pytest.raises(SchemaError, match=r"torghut\.ta_microbars is missing"):
         verify_schema(clickhouse, HERE)
+
+
+class _TwoReplicas(ClickHouse):
+    """The real engine's answers as those of a cluster's two replicas, replicated; the second's go through `changed`."""
+
+    def __init__(self, inner: ClickHouse, changed: Callable[[str, dict[str, Any]], dict[str, Any] | None]) -> None:
+        self._inner = inner
+        self._changed = changed
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        asked = re.search(r"clusterAllReplicas\('two', (system\.(\w+))\)", statement)
+        assert asked is not None
+        rows = self._inner.query(statement.replace(asked[0], asked[1]), parameters)
+        for row in rows:
+            row |= {name: f"Replicated{row[name]}" for name in ("engine", "engine_full") if name in row}
+        second = [self._changed(asked[2], {**row, "replica": "b:9000"}) for row in rows]
+        return [*({**row, "replica": "a:9000"} for row in rows), *(row for row in second if row is not None)]
+
+
+def test_schema_when_one_replica_differs_or_has_no_table_then_refused_and_named(clickhouse: ClickHouse) -> None:
+    """A replica that has no row among the tables lacks them, and is not taken for one that is not there."""
+    create_schema(clickhouse, HERE)
+    cluster = SchemaOptions(cluster="two", is_simulated=True)
+    verify_schema(_TwoReplicas(clickhouse, lambda _, row: row), cluster)
+    with pytest.raises(SchemaError, match=r"torghut\.ta_microbars on b:9000 is missing"):
+        verify_schema(_TwoReplicas(clickhouse, lambda asked, row: row if asked == "one" else None), cluster)
+    with pytest.raises(SchemaError, match=r"ta_signals on b:9000: column warm is None, must be 'UInt8'"):
+        verify_schema(_TwoReplicas(clickhouse, lambda _, row: None if row.get("name") == "warm" else row), cluster)
 
 
 class _Refusing(ClickHouse):
