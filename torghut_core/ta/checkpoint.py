@@ -156,9 +156,11 @@ def _packed_state(state: State, symbols: int) -> dict[str, Any]:
 
 
 def _restored_state(stored: dict[str, Any], empty: State) -> State:
-    """Return the state that `_packed_state` packed; `empty` has its widths and types."""
+    """Return the state that `_packed_state` packed, windows at the front; `empty` has its widths and types."""
     arrays = {name: _array(packed) for name, packed in stored.items()}
     for bounds, names in _WINDOWS.items():
+        low, high = arrays[bounds].T
+        arrays[bounds] = np.stack([np.zeros_like(low), high - low], axis=1)
         live = _within(arrays[bounds], getattr(empty, names[0]).shape[1])
         for name in names:
             whole = np.zeros(live.shape, getattr(empty, name).dtype)

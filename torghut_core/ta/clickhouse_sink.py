@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -78,7 +78,6 @@ def verify_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
     does not answer.
     """
     source = f"clusterAllReplicas('{options.cluster}', system.{{}})" if options.cluster else "system.{}"
-    engine = "ReplicatedReplacingMergeTree" if options.cluster else "ReplacingMergeTree"
     replica = "concat(hostName(), ':', toString(tcpPort())) AS replica"
     # Asked for by themselves: a replica without the tables has no row in what is asked of tables.
     replicas = clickhouse.query(f"SELECT {replica} FROM {source.format('one')}")  # noqa: S608  fixed text
@@ -100,29 +99,27 @@ def verify_schema(clickhouse: ClickHouse, options: SchemaOptions) -> None:
             where = f"ClickHouse table {table}" + (f" on {name}" if options.cluster else "")
             if key not in found:
                 raise SchemaError(f"{where} is missing")
-            _verify_table(where, table, found[key], types.get(key, {}), engine, options)
+            for what, is_found, expected in _facts(table, found[key], types.get(key, {}), options):
+                if is_found != expected:
+                    raise SchemaError(
+                        f"{where}: {what} is {is_found!r}, must be {expected!r}",
+                        hint="migrate the table; creating it again never repairs it",
+                    )
 
 
-def _verify_table(
-    where: str, table: str, row: dict[str, Any], types: dict[str, str], engine: str, options: SchemaOptions
-) -> None:
-    facts = {
-        "engine": (row["engine"], engine),
-        "sorting key": (row["sorting_key"], "symbol, window_size, event_ts"),
-        "partition key": (row["partition_key"], "toDate(event_ts)"),
-        "version column": (bool(re.search(r"ReplacingMergeTree\([^)]*\bingest_ts\)", row["engine_full"])), True),
-    }
+def _facts(
+    table: str, row: dict[str, Any], types: dict[str, str], options: SchemaOptions
+) -> Iterator[tuple[str, object, object]]:
+    """Return what is verified of a table: its name, what was found, what it must be."""
+    yield "engine", row["engine"], "ReplicatedReplacingMergeTree" if options.cluster else "ReplacingMergeTree"
+    yield "sorting key", row["sorting_key"], "symbol, window_size, event_ts"
+    yield "partition key", row["partition_key"], "toDate(event_ts)"
+    yield "version column", bool(re.search(r"ReplacingMergeTree\([^)]*\bingest_ts\)", row["engine_full"])), True
     for column, kind in column_types(table).items():
-        facts[f"column {column}"] = (types.get(column), kind)
+        yield f"column {column}", types.get(column), kind
     if not options.is_simulated:
         days = re.search(r"TTL .*?(?:toIntervalDay\(|INTERVAL )(\d+)", row["engine_full"])
-        facts["TTL in days"] = (int(days[1]) if days else None, _TTL_DAYS[table])
-    for what, (is_found, expected) in facts.items():
-        if is_found != expected:
-            raise SchemaError(
-                f"{where}: {what} is {is_found!r}, must be {expected!r}",
-                hint="migrate the table; creating it again never repairs it",
-            )
+        yield "TTL in days", int(days[1]) if days else None, _TTL_DAYS[table]
 
 
 class TableWriter:

@@ -99,9 +99,14 @@ class BarInputs(NamedTuple):
     """Whether the bar replaces the symbol's newest one."""
 
 
+def _width(bars: int) -> int:
+    """Return the room of a window that holds `bars` at most: it moves to the front each time it has slid a quarter."""
+    return bars + max(8, bars // 4)
+
+
 def new_state(symbols: int, cadence: Cadence) -> State:
-    """Return empty state for `symbols` symbols: about 16 kB each for PT1S, 1 kB for PT1M."""
-    wide, vol = 2 * cadence.vwap_bars, 2 * cadence.vol_bars
+    """Return empty state for `symbols` symbols: about 11 kB each for PT1S, 1 kB for PT1M."""
+    wide, vol = _width(cadence.vwap_bars), _width(cadence.vol_bars)
     return State(
         bars=np.zeros(symbols, np.int64),
         scalars=np.zeros((symbols, _SCALARS)),
