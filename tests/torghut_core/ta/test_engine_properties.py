@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,24 @@ def test_checkpoint_when_restored_anywhere_then_rows_are_those_of_an_uninterrupt
     second.finish()
     assert whole.rows == first.rows | second.rows
     assert whole.engine.counts == second.engine.counts
+
+
+@pytest.mark.parametrize("window", [5, 300])
+def test_checkpoint_when_restored_as_windows_slide_then_rows_are_those_of_an_uninterrupted_run(window: int) -> None:
+    """Windows that moved to the front of their room, and were packed on the way there, go on with the same bars."""
+    chosen = EngineSettings(vwap_window_seconds=window, vol_window_seconds=min(window, 60))
+    chance = random.Random(window)
+    records = [trade("A", second, round(10 + chance.random(), 2), 1) for second in range(900) if chance.random() < 0.9]
+    whole, run = _split_run(records, [], chosen), Run(chosen)
+    rows = {}
+    for start in range(0, len(records), 67):
+        run.feed(records[start : start + 67])
+        run.emit(frozenset())
+        rows |= run.rows
+        data = pack(Checkpoint(group="g", partition=0, offsets={}, ingest_ms=7, engine=run.engine))
+        run = Run(engine=unpack(data, chosen, "g/x").engine)
+    run.finish()
+    assert whole.rows == rows | run.rows
 
 
 @_PROPERTY
