@@ -43,7 +43,8 @@ class Execution:
         """Claim and submit one planned decision; return its outcome.
 
         `accepted`, `rejected`, `unknown`, or why nothing was sent: `not_leader`, `already_claimed`. Raises
-        EngineUnavailableError when the claim could not be written: nothing was sent then either.
+        EngineUnavailableError when the claim could not be written, and nothing was sent; or when the broker's answer could
+        not be: the claim stays, and reconciliation asks the broker about it.
         """
         self._in_flight.add(request.decision_id)
         self.idle.clear()
