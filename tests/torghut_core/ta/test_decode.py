@@ -54,6 +54,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "negative size": (_changed(s=-1), "bad_size"),
     "time is missing": (_without("event_ts"), "undecodable"),
     "time is a number": (_changed(event_ts=12), "undecodable"),
+    "time is empty": (_changed(event_ts=""), "bad_time"),
     "time is no time": (_changed(event_ts="yesterday"), "bad_time"),
     "time has no zone": (_changed(event_ts="2026-06-02T14:00:01"), "bad_time"),
     "no such day": (_changed(event_ts="2026-02-30T14:00:01Z"), "bad_time"),
