@@ -65,6 +65,8 @@ def read_bytes(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
+            if not file.seekable():
+                raise InputError(f"IN={path}: is read twice, which a pipe cannot be", hint="save it to a file first")
             magic = file.read(4)
             file.seek(0)
             if magic.startswith(_GZIP_MAGIC):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +153,51 @@ def test_file_when_it_is_missing_or_a_folder_then_exit_2(tmp_path: Path) -> None
     target.write_bytes(_bytes())
     result = CliRunner().invoke(app, ["ta", "replay-file", str(target), str(target)])
     assert (result.exit_code, f"DIR={target}: cannot be written" in result.stderr) == (2, True)
+
+
+def test_target_when_one_of_its_names_is_a_folder_then_exit_2_and_neither_is_replaced(tmp_path: Path) -> None:
+    """Both files are replaced, or none."""
+    (tmp_path / "out" / OUTPUTS[1]).mkdir(parents=True)
+    result = _replay(tmp_path, _bytes())
+    assert (result.exit_code, f"{OUTPUTS[1]} in it is a folder" in result.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [OUTPUTS[1]]
+
+
+def test_input_when_it_is_a_pipe_then_exit_2(tmp_path: Path) -> None:
+    """A recording is read twice, and the message says so."""
+    reading, writing = os.pipe()
+    try:
+        result = CliRunner().invoke(app, ["ta", "replay-file", f"/dev/fd/{reading}", str(tmp_path / "out")])
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (result.exit_code, "is read twice, which a pipe cannot be" in result.stderr) == (2, True)
+
+
+@contextmanager
+def _files_end_at(size: int) -> Iterator[None]:
+    """Let the system refuse to write more than `size` bytes into a file, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("options", [["DIR"], ["DIR", "--format", "parquet"], ["--clickhouse", "http://127.0.0.1:9"]])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_disk_when_it_is_full_then_one_line_exit_2_and_nothing_left(
+    tmp_path: Path, options: list[str], size: int
+) -> None:
+    """The message names the place and the reason, whichever write was refused."""
+    source, folder = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(_bytes([trade("A", number, 10 + number % 7) for number in range(300)]))
+    given = [str(folder) if option == "DIR" else option for option in options]
+    with _files_end_at(size):
+        result = CliRunner().invoke(app, ["ta", "replay-file", str(source), *given])
+    assert (result.exit_code, result.stderr.count("error: "), "cannot be written: " in result.stderr) == (2, 1, True)
+    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_input_when_some_is_bad_then_counted_on_stderr_and_the_rest_is_used(tmp_path: Path) -> None:
