@@ -31,6 +31,8 @@ LARGEST_COUNT = 10**15 - 1
 FUTURE_TOLERANCE_NS = 60 * NANOS
 """How far an event may lie after its own `ingest_ts`: clocks differ, but not by more."""
 _SUSPICIOUS_JUMP_NS = FUTURE_TOLERANCE_NS
+_JUMP_BLOCK = 1024
+"""Times looked through at once, so that a batch of bad ones costs little more than a good one."""
 _MINUTE_NS = 60 * NANOS
 _NEVER = -(1 << 62)
 _BAD_SYMBOL = -1
@@ -331,27 +333,27 @@ def _without_absurd_jumps(
 ) -> Ints:
     """Return times with INVALID for each that jumps ahead of all before it and lies after its own ingest time.
 
-    Rare (a first batch, a quiet minute, a bad clock): one absurd time would make everything after it late. A jump whose
-    record says no ingest time is one too, unless `is_bounded`: then an upper bound has been applied to all.
+    One absurd time would make everything after it late. A jump whose record says no ingest time is one too, unless
+    `is_bounded`: then an upper bound has been applied to all.
     """
     at_ns = at_ns.copy()
     start = 0
-    while True:
-        ahead = np.flatnonzero(at_ns[start:] > highest + _SUSPICIOUS_JUMP_NS) + start
-        for index in ahead.tolist():
-            if index > start:  # what lies between is not ahead, and raises the bar for what follows
-                highest = max(highest, int(at_ns[start:index].max()))
-            at, start = int(at_ns[index]), index + 1
-            if at <= highest + _SUSPICIOUS_JUMP_NS:
-                highest = max(highest, at)
-            elif _is_after_ingest(at, record_of(index), unless_said=not is_bounded):
-                at_ns[index] = INVALID
-                _reject_future(1, rejected)
-            else:
-                highest = at
-                break  # of the others, few are ahead of this one
+    while start < len(at_ns):
+        block = at_ns[start : start + _JUMP_BLOCK]
+        before = np.maximum.accumulate(np.concatenate([[highest], block]))
+        jumps = np.flatnonzero(block > before[:-1] + _SUSPICIOUS_JUMP_NS)
+        if not len(jumps):
+            start, highest = start + len(block), int(before[-1])
+            continue
+        first = int(jumps[0])
+        index, highest = start + first, int(before[first])
+        if _is_after_ingest(int(at_ns[index]), record_of(index), unless_said=not is_bounded):
+            at_ns[index] = INVALID
+            _reject_future(1, rejected)
         else:
-            return at_ns
+            highest = int(at_ns[index])
+        start = index + 1
+    return at_ns
 
 
 def _reject_future(count: int, rejected: Counter[str]) -> None:
