@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from tests.fakes.ta_inputs import START, Record, bar, quote, run_of, trade
 from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.ta import files
-from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, SIGNAL_COLUMNS
+from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
 from torghutctl.cli import app
 
 RECORDS = [
@@ -108,6 +109,32 @@ def test_file_when_kinds_stand_one_after_the_other_then_rows_are_the_same(tmp_pa
     found = _without_ingest(_rows(tmp_path, OUTPUTS[1]))
     by_key = lambda row: (row["window_size"], row["event_ts"])  # noqa: E731
     assert sorted(found, key=by_key) == sorted(expected, key=by_key)
+
+
+class _Lengths:
+    """An output that keeps how many rows each write brought."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.written: list[int] = []
+
+    def write(self, tables: list[TableRows]) -> None:
+        for rows in tables:
+            self.rows[rows.table] = self.rows.get(rows.table, 0) + len(rows)
+            self.written.append(len(rows))
+
+    def publish(self) -> None:
+        pass
+
+
+def test_file_when_its_trades_wait_for_quotes_that_never_come_then_rows_leave_in_pieces(tmp_path: Path) -> None:
+    """However many windows the end of the file closes at once, no write is larger for it."""
+    count = 50_000
+    source = tmp_path / "in"
+    source.write_bytes(_bytes([quote("A", 0, 9, 10), *(trade("A", second, 10) for second in range(count))]))
+    output = _Lengths()
+    files.replay_file(source, output, settings=EngineSettings(), now_ns=(START + 2 * count) * 10**9)
+    assert (output.rows, max(output.written)) == ({MICROBARS: count, SIGNALS: count}, 20_000)
 
 
 def test_parquet_when_asked_for_then_same_rows_with_real_times(tmp_path: Path) -> None:
