@@ -24,12 +24,20 @@ from torghut_core.ta.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable,
 from torghut_core.ta.timestamps import INVALID, parse_column
 
 MAX_SYMBOL_LENGTH = 32
+LARGEST = 1e30
+"""Of prices and sizes: products, squares and sums of them stay far from what a double can hold."""
+LARGEST_COUNT = 10**15 - 1
+"""Of trades in a minute: up to here the rows hold it exactly."""
 FUTURE_TOLERANCE_NS = 60 * NANOS
 """How far an event may lie after its own `ingest_ts`: clocks differ, but not by more."""
-_SUSPICIOUS_JUMP_NS = 3600 * NANOS
+_SUSPICIOUS_JUMP_NS = FUTURE_TOLERANCE_NS
+_JUMP_BLOCK = 1024
+"""Times looked through at once, so that a batch of bad ones costs little more than a good one."""
 _MINUTE_NS = 60 * NANOS
 _NEVER = -(1 << 62)
 _BAD_SYMBOL = -1
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bad input; the last for nesting too deep."""
 _KIND_NAMES = {TRADE: "trades", QUOTE: "quotes"}
 
 
@@ -59,36 +67,42 @@ class _Trade(msgspec.Struct, gc=False):
     event_ts: str
     symbol: str
     payload: TradePayload
+    channel: str | None = None
 
 
 class _Quote(msgspec.Struct, gc=False):
     event_ts: str
     symbol: str
     payload: QuotePayload
+    channel: str | None = None
 
 
 class _Bar(msgspec.Struct, gc=False):
     event_ts: str
     symbol: str
     payload: BarPayload
+    channel: str | None = None
 
 
 class _CamelTrade(msgspec.Struct, gc=False, rename="camel"):
     event_ts: str
     symbol: str
     payload: TradePayload
+    channel: str | None = None
 
 
 class _CamelQuote(msgspec.Struct, gc=False, rename="camel"):
     event_ts: str
     symbol: str
     payload: QuotePayload
+    channel: str | None = None
 
 
 class _CamelBar(msgspec.Struct, gc=False, rename="camel"):
     event_ts: str
     symbol: str
     payload: BarPayload
+    channel: str | None = None
 
 
 class _Ingested(msgspec.Struct, gc=False):
@@ -97,15 +111,18 @@ class _Ingested(msgspec.Struct, gc=False):
 
 
 _INGESTED = msgspec.json.Decoder(_Ingested)
+_JSON_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
+"""First bytes of a JSON object; msgpack's maps have others."""
 RecordOf = Callable[[int], bytes]
 Fields = tuple[str, str, tuple[float, ...]]
 """Symbol, time and values of a trade or quote."""
 
 
 class EnvelopeReader:
-    """Decodes one kind of envelope, in either spelling, JSON or msgpack."""
+    """Decodes one kind of envelope, in either spelling, JSON or msgpack, of the channels given or of none."""
 
-    def __init__(self, snake: type[Any], camel: type[Any]) -> None:
+    def __init__(self, snake: type[Any], camel: type[Any], *channels: str) -> None:
+        self._channels = (None, *channels)
         self._json = (msgspec.json.Decoder(snake), msgspec.json.Decoder(camel))
         self._msgpack = (msgspec.msgpack.Decoder(snake), msgspec.msgpack.Decoder(camel))
 
@@ -113,13 +130,17 @@ class EnvelopeReader:
         """Return decoded rows, and the places of the records they came from."""
         rows, places = [], []
         for place, record in enumerate(records):
-            decoders: Sequence[Any] = self._json if record[:1] in (b"{", b" ") else self._msgpack
+            decoders: Sequence[Any] = self._json if record[:1] in _JSON_STARTS else self._msgpack
             for decoder in decoders:
                 try:
-                    rows.append(decoder.decode(record))
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                    row = decoder.decode(record)
+                except UNREADABLE:
                     continue
-                places.append(place)
+                if row.channel in self._channels:
+                    rows.append(row)
+                    places.append(place)
+                else:
+                    rejected["unknown_channel"] += 1
                 break
             else:
                 rejected["undecodable"] += 1
@@ -142,9 +163,13 @@ class Decoder:
 
     def __init__(self, *, latest_ns: int | None = None) -> None:
         self.table = SymbolTable()
-        self.readers = {TRADE: EnvelopeReader(_Trade, _CamelTrade), QUOTE: EnvelopeReader(_Quote, _CamelQuote)}
-        self.bar_reader = EnvelopeReader(_Bar, _CamelBar)
+        self.readers = {
+            TRADE: EnvelopeReader(_Trade, _CamelTrade, "trades"),
+            QUOTE: EnvelopeReader(_Quote, _CamelQuote, "quotes"),
+        }
+        self.bar_reader = EnvelopeReader(_Bar, _CamelBar, "bars", "updatedBars")
         self._highest: dict[str, int] = {}
+        self._unplaced: list[str] = []
         self._latest_ns = latest_ns
 
     def trades(self, records: Sequence[bytes]) -> Decoded:
@@ -162,6 +187,7 @@ class Decoder:
     def bars(self, records: Sequence[bytes]) -> Decoded:
         """Return the minute bars of envelope records; `event_ts` is the minute's start, as Alpaca's `t`."""
         rejected: Counter[str] = Counter()
+        self._unplaced.clear()
         rows, places = self.bar_reader.read(records, rejected)
         bars = self.valid_bars(
             [(row.symbol, row.event_ts, row.payload) for row in rows], lambda row: records[places[row]], rejected
@@ -184,23 +210,42 @@ class Decoder:
     # Shared with files
 
     def settle_symbols(self, found: Scanned) -> None:
-        """Give a place to the scanned symbols that the table lacked."""
+        """Begin a batch: give a code to the scanned symbols that the table lacks."""
+        self._unplaced.clear()
         new = (found.symbol == -1) & (found.kind != UNUSUAL)
         if new.any():
-            for packed in np.unique(found.packed[new]).tolist():
-                found.symbol[new & (found.packed == np.uint64(packed))] = self.place(unpacked(packed))
+            packed, which = np.unique(found.packed[new], return_inverse=True)
+            found.symbol[new] = np.array([self._code(unpacked(each)) for each in packed.tolist()], np.int64)[which]
 
-    def place(self, symbol: str) -> int:
-        """Return a symbol's place in the table, −1 for what is none."""
-        is_symbol = 0 < len(symbol) <= MAX_SYMBOL_LENGTH and symbol.isprintable()
-        return self.table.place(symbol) if is_symbol else _BAD_SYMBOL
+    def _code(self, symbol: str) -> int:
+        """Return a symbol's place, −1 for what is none, and below that one for a symbol that has no place yet.
+
+        It gets one with its first usable record, so that unusable ones take no memory.
+        """
+        known = self.table.places.get(symbol)
+        if known is not None:
+            return known
+        if not (0 < len(symbol) <= MAX_SYMBOL_LENGTH and symbol.isprintable()):
+            return _BAD_SYMBOL
+        self._unplaced.append(symbol)
+        return _BAD_SYMBOL - len(self._unplaced)
+
+    def _placed(self, codes: Ints) -> Symbols:
+        """Return the column of usable records' symbols."""
+        new = codes < _BAD_SYMBOL
+        if new.any():
+            different, which = np.unique(codes[new], return_inverse=True)
+            names = [self._unplaced[_BAD_SYMBOL - 1 - code] for code in different.tolist()]
+            codes = codes.copy()
+            codes[new] = np.array([self.table.place(name) for name in names], np.int64)[which]
+        return Symbols(self.table.names, codes)
 
     def fill(self, found: Scanned, kind: int, rows: Ints, fields: Sequence[Fields]) -> None:
         """Put what msgspec decoded where the scan had left a gap."""
         if not len(rows):
             return
         found.kind[rows] = kind
-        found.symbol[rows] = [self.place(symbol) for symbol, _, _ in fields]
+        found.symbol[rows] = [self._code(symbol) for symbol, _, _ in fields]
         found.at_ns[rows] = parse_column([time for _, time, _ in fields])
         values = np.array([values for _, _, values in fields], np.float64)
         found.values[rows, : values.shape[1]] = values
@@ -209,27 +254,25 @@ class Decoder:
         """Return the usable trades of a scan."""
         rows, at_ns, ok = self._usable(TRADE, found, record_of, rejected)
         price, size = found.values[rows, 0], found.values[rows, 1]
-        _require(ok, np.isfinite(price) & (price > 0), "bad_price", rejected)
-        _require(ok, np.isfinite(size) & (size >= 0), "bad_size", rejected)
+        _require(ok, (price > 0) & (price <= LARGEST), "bad_price", rejected)
+        _require(ok, (size >= 0) & (size <= LARGEST), "bad_size", rejected)
         if not ok.any():
             return None
-        symbols = Symbols(self.table.names, found.symbol[rows])
         if ok.all():
-            return Trades(symbols, at_ns, price, size)
-        return Trades(symbols.where(ok), at_ns[ok], price[ok], size[ok])
+            return Trades(self._placed(found.symbol[rows]), at_ns, price, size)
+        return Trades(self._placed(found.symbol[rows][ok]), at_ns[ok], price[ok], size[ok])
 
     def valid_quotes(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Quotes | None:
         """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
         rows, at_ns, ok = self._usable(QUOTE, found, record_of, rejected)
         values = found.values[rows]
         for column, reason in zip(values.T, ("bad_price", "bad_price", "bad_size", "bad_size"), strict=True):
-            _require(ok, np.isfinite(column) & (column >= 0), reason, rejected)
+            _require(ok, (column >= 0) & (column <= LARGEST), reason, rejected)
         if not ok.any():
             return None
-        symbols = Symbols(self.table.names, found.symbol[rows])
         if ok.all():
-            return Quotes(symbols, at_ns, *values.T)
-        return Quotes(symbols.where(ok), at_ns[ok], *values[ok].T)
+            return Quotes(self._placed(found.symbol[rows]), at_ns, *values.T)
+        return Quotes(self._placed(found.symbol[rows][ok]), at_ns[ok], *values[ok].T)
 
     def valid_bars(
         self, rows: Sequence[tuple[str, str, Any]], record_of: RecordOf, rejected: Counter[str]
@@ -237,24 +280,24 @@ class Decoder:
         """Return the usable minute bars of (symbol, minute's start, payload)."""
         if not rows:
             return None
-        place = np.array([self.place(symbol) for symbol, _, _ in rows], np.int64)
+        place = np.array([self._code(symbol) for symbol, _, _ in rows], np.int64)
         start_ns = self._event_times("bars", parse_column([time for _, time, _ in rows]), record_of, rejected)
         ok = _counted(place, start_ns, rejected)
         payloads = [payload for _, _, payload in rows]
         prices = [floats([getattr(each, name) for each in payloads]) for name in "ohlc"]
         volume = floats([each.v for each in payloads])
         vwap = floats([np.nan if each.vw is None else each.vw for each in payloads])
-        count = np.array([max(each.n, 0) for each in payloads], np.int64)
+        is_count = np.array([each.n <= LARGEST_COUNT for each in payloads], np.bool_)
+        count = np.array([min(max(each.n, 0), LARGEST_COUNT) for each in payloads], np.int64)
         for price in prices:
-            _require(ok, np.isfinite(price) & (price > 0), "bad_price", rejected)
-        _require(ok, np.isfinite(volume) & (volume >= 0), "bad_size", rejected)
-        vwap = np.where(np.isfinite(vwap) & (vwap > 0) & (volume > 0), vwap, np.nan)
+            _require(ok, (price > 0) & (price <= LARGEST), "bad_price", rejected)
+        _require(ok, (volume >= 0) & (volume <= LARGEST) & is_count, "bad_size", rejected)
+        vwap = np.where((vwap > 0) & (vwap <= LARGEST) & (volume > 0), vwap, np.nan)
         if not ok.any():
             return None
         end_ns = np.where(ok, start_ns // _MINUTE_NS * _MINUTE_NS + _MINUTE_NS, 0)
         opened, high, low, close = (price[ok] for price in prices)
-        symbols = Symbols(self.table.names, place[ok])
-        return Bars(symbols, end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok])
+        return Bars(self._placed(place[ok]), end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok])
 
     def _usable(
         self, kind: int, found: Scanned, record_of: RecordOf, rejected: Counter[str]
@@ -269,7 +312,7 @@ class Decoder:
         return rows, at_ns, _counted(found.symbol[rows], at_ns, rejected)
 
     def _event_times(self, source: str, at_ns: Ints, record_of: RecordOf, rejected: Counter[str]) -> Ints:
-        """Return times, INVALID where they cannot be: after `latest_ns`, or a jump ahead of their own ingest time."""
+        """Return times, INVALID where they cannot be: after `latest_ns`, or a jump that their ingest time has not seen."""
         if not len(at_ns):
             return at_ns
         if self._latest_ns is not None:
@@ -279,34 +322,38 @@ class Decoder:
                 _reject_future(int(future.sum()), rejected)
         highest = self._highest.get(source, _NEVER)
         if int(at_ns.max()) > highest + _SUSPICIOUS_JUMP_NS:
-            at_ns = _without_absurd_jumps(at_ns, highest, record_of, rejected)
+            is_bounded = self._latest_ns is not None
+            at_ns = _without_absurd_jumps(at_ns, highest, record_of, rejected, is_bounded=is_bounded)
         self._highest[source] = max(highest, int(at_ns.max()))
         return at_ns
 
 
-def _without_absurd_jumps(at_ns: Ints, highest: int, record_of: RecordOf, rejected: Counter[str]) -> Ints:
+def _without_absurd_jumps(
+    at_ns: Ints, highest: int, record_of: RecordOf, rejected: Counter[str], *, is_bounded: bool
+) -> Ints:
     """Return times with INVALID for each that jumps ahead of all before it and lies after its own ingest time.
 
-    Rare (a first batch, a night, a bad clock): one absurd time would make everything after it late.
+    One absurd time would make everything after it late. A jump whose record says no ingest time is one too, unless
+    `is_bounded`: then an upper bound has been applied to all.
     """
     at_ns = at_ns.copy()
     start = 0
-    while True:
-        ahead = np.flatnonzero(at_ns[start:] > highest + _SUSPICIOUS_JUMP_NS) + start
-        for index in ahead.tolist():
-            if index > start:  # what lies between is not ahead, and raises the bar for what follows
-                highest = max(highest, int(at_ns[start:index].max()))
-            at, start = int(at_ns[index]), index + 1
-            if at <= highest + _SUSPICIOUS_JUMP_NS:
-                highest = max(highest, at)
-            elif _is_after_ingest(at, record_of(index)):
-                at_ns[index] = INVALID
-                _reject_future(1, rejected)
-            else:
-                highest = at
-                break  # of the others, few are ahead of this one
+    while start < len(at_ns):
+        block = at_ns[start : start + _JUMP_BLOCK]
+        before = np.maximum.accumulate(np.concatenate([[highest], block]))
+        jumps = np.flatnonzero(block > before[:-1] + _SUSPICIOUS_JUMP_NS)
+        if not len(jumps):
+            start, highest = start + len(block), int(before[-1])
+            continue
+        first = int(jumps[0])
+        index, highest = start + first, int(before[first])
+        if _is_after_ingest(int(at_ns[index]), record_of(index), unless_said=not is_bounded):
+            at_ns[index] = INVALID
+            _reject_future(1, rejected)
         else:
-            return at_ns
+            highest = int(at_ns[index])
+        start = index + 1
+    return at_ns
 
 
 def _reject_future(count: int, rejected: Counter[str]) -> None:
@@ -314,12 +361,12 @@ def _reject_future(count: int, rejected: Counter[str]) -> None:
     rejected["bad_time"] -= count  # `_counted` counts every unusable time as bad
 
 
-def _is_after_ingest(at_ns: int, record: bytes) -> bool:
+def _is_after_ingest(at_ns: int, record: bytes, *, unless_said: bool) -> bool:
     try:
         said = _INGESTED.decode(record)
         ingested = parse_ns(said.ingest_ts or said.ingestTs or "")
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return False
+    except (*UNREADABLE, ValueError):
+        return unless_said
     return at_ns > ingested + FUTURE_TOLERANCE_NS
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torghut_core.ta import indicators
 from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
 from torghut_core.ta.indicators import BarInputs, Cadence, State
-from torghut_core.ta.minutes import MinuteBars
+from torghut_core.ta.minutes import KEPT_SECONDS, MinuteBars
 from torghut_core.ta.quotes import QuoteBuffer
 from torghut_core.ta.sessions import session_starts
 from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
@@ -26,8 +26,6 @@ from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
 SourceName = Literal["trades", "quotes", "bars"]
 SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")
 _FOREVER_NS = 1 << 62
-_KEPT_SECONDS = 60
-"""How long quotes stay after every watermark passed them, for minute bars that come late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +185,7 @@ class Engine:
         if "trades" in idle and len(self.trades.pending.symbol):
             blocks.append(self._provisional(others // NANOS))
         needed = min(self.watermark_ns(source) for source in SOURCES if source not in idle or source == "quotes")
-        kept = self.trades.revise_seconds if self.settings.revises_late_trades else _KEPT_SECONDS
+        kept = self.trades.revise_seconds if self.settings.revises_late_trades else KEPT_SECONDS
         self.quotes.forget(needed // NANOS - kept)
         return [block for block in blocks if block is not None]
 
@@ -211,9 +209,15 @@ class Engine:
             return None
         bars, kind = due
         quotes = self.quotes.as_of(bars.symbol, bars.end)
+        quotes[kind == MinuteBars.STRANDED] = np.nan
         is_revision = kind == MinuteBars.REVISION
-        kept = is_revision & (self.minutes_cadence.newest_end[bars.symbol] == bars.end)
-        quotes[kept] = self.minutes_cadence.newest_quotes[bars.symbol[kept]]
+        if is_revision.any():  # it stands beside the quotes of what it revises
+            row_of: dict[tuple[int, int], int] = {}
+            for index, key in enumerate(zip(bars.symbol.tolist(), bars.end.tolist(), strict=True)):
+                if is_revision[index]:
+                    revised = row_of.get(key)
+                    quotes[index] = self.minutes_cadence.newest_quotes[key[0]] if revised is None else quotes[revised]
+                row_of[key] = index
         return self._fold(self.minutes_cadence, bars, quotes, is_revision, kind == MinuteBars.REWRITE)
 
     def _correct(self, bars: BarColumns) -> RowBlock | None:

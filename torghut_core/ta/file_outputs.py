@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -32,6 +33,14 @@ class Output(Protocol):
     def publish(self) -> None: ...
 
 
+@contextmanager
+def _writing(where: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{where}: cannot be written: {error.strerror or type(error).__name__}") from error
+
+
 class _Table(Protocol):
     def write(self, rows: TableRows) -> None: ...
     def close(self) -> None: ...
@@ -53,9 +62,9 @@ class _Ndjson:
 
     def close(self) -> None:
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
 
 
 class _Parquet:
@@ -92,28 +101,37 @@ class FolderOutput:
         self._paths: dict[Path, Path] = {}
         self._tables: dict[str, _Table] = {}
         self.rows = {MICROBARS: 0, SIGNALS: 0}
-        try:
+        with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
             for table in (MICROBARS, SIGNALS):
                 final = folder / f"{table.partition('.')[2]}.{file_format}"
+                if final.is_dir():
+                    raise InputError(f"DIR={folder}: cannot be written: {final.name} in it is a folder")
                 scratch = folder / f".{final.name}.{os.getpid()}.part"
                 stack.callback(scratch.unlink, missing_ok=True)
                 self._tables[table] = make(scratch, table)
-                stack.callback(self._tables[table].close)
+                stack.callback(self._abandon, table)
                 self._paths[scratch] = final
-        except OSError as error:
-            raise InputError(f"DIR={folder}: cannot be written: {error.strerror or type(error).__name__}") from error
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return _writing(f"DIR={self._folder}")
+
+    def _abandon(self, table: str) -> None:
+        with suppress(OSError):  # what made it fail has been told
+            self._tables[table].close()
 
     def write(self, tables: list[TableRows]) -> None:
-        for rows in tables:
-            self._tables[rows.table].write(rows)
-            self.rows[rows.table] += len(rows)
+        with self._writing():
+            for rows in tables:
+                self._tables[rows.table].write(rows)
+                self.rows[rows.table] += len(rows)
 
     def publish(self) -> None:
-        for table in self._tables.values():
-            table.close()
-        for scratch, final in self._paths.items():
-            scratch.replace(final)
+        with self._writing():
+            for table in self._tables.values():
+                table.close()
+            for scratch, final in self._paths.items():
+                scratch.replace(final)
 
 
 class ClickHouseOutput:
@@ -125,8 +143,18 @@ class ClickHouseOutput:
     def __init__(self, stack: ExitStack) -> None:
         self.rows = {MICROBARS: 0, SIGNALS: 0}
         self._waiting: dict[str, list[TableRows]] = {MICROBARS: [], SIGNALS: []}
-        self._spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+        with self._writing():
+            self._spool = tempfile.TemporaryFile()  # noqa: SIM115  the stack closes it
+        stack.callback(self._abandon)
         self._blocks: list[tuple[str, int]] = []
+
+    @staticmethod
+    def _writing() -> AbstractContextManager[None]:
+        return _writing(f"TMPDIR={tempfile.gettempdir()}")
+
+    def _abandon(self) -> None:
+        with suppress(OSError):
+            self._spool.close()
 
     def write(self, tables: list[TableRows]) -> None:
         for rows in tables:
@@ -140,7 +168,9 @@ class ClickHouseOutput:
         waiting, self._waiting[table] = self._waiting[table], []
         if waiting:
             block = to_native(waiting)
-            self._spool.write(block)
+            with self._writing():
+                self._spool.write(block)
+                self._spool.flush()
             self._blocks.append((table, len(block)))
 
     def publish(self) -> None:

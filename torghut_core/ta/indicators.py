@@ -36,6 +36,8 @@ OUTPUTS = [
 WARM_BARS = 35
 RSI_PERIOD = 14
 BOLLINGER_PERIOD = 20
+_TINY = 1e-250
+"""Average changes below this stand still while the price does: their ratio is what counts, and denormals would lose it."""
 
 # Columns of `State.scalars`.
 _EMA12, _EMA26, _SIGNAL, _GAIN, _LOSS, _CLOSE, _SESSION_PS, _SESSION_S, _ANCHOR, _SIZED, _SCALARS = range(11)
@@ -203,7 +205,7 @@ def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
             elif n == RSI_PERIOD:
                 x[_GAIN] = (x[_GAIN] + gain) / RSI_PERIOD
                 x[_LOSS] = (x[_LOSS] + loss) / RSI_PERIOD
-            else:
+            elif change != 0.0 or x[_GAIN] + x[_LOSS] > _TINY:
                 x[_GAIN] = (x[_GAIN] * (RSI_PERIOD - 1) + gain) / RSI_PERIOD
                 x[_LOSS] = (x[_LOSS] * (RSI_PERIOD - 1) + loss) / RSI_PERIOD
         macd = x[_EMA12] - x[_EMA26]

@@ -9,7 +9,15 @@ import msgspec
 import numpy as np
 
 from torghut_core.ta.columns import Decoded
-from torghut_core.ta.decode import FIELDS, FUTURE_TOLERANCE_NS, BarPayload, Decoder, QuotePayload, TradePayload
+from torghut_core.ta.decode import (
+    FIELDS,
+    FUTURE_TOLERANCE_NS,
+    UNREADABLE,
+    BarPayload,
+    Decoder,
+    QuotePayload,
+    TradePayload,
+)
 from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
 
 
@@ -62,7 +70,7 @@ class LineDecoder:
         rejected: Counter[str] = Counter()
         found = self._scan(chunk)
         unusual = np.flatnonzero(found.kind == UNUSUAL)
-        if any(chunk[start : start + 1] == b"[" for start in found.bounds[unusual, 0].tolist()):
+        if any(_is_array(chunk[start:end]) for start, end in found.bounds[unusual].tolist()):
             chunk = _flattened(chunk, rejected)
             found = self._scan(chunk)
             unusual = np.flatnonzero(found.kind == UNUSUAL)
@@ -103,7 +111,7 @@ class LineDecoder:
                     code = TRADE if isinstance(message, _TradeMessage) else QUOTE
                     self._decoder.fill(found, code, np.array([row]), [FIELDS[code](message.S, message.t, message)])
                 return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             rejected["undecodable"] += 1
             return
         if kind.channel in _BAR_CHANNELS:
@@ -118,15 +126,19 @@ class LineDecoder:
             rejected["other_message" if kind.T in _OTHER_KINDS else "unknown_channel"] += 1
 
 
+def _is_array(line: bytes) -> bool:
+    return line.lstrip()[:1] == b"["
+
+
 def _flattened(chunk: bytes, rejected: Counter[str]) -> bytes:
     """Return the lines with every array of messages as one line a message."""
     lines: list[bytes] = []
-    for line in chunk.splitlines():
-        if line[:1] != b"[":
+    for line in chunk.split(b"\n"):
+        if not _is_array(line):
             lines.append(line)
             continue
         try:
             lines += [bytes(each).strip() for each in _ARRAY.decode(line)]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             rejected["undecodable"] += 1
     return b"\n".join(lines)

@@ -12,12 +12,15 @@ from torghut_core.ta.columns import NANOS, Bars, Ints
 from torghut_core.ta.windows import BarColumns
 
 _NEVER = -(1 << 62)
+KEPT_SECONDS = 60
+"""How far behind the bars' watermark a bar may come and still have quotes beside it; they are kept that long."""
 
 
 class MinuteBars:
     """Minute bars of one partition that wait for quotes to pass their end."""
 
-    APPEND, REVISION, REWRITE = 0, 1, 2
+    APPEND, REVISION, REWRITE, STRANDED = 0, 1, 2, 3
+    """What a bar does; a stranded one is appended, but came when its quotes need no longer be known, so it has none."""
 
     def __init__(self, tolerance_ns: int) -> None:
         self._tolerance_ns = tolerance_ns
@@ -37,13 +40,16 @@ class MinuteBars:
 
     def add(self, symbol: Ints, bars: Bars) -> None:
         """Take bars in offset order."""
-        self.highest_ns = max(self.highest_ns, int(bars.end_ns.max()))
+        highest = np.maximum.accumulate(np.concatenate([[self.highest_ns], bars.end_ns]))
+        self.highest_ns = int(highest[-1])
         end = bars.end_ns // NANOS
+        is_stranded = end <= (highest[:-1] - self._tolerance_ns) // NANOS - KEPT_SECONDS
         kind = np.empty(len(end), np.int8)
         for index, (number, its_end) in enumerate(zip(symbol.tolist(), end.tolist(), strict=True)):
             newest = self.newest_end[number]
             kind[index] = self.APPEND if its_end > newest else self.REVISION if its_end == newest else self.REWRITE
             self.newest_end[number] = max(newest, its_end)
+        kind[is_stranded & (kind == self.APPEND)] = self.STRANDED
         columns = BarColumns(
             symbol=symbol,
             end=end,

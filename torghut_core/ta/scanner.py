@@ -161,6 +161,7 @@ _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 93, 48, 57, 101
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
 _HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE, _HAS_KIND = 1, 2, 4 + 8, 16 + 32 + 64 + 128, 256
+_HAS_PAYLOAD = 512
 _BYTES = 8
 
 
@@ -425,7 +426,10 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             break
         p = _blank(data, p + 1)
         found, is_message = 0, depth == 1
-        if meaning == _PAYLOAD and depth == 1 and byte(data, p) == _OPEN:
+        if meaning == _PAYLOAD and depth == 1:
+            if byte(data, p) != _OPEN or in_envelope & _HAS_PAYLOAD:
+                break
+            in_envelope |= _HAS_PAYLOAD
             depth = 2
             p = _blank(data, p + 1)
             is_usual = True
@@ -459,13 +463,14 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             packed = _pack(data, p + 1, end)
             p = end + 1
             found, is_message = _HAS_SYMBOL, meaning == _SYMBOL
-        elif depth == 1 and wanted == ANY and (meaning == _T or meaning == _CHANNEL):
+        elif depth == 1 and (meaning == _CHANNEL or (meaning == _T and wanted == ANY)):
             end = _string(data, p + 1)
-            if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or kind != ANY:
+            if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9:
                 break
-            kind = _kind(_pack(data, p + 1, end), meaning)
-            if kind == UNUSUAL:
+            said = _kind(_pack(data, p + 1, end), meaning)
+            if said == UNUSUAL or (kind != ANY and said != kind):
                 break
+            kind = said
             p = end + 1
             found, is_message = _HAS_KIND, meaning == _T
         else:
@@ -473,6 +478,8 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             if end < 0:
                 break
             p = end
+        if (in_message | in_envelope) & found:
+            break  # said twice: which one counts is the parser's to know
         if is_message:
             in_message |= found
         else:
@@ -491,8 +498,9 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
         else:
             break
     needed = _HAS_TIME | _HAS_SYMBOL | (_HAS_TRADE if kind == TRADE else _HAS_QUOTE)
-    if wanted == ANY:
-        needed |= _HAS_KIND
+    if wanted != ANY:
+        in_envelope |= _HAS_KIND  # a topic's name says it too
+    needed |= _HAS_KIND | (_HAS_PAYLOAD if in_envelope != 0 else 0)
     if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) != needed:
         kind = UNUSUAL
     return kind, p, at_ns, packed, first, second, third, fourth, last

@@ -39,8 +39,10 @@ def parse_column(texts: Sequence[str]) -> NDArray[np.int64]:
 
 def _parse_equal(texts: Sequence[str], length: int) -> NDArray[np.int64]:
     count = len(texts)
-    buffer = "".join(texts).encode("utf-8", "surrogatepass") if _SHORTEST <= length <= _LONGEST else b""
-    if len(buffer) != count * length or length == _SHORTEST + 1:
+    if not _SHORTEST <= length <= _LONGEST or length == _SHORTEST + 1:
+        return _parse_slowly(texts)
+    buffer = "".join(texts).encode("utf-8", "surrogatepass")
+    if len(buffer) != count * length:
         return _parse_slowly(texts)
     rows = np.frombuffer(buffer, np.uint8).reshape(count, length)
     plain = rows[:, -1] == ord("Z")

@@ -38,9 +38,15 @@ def _split_run(records: Sequence[Record], cuts: Sequence[int], chosen: EngineSet
 _GOES_BACK = [trade("A", 0, 9.01, 1), trade("A", 4, 9, 1), trade("A", 1, 9, 1), trade("A", 0, 9, 1)]
 """Two late trades, the second of an earlier second than the first."""
 
+_LATER = [quote("A", 300, 7, 8), quote("A", 600, 8, 9), trade("B", 600, 9), bar("B", 9, 9)]
+_BACKFILL = [quote("A", 59, 9, 10), *_LATER, bar("A", 0, 9)]
+"""A minute bar minutes behind those of other symbols, whose quotes the engine may have forgotten."""
+
 
 @_PROPERTY
 @example(records=_GOES_BACK, cuts=[3], revises=True)
+@example(records=_BACKFILL, cuts=[5], revises=False)
+@example(records=[*_BACKFILL, bar("A", 0, 8)], cuts=[5, 6], revises=False)
 @given(records=_ANY, cuts=st.lists(st.integers(0, 60), max_size=8), revises=st.booleans())
 def test_engine_when_input_is_split_otherwise_then_rows_are_the_same(
     records: list[Record], cuts: list[int], revises: bool

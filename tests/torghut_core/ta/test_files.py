@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ from typer.testing import CliRunner
 from tests.fakes.ta_inputs import START, Record, bar, quote, run_of, trade
 from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.ta import files
-from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, SIGNAL_COLUMNS
+from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
 from torghutctl.cli import app
 
 RECORDS = [
@@ -106,6 +111,32 @@ def test_file_when_kinds_stand_one_after_the_other_then_rows_are_the_same(tmp_pa
     assert sorted(found, key=by_key) == sorted(expected, key=by_key)
 
 
+class _Lengths:
+    """An output that keeps how many rows each write brought."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.written: list[int] = []
+
+    def write(self, tables: list[TableRows]) -> None:
+        for rows in tables:
+            self.rows[rows.table] = self.rows.get(rows.table, 0) + len(rows)
+            self.written.append(len(rows))
+
+    def publish(self) -> None:
+        pass
+
+
+def test_file_when_its_trades_wait_for_quotes_that_never_come_then_rows_leave_in_pieces(tmp_path: Path) -> None:
+    """However many windows the end of the file closes at once, no write is larger for it."""
+    count = 50_000
+    source = tmp_path / "in"
+    source.write_bytes(_bytes([quote("A", 0, 9, 10), *(trade("A", second, 10) for second in range(count))]))
+    output = _Lengths()
+    files.replay_file(source, output, settings=EngineSettings(), now_ns=(START + 2 * count) * 10**9)
+    assert (output.rows, max(output.written)) == ({MICROBARS: count, SIGNALS: count}, 20_000)
+
+
 def test_parquet_when_asked_for_then_same_rows_with_real_times(tmp_path: Path) -> None:
     """--format parquet writes the same columns, times as timestamps in UTC."""
     _replay(tmp_path, _bytes())
@@ -149,6 +180,51 @@ def test_file_when_it_is_missing_or_a_folder_then_exit_2(tmp_path: Path) -> None
     target.write_bytes(_bytes())
     result = CliRunner().invoke(app, ["ta", "replay-file", str(target), str(target)])
     assert (result.exit_code, f"DIR={target}: cannot be written" in result.stderr) == (2, True)
+
+
+def test_target_when_one_of_its_names_is_a_folder_then_exit_2_and_neither_is_replaced(tmp_path: Path) -> None:
+    """Both files are replaced, or none."""
+    (tmp_path / "out" / OUTPUTS[1]).mkdir(parents=True)
+    result = _replay(tmp_path, _bytes())
+    assert (result.exit_code, f"{OUTPUTS[1]} in it is a folder" in result.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [OUTPUTS[1]]
+
+
+def test_input_when_it_is_a_pipe_then_exit_2(tmp_path: Path) -> None:
+    """A recording is read twice, and the message says so."""
+    reading, writing = os.pipe()
+    try:
+        result = CliRunner().invoke(app, ["ta", "replay-file", f"/dev/fd/{reading}", str(tmp_path / "out")])
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert (result.exit_code, "is read twice, which a pipe cannot be" in result.stderr) == (2, True)
+
+
+@contextmanager
+def _files_end_at(size: int) -> Iterator[None]:
+    """Let the system refuse to write more than `size` bytes into a file, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("options", [["DIR"], ["DIR", "--format", "parquet"], ["--clickhouse", "http://127.0.0.1:9"]])
+@pytest.mark.parametrize("size", [0, 3000])
+def test_disk_when_it_is_full_then_one_line_exit_2_and_nothing_left(
+    tmp_path: Path, options: list[str], size: int
+) -> None:
+    """The message names the place and the reason, whichever write was refused."""
+    source, folder = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(_bytes([trade("A", number, 10 + number % 7) for number in range(300)]))
+    given = [str(folder) if option == "DIR" else option for option in options]
+    with _files_end_at(size):
+        result = CliRunner().invoke(app, ["ta", "replay-file", str(source), *given])
+    assert (result.exit_code, result.stderr.count("error: "), "cannot be written: " in result.stderr) == (2, 1, True)
+    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_input_when_some_is_bad_then_counted_on_stderr_and_the_rest_is_used(tmp_path: Path) -> None:

@@ -93,6 +93,12 @@ def test_rsi_when_flat_then_50_and_without_losses_100() -> None:
     assert rising == [None] * 14 + [100.0] * 6
 
 
+def test_rsi_when_the_price_stands_still_for_hours_then_it_keeps_its_value() -> None:
+    """Both averages shrink alike, so their ratio stays, however many bars go by."""
+    found = [row["rsi14"] for row in _signals([*_wave(40), *[95.0] * 12_000])]
+    assert found[-1] == pytest.approx(found[41], rel=1e-9)
+
+
 def test_warm_when_35_bars_are_in_then_1() -> None:
     """The 35th bar is the first warm one."""
     assert [row["warm"] for row in _signals(_wave(40))] == [0] * 34 + [1] * 6
