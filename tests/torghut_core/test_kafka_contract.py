@@ -339,3 +339,19 @@ async def test_kafka_when_nobody_listens_then_metadata_is_the_reason() -> None:
     with pytest.raises(KafkaUnavailableError) as caught:
         await kafka.check()
     assert caught.value.reason == "kafka_metadata"
+
+
+async def test_kafka_when_topics_are_ensured_then_the_partitions_they_have_are_returned(kafka: Kafka) -> None:
+    """Those that exist are left as they are, so their number is what counts, not the one that was asked for."""
+    name = await _topic(kafka, partitions=3)
+    wanted = [Topic(name=name, partitions=5, retention_ms=1000), Topic(name=f"{name}-b", partitions=2, retention_ms=1)]
+    assert await kafka.ensure_topics(wanted) == {name: 3, f"{name}-b": 2}
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("apache-kafka")
+async def test_kafka_when_a_topic_cannot_be_created_then_it_is_told(bootstrap: str) -> None:
+    """The broker refuses in its answer, where nobody looked."""
+    kafka = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="contract"))
+    with pytest.raises(KafkaUnavailableError, match="creating topics failed"):
+        await kafka.ensure_topics([Topic(name="no such name", partitions=1, retention_ms=1000)])

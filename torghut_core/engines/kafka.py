@@ -128,8 +128,11 @@ class Consumer(Protocol):
 class Kafka(Protocol):
     """A log by address."""
 
-    async def ensure_topics(self, topics: Iterable[Topic]) -> None:
-        """Create the topics that are missing; those that exist are left as they are."""
+    async def ensure_topics(self, topics: Iterable[Topic]) -> dict[str, int]:
+        """Create the topics that are missing; those that exist are left as they are. Return their partitions' counts.
+
+        Raises KafkaUnavailableError, with its reason, when one cannot be created.
+        """
 
     async def check(self) -> None:
         """Look metadata up. Raises KafkaUnavailableError, with its reason."""
