@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.ta_inputs import Record, bar, quote, trade
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
+from torghut_core import topics
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine import EngineSettings
@@ -146,6 +148,33 @@ async def test_ta_when_the_transaction_coordinator_does_not_answer_then_it_waits
         await outputs.close()
     finally:
         process.kill()
+        broker.stop()
+
+
+async def test_ta_when_kafka_does_not_answer_then_it_is_told_and_a_stop_is_obeyed(tmp_path: Path) -> None:
+    """The status comes while the transaction coordinator is waited for; SIGTERM ends it, there and without a broker."""
+    broker = Broker(tmp_path / "kafka", {"transaction.state.log.replication.factor": "2"})
+    broker.start()
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    waiting = TaProcess(tmp_path, broker.bootstrap)
+    running = TaProcess(tmp_path, broker.bootstrap, "b", TA_KAFKA_DELIVERY_GUARANTEE="AT_LEAST_ONCE")
+    try:
+        await produce(kafka, _market(20))
+        waiting.start()
+        outputs = await Outputs(kafka).start()
+        await outputs.until(lambda: "session_started" in waiting.log.read_text(), 60, [waiting])
+        told = await kafka.last_record(topics.TA_STATUS.name, 0)
+        assert told is not None
+        assert json.loads(told.values[0])["payload"]["status_reason"] == "starting"
+        assert waiting.end() == 0
+        running.start()
+        await outputs.until(lambda: outputs.count > 0, 60, [running])
+        await outputs.close()
+        broker.stop(kill=True)
+        assert running.end() == 0
+    finally:
+        waiting.kill()
+        running.kill()
         broker.stop()
 
 
