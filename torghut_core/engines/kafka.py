@@ -66,6 +66,10 @@ class FencedError(TorghutError):
     exit_code = ExitCode.UPSTREAM
 
 
+class TransactionFencedError(FencedError):
+    """A cluster's transactional id goes on without this producer. Whose its partitions are, the group knows."""
+
+
 class KafkaUnavailableError(EngineUnavailableError):
     """Kafka does not answer. `reason` is `kafka_auth`, `kafka_metadata` or `kafka_produce`."""
 

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka import TopicPartition as _TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 
@@ -26,12 +27,12 @@ from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
-    FencedError,
     KafkaAddress,
     KafkaUnavailableError,
     OffsetReset,
     Rebalanced,
     TopicPartition,
+    TransactionFencedError,
     Tuning,
     by_partition,
 )
@@ -73,7 +74,7 @@ _METADATA = (
 def translate(error: BaseException, doing: str) -> TorghutError:
     """Return the error of this project that a client's error stands for, with its reason."""
     if isinstance(error, _FENCED):
-        return FencedError("another process took over this transactional id; this one stops writing")
+        return TransactionFencedError("the transactional id was opened by another process, or its time was up")
     if isinstance(error, _AUTH):
         reason = "kafka_auth"
     elif isinstance(error, _METADATA):
@@ -118,9 +119,31 @@ class ClusterKafka:
             options["ssl_context"] = ssl.create_default_context(cafile=security.ca_file)
         return options
 
+    @asynccontextmanager
+    async def _connecting(self, doing: str) -> AsyncIterator[None]:
+        try:
+            async with _translated(doing):
+                yield
+        except KafkaUnavailableError as error:
+            if isinstance(error.__cause__, errors.KafkaConnectionError):
+                await self._log_in(doing)
+            raise
+
+    async def _log_in(self, doing: str) -> None:
+        """Raise what the brokers answer to a login: the client says no more than that it could not connect."""
+        options = self._connection()
+        for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+            try:
+                connection = await create_conn(host, port, **options)
+            except _AUTH as error:
+                raise translate(error, doing) from error
+            except (errors.KafkaError, OSError, TimeoutError):
+                continue
+            connection.close()
+
     async def ensure_topics(self, topics: Iterable[Topic]) -> dict[str, int]:
         wanted = list(topics)
-        async with _translated("creating topics"):
+        async with self._connecting("creating topics"):
             admin = AIOKafkaAdminClient(**self._connection())
             try:
                 await admin.start()
@@ -160,7 +183,7 @@ class ClusterKafka:
 
     async def check(self) -> None:
         client = AIOKafkaClient(**self._connection())
-        async with _translated("metadata lookup"):
+        async with self._connecting("metadata lookup"):
             try:
                 await client.bootstrap()
             finally:

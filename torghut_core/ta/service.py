@@ -1,7 +1,8 @@
 """`run ta`: Kafka in, engine, Kafka and ClickHouse out, checkpoints between, health beside.
 
 A session holds one consumer and a producer per partition number. When Kafka fails, the session ends, and another begins
-after a back-off from the last committed offsets: no attempt is the last one. A fenced process stops for good.
+after a back-off from the last committed offsets: no attempt is the last one. So it does when its transactions were
+fenced: the group says whose the partitions are now. Only an embedded log's fence stops a process for good.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from torghut_core.engines.kafka import (
     Producer,
     Security,
     TopicPartition,
+    TransactionFencedError,
     Tuning,
 )
 from torghut_core.engines.kafka_opening import open_kafka
@@ -144,7 +146,7 @@ class TaService:
     # Running
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set. Raises FencedError when another process took over, ConfigurationError on refusal."""
+        """Run until `stop` is set. Raises FencedError when another process took over an embedded log."""
         address = KafkaAddress(
             bootstrap=self.settings.kafka_bootstrap,
             client_id=self.settings.client_id,
@@ -220,7 +222,7 @@ class TaService:
             started = time.monotonic()
             try:
                 await self._session_until(kafka, stop)
-            except UpstreamError as error:
+            except (UpstreamError, TransactionFencedError) as error:
                 attempt = 1 if time.monotonic() - started > 60 else attempt + 1
                 self._lost(type(error), error, None)
                 event(_logger, "session_lost", logging.WARNING, reason=self.reason, error=str(error), attempt=attempt)
@@ -283,7 +285,9 @@ class TaService:
 
     def _lost(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         """Say why a session ends, if it is for want of something else."""
-        if isinstance(error, UpstreamError):
+        if isinstance(error, TransactionFencedError):
+            self.reason = "kafka_fenced"
+        elif isinstance(error, UpstreamError):
             self.reason = error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
 
     def _assert_same_partitions(self, counts: Mapping[str, int]) -> None:

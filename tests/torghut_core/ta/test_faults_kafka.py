@@ -178,6 +178,31 @@ async def test_ta_when_kafka_does_not_answer_then_it_is_told_and_a_stop_is_obeye
         broker.stop()
 
 
+async def test_ta_when_its_transaction_times_out_while_it_is_stopped_then_it_joins_again(
+    tmp_path: Path, broker: Broker, kafka: Kafka
+) -> None:
+    """Nobody took over: the coordinator alone fenced it, so it is no zombie, and needs nobody to start it again."""
+    records = _market(60)
+    expected = expected_rows(records, SETTINGS)
+    await kafka.ensure_topics(topics.ALL)
+    outputs = await Outputs(kafka).start()
+    process = TaProcess(tmp_path, broker.bootstrap)
+    try:
+        process.start()
+        await outputs.until(lambda: process.log.read_text().count("partition_opened") == 3, 60, [process])
+        for number in range(3):  # as the coordinator does with one whose time is up: the epoch goes on
+            await (await kafka.producer(f"torghut-ta-test-{number}")).close()
+        await produce(kafka, records)
+        await outputs.until(lambda: len(outputs.rows) >= len(expected) and process.is_caught_up, 60, [process])
+        await outputs.settle()
+        assert [line for line in differences(expected, outputs.rows) if "imbalance" not in line] == []
+        assert "kafka_fenced" in process.log.read_text()
+        assert process.end() == 0
+    finally:
+        process.kill()
+        await outputs.close()
+
+
 async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_nothing(
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
