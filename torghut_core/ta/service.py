@@ -593,6 +593,10 @@ async def run(
     settings = load(TaSettings, environment)
     if settings.health_port and settings.health_port == settings.metrics_port:
         raise ConfigurationError(f"TA_METRICS_PORT={settings.metrics_port}: must differ from TA_HEALTH_PORT")
+    if kafka is None and settings.lacks_kafka_password:
+        raise ConfigurationError(
+            f"TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is {settings.kafka_security!r}"
+        )
     service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
     app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)
     metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=service.registry)

@@ -77,6 +77,12 @@ class TaSettings(Settings):
     market_calendar: CalendarName = Field(default="XNYS", alias="TORGHUT_MARKET_CALENDAR")
 
     @property
+    def lacks_kafka_password(self) -> bool:
+        """Whether Kafka would ask for a password that is not set; an embedded log asks for none."""
+        is_asked = self.kafka_security.startswith("SASL") and not self.kafka_bootstrap.startswith("embedded:")
+        return is_asked and self.kafka_password is None
+
+    @property
     def is_replay(self) -> bool:
         return self.group_id.startswith(REPLAY_GROUP_PREFIX)
 
@@ -102,12 +108,6 @@ class TaSettings(Settings):
 
     @model_validator(mode="after")
     def _credentials_are_whole(self) -> TaSettings:
-        if self.kafka_security.startswith("SASL") and self.kafka_password is None and not self._is_log_embedded:
-            raise ValueError(f"TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is {self.kafka_security!r}")
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("TA_S3_ACCESS_KEY and TA_S3_SECRET_KEY: must be set both or neither")
         return self
-
-    @property
-    def _is_log_embedded(self) -> bool:
-        return self.kafka_bootstrap.startswith("embedded:")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from torghut_core.errors import ConfigurationError
 from torghut_core.settings import load
+from torghut_core.ta.service import run
 from torghut_core.ta.settings import TaSettings
 
 _PLAIN = {"TA_KAFKA_SECURITY": "PLAINTEXT"}
@@ -18,7 +21,6 @@ WRONG = {
         _PLAIN | {"TA_SIGNALS_TOPIC": "torghut.trades.v1"},
         "TA_TRADES_TOPIC and TA_SIGNALS_TOPIC are both 'torghut.trades.v1': every topic must be another",
     ),
-    "no password": ({}, "TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is 'SASL_PLAINTEXT'"),
     "half of the S3 keys": (
         _PLAIN | {"TA_S3_SECRET_KEY": "hush"},
         "TA_S3_ACCESS_KEY and TA_S3_SECRET_KEY: must be set both or neither",
@@ -39,6 +41,16 @@ def test_settings_when_they_contradict_each_other_then_refused_by_name(name: str
     assert str(caught.value) == expected
 
 
-def test_settings_when_the_log_is_embedded_then_it_needs_no_password() -> None:
+@pytest.mark.parametrize(
+    ("bootstrap", "is_lacking"), [("broker:9092", True), ("embedded:here", False)], ids=["broker", "folder"]
+)
+def test_settings_when_no_password_is_set_then_only_a_cluster_lacks_it(bootstrap: str, *, is_lacking: bool) -> None:
     """Nobody logs in to a folder."""
-    assert load(TaSettings, {"TA_KAFKA_BOOTSTRAP": "embedded:here"}).kafka_password is None
+    assert load(TaSettings, {"TA_KAFKA_BOOTSTRAP": bootstrap}).lacks_kafka_password is is_lacking
+
+
+async def test_ta_when_kafka_wants_a_password_and_there_is_none_then_refused() -> None:
+    """The client would fail on it with an error of its own."""
+    with pytest.raises(ConfigurationError) as caught:
+        await run({}, stop=asyncio.Event())
+    assert str(caught.value) == "TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is 'SASL_PLAINTEXT'"
