@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.fakes import apache_kafka
 from torghut_core.engines.kafka import (
@@ -19,6 +20,7 @@ from torghut_core.engines.kafka import (
     KafkaAddress,
     KafkaUnavailableError,
     OffsetReset,
+    Security,
     TopicPartition,
     partition_of,
 )
@@ -339,3 +341,59 @@ async def test_kafka_when_nobody_listens_then_metadata_is_the_reason() -> None:
     with pytest.raises(KafkaUnavailableError) as caught:
         await kafka.check()
     assert caught.value.reason == "kafka_metadata"
+
+
+async def test_kafka_when_topics_are_ensured_then_the_partitions_they_have_are_returned(kafka: Kafka) -> None:
+    """Those that exist are left as they are, so their number is what counts, not the one that was asked for."""
+    name = await _topic(kafka, partitions=3)
+    wanted = [Topic(name=name, partitions=5, retention_ms=1000), Topic(name=f"{name}-b", partitions=2, retention_ms=1)]
+    assert await kafka.ensure_topics(wanted) == {name: 3, f"{name}-b": 2}
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("apache-kafka")
+async def test_kafka_when_a_topic_cannot_be_created_then_it_is_told(bootstrap: str) -> None:
+    """The broker refuses in its answer, where nobody looked."""
+    kafka = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="contract"))
+    with pytest.raises(KafkaUnavailableError, match="creating topics failed"):
+        await kafka.ensure_topics([Topic(name="no such name", partitions=1, retention_ms=1000)])
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("apache-kafka")
+async def test_kafka_when_the_password_is_wrong_then_the_reason_is_auth_and_the_password_is_not_told(
+    tmp_path: Path,
+) -> None:
+    """The client itself says only that it could not connect."""
+    login = (
+        'org.apache.kafka.common.security.plain.PlainLoginModule required username="us" password="right"'
+        ' user_us="right";'
+    )
+    broker = apache_kafka.Broker(
+        tmp_path,
+        {
+            "listener.security.protocol.map": "PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.plaintext.plain.sasl.jaas.config": login,
+        },
+    )
+    broker.start()
+    topic = [Topic(name="t", partitions=1, retention_ms=1000)]
+    try:
+        for password, reason in (("right", None), ("not-this-one", "kafka_auth")):
+            security = Security(
+                protocol="SASL_PLAINTEXT", mechanism="PLAIN", username="us", password=SecretStr(password)
+            )
+            kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="contract", security=security))
+            for ask in (kafka.check, lambda kafka=kafka: kafka.ensure_topics(topic)):
+                if reason is None:
+                    await ask()
+                    continue
+                with pytest.raises(KafkaUnavailableError) as caught:
+                    await ask()
+                assert caught.value.reason == reason
+                assert password not in str(caught.value)
+    finally:
+        broker.stop()

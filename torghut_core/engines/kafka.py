@@ -66,6 +66,10 @@ class FencedError(TorghutError):
     exit_code = ExitCode.UPSTREAM
 
 
+class TransactionFencedError(FencedError):
+    """A cluster's transactional id goes on without this producer. Whose its partitions are, the group knows."""
+
+
 class KafkaUnavailableError(EngineUnavailableError):
     """Kafka does not answer. `reason` is `kafka_auth`, `kafka_metadata` or `kafka_produce`."""
 
@@ -128,8 +132,11 @@ class Consumer(Protocol):
 class Kafka(Protocol):
     """A log by address."""
 
-    async def ensure_topics(self, topics: Iterable[Topic]) -> None:
-        """Create the topics that are missing; those that exist are left as they are."""
+    async def ensure_topics(self, topics: Iterable[Topic]) -> dict[str, int]:
+        """Create the topics that are missing; those that exist are left as they are. Return their partitions' counts.
+
+        Raises KafkaUnavailableError, with its reason, when one cannot be created.
+        """
 
     async def check(self) -> None:
         """Look metadata up. Raises KafkaUnavailableError, with its reason."""

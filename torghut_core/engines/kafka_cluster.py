@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka import TopicPartition as _TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 
@@ -26,12 +27,12 @@ from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
-    FencedError,
     KafkaAddress,
     KafkaUnavailableError,
     OffsetReset,
     Rebalanced,
     TopicPartition,
+    TransactionFencedError,
     Tuning,
     by_partition,
 )
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     from aiokafka.producer.message_accumulator import BatchBuilder
 
+_ANSWER_SECONDS = 30.0
+"""What the client would repeat for ever, a session gives up after this: its owner must hear of it."""
 _AUTH = (
     errors.AuthenticationFailedError,
     errors.AuthenticationMethodNotSupported,
@@ -71,7 +74,7 @@ _METADATA = (
 def translate(error: BaseException, doing: str) -> TorghutError:
     """Return the error of this project that a client's error stands for, with its reason."""
     if isinstance(error, _FENCED):
-        return FencedError("another process took over this transactional id; this one stops writing")
+        return TransactionFencedError("the transactional id was opened by another process, or its time was up")
     if isinstance(error, _AUTH):
         reason = "kafka_auth"
     elif isinstance(error, _METADATA):
@@ -82,9 +85,11 @@ def translate(error: BaseException, doing: str) -> TorghutError:
 
 
 @asynccontextmanager
-async def _translated(doing: str) -> AsyncIterator[None]:
+async def _translated(doing: str, within: float | None = None) -> AsyncIterator[None]:
+    """Raise what the client raises under this project's types. It often waits for ever: `within` seconds bound that."""
     try:
-        yield
+        async with asyncio.timeout(within):
+            yield
     except (errors.KafkaError, errors.ConsumerStoppedError, OSError, TimeoutError) as error:
         raise translate(error, doing) from error
 
@@ -114,41 +119,71 @@ class ClusterKafka:
             options["ssl_context"] = ssl.create_default_context(cafile=security.ca_file)
         return options
 
-    async def ensure_topics(self, topics: Iterable[Topic]) -> None:
-        admin = AIOKafkaAdminClient(**self._connection())
-        async with _translated("creating topics"):
+    @asynccontextmanager
+    async def _connecting(self, doing: str) -> AsyncIterator[None]:
+        try:
+            async with _translated(doing):
+                yield
+        except KafkaUnavailableError as error:
+            if isinstance(error.__cause__, errors.KafkaConnectionError):
+                await self._log_in(doing)
+            raise
+
+    async def _log_in(self, doing: str) -> None:
+        """Raise what the brokers answer to a login: the client says no more than that it could not connect."""
+        options = self._connection()
+        for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
+            try:
+                connection = await create_conn(host, port, **options)
+            except _AUTH as error:
+                raise translate(error, doing) from error
+            except (errors.KafkaError, OSError, TimeoutError):
+                continue
+            connection.close()
+
+    async def ensure_topics(self, topics: Iterable[Topic]) -> dict[str, int]:
+        wanted = list(topics)
+        async with self._connecting("creating topics"):
+            admin = AIOKafkaAdminClient(**self._connection())
             try:
                 await admin.start()
                 existing = set(await admin.list_topics())
-                missing = [topic for topic in topics if topic.name not in existing]
+                missing = [topic for topic in wanted if topic.name not in existing]
                 if missing:
                     brokers = len((await admin.describe_cluster())["brokers"])
                     await self._create(admin, missing, min(3, brokers))
+                names = [topic.name for topic in wanted if topic.name in existing]
+                described = await admin.describe_topics(names) if names else []
             finally:
                 await admin.close()
+        counts = {topic.name: topic.partitions for topic in missing}
+        return counts | {each["topic"]: len(each["partitions"]) for each in described if each["error_code"] == 0}
 
     @staticmethod
     async def _create(admin: AIOKafkaAdminClient, missing: Sequence[Topic], replicas: int) -> None:
-        with suppress(errors.TopicAlreadyExistsError):
-            await admin.create_topics(
-                [
-                    NewTopic(
-                        topic.name,
-                        num_partitions=topic.partitions,
-                        replication_factor=replicas,
-                        topic_configs={
-                            "retention.ms": str(topic.retention_ms),
-                            "cleanup.policy": "compact,delete" if topic.is_compacted else "delete",
-                            "compression.type": "lz4",
-                        },
-                    )
-                    for topic in missing
-                ]
-            )
+        answer = await admin.create_topics(
+            [
+                NewTopic(
+                    topic.name,
+                    num_partitions=topic.partitions,
+                    replication_factor=replicas,
+                    topic_configs={
+                        "retention.ms": str(topic.retention_ms),
+                        "cleanup.policy": "compact,delete" if topic.is_compacted else "delete",
+                        "compression.type": "lz4",
+                    },
+                )
+                for topic in missing
+            ]
+        )
+        for _, code, *_ in answer.topic_errors:
+            error = errors.for_code(code)
+            if error not in (errors.NoError, errors.TopicAlreadyExistsError):
+                raise error()
 
     async def check(self) -> None:
         client = AIOKafkaClient(**self._connection())
-        async with _translated("metadata lookup"):
+        async with self._connecting("metadata lookup"):
             try:
                 await client.bootstrap()
             finally:
@@ -167,7 +202,7 @@ class ClusterKafka:
             max_request_size=max(1_048_576, 2 * tuning.batch_bytes),
             linger_ms=0,  # callers bring whole batches; waiting for more would only add latency
         )
-        async with _translated("opening a producer"):
+        async with _translated("opening a producer", _ANSWER_SECONDS):
             try:
                 await inner.start()
             except BaseException:
@@ -291,14 +326,23 @@ class ClusterProducer:
         positions = {
             _TopicPartition(*at): OffsetAndMetadata(said.offset, said.metadata) for at, said in offsets.items()
         }
-        async with _translated("append"), self._inner.transaction():
-            # All topics at once: one request adds their partitions. Not the offsets with them: the broker verifies both
-            # against its coordinator, refuses the second while the first is on its way, and costs the client a back-off.
-            parts = [self._append(topic, *columns) for topic, columns in records.items() if columns[1]]
-            for failed in await asyncio.gather(*parts, return_exceptions=True):
-                if failed is not None:
-                    raise failed
-            await self._inner.send_offsets_to_transaction(positions, group)
+        async with _translated("append", _ANSWER_SECONDS):
+            await self._inner.begin_transaction()
+            try:
+                # All topics at once: one request adds their partitions. Not the offsets with them: the broker verifies
+                # both against its coordinator, refuses the second while the first is on its way, and costs the client
+                # a back-off.
+                parts = [self._append(topic, *columns) for topic, columns in records.items() if columns[1]]
+                for failed in await asyncio.gather(*parts, return_exceptions=True):
+                    if failed is not None:
+                        raise failed
+                await self._inner.send_offsets_to_transaction(positions, group)
+            except Exception:
+                # Not when the time is up: who does not answer does not abort either. Opening the id again does it.
+                if not self._inner._txn_manager.is_fatal_error():
+                    await self._inner.abort_transaction()
+                raise
+            await self._inner.commit_transaction()
 
     async def close(self) -> None:
         with suppress(errors.KafkaError, OSError, TimeoutError):
@@ -380,21 +424,21 @@ class ClusterConsumer:
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         at = _TopicPartition(*partition)
-        async with _translated("asking for committed offsets"):
+        async with _translated("asking for committed offsets", _ANSWER_SECONDS):
             # The public call drops the metadata, which names the checkpoint of a transaction.
             found = await self._inner._coordinator.fetch_committed_offsets([at])
         said = found.get(at)
         return Committed(said.offset, said.metadata or "") if said is not None and said.offset >= 0 else None
 
     async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
-        async with _translated("committing offsets"):
+        async with _translated("committing offsets", _ANSWER_SECONDS):
             await self._inner.commit(
                 {_TopicPartition(*at): (said.offset, said.metadata) for at, said in offsets.items()}
             )
 
     async def bounds(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         asked = [_TopicPartition(*at) for at in partitions]
-        async with _translated("asking for offsets"):
+        async with _translated("asking for offsets", _ANSWER_SECONDS):
             first = await self._inner.beginning_offsets(asked)
             end = await self._inner.end_offsets(asked)
         return {TopicPartition(*at): (first[at], end[at]) for at in asked}

@@ -105,10 +105,12 @@ class SqliteKafka:
         connection.execute("PRAGMA cache_size = -16384")
         return connection
 
-    async def ensure_topics(self, topics: Iterable[Topic]) -> None:
-        def create() -> None:
+    async def ensure_topics(self, topics: Iterable[Topic]) -> dict[str, int]:
+        wanted = list(topics)
+
+        def create() -> dict[str, int]:
             with self.writing() as db:
-                for topic in topics:
+                for topic in wanted:
                     db.execute(
                         "INSERT OR IGNORE INTO topics VALUES (?, ?, ?, ?)",
                         (topic.name, topic.partitions, topic.retention_ms, int(topic.is_compacted)),
@@ -117,8 +119,10 @@ class SqliteKafka:
                         "INSERT OR IGNORE INTO partitions VALUES (?, ?, 0)",
                         [(topic.name, number) for number in range(topic.partitions)],
                     )
+                counts: dict[str, int] = dict(db.execute("SELECT name, partitions FROM topics").fetchall())
+            return {topic.name: counts[topic.name] for topic in wanted}
 
-        await asyncio.to_thread(create)
+        return await asyncio.to_thread(create)
 
     async def check(self) -> None:
         await asyncio.to_thread(self.read, "SELECT 1")

@@ -222,7 +222,12 @@ class CheckpointStore:
         self._remote: Any = None
         if kind == "file":
             self._folder = Path(rest.removeprefix("//") if rest.startswith("///") else rest)
-            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"TA_CHECKPOINT_DIR={address!r}: cannot be used as a folder: {error.strerror}"
+                ) from error
         else:
             import fsspec
 
@@ -242,11 +247,15 @@ class CheckpointStore:
                 path = self._folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 scratch = path.with_name(path.name + ".new")
-                with scratch.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                scratch.replace(path)
+                try:
+                    with scratch.open("wb") as file:
+                        file.write(data)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    scratch.replace(path)
+                except OSError:
+                    scratch.unlink(missing_ok=True)  # half a file would keep a full disk full
+                    raise
                 _to_disk(path.parent)  # the name too, before a commit names it
             else:
                 self._remote.pipe_file(f"{self._prefix}/{name}", data)

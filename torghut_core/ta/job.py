@@ -10,6 +10,7 @@ at the first offsets, and is written before anything is read: a crash before the
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from bisect import bisect_left
@@ -18,10 +19,14 @@ from dataclasses import dataclass, field
 
 from torghut_core.engines.kafka import Batch, Committed, Consumer, OffsetReset, TopicPartition
 from torghut_core.errors import ConfigurationError
+from torghut_core.logs import event
 from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack, unpack
 from torghut_core.ta.decode import Decoder
 from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, RowBlock, SourceName
 from torghut_core.ta.rows import TableRows, to_tables
+
+_logger = logging.getLogger("torghut.ta")
+_OF_OTHER_LOGS = "give the group's own topics, or start with a new TA_GROUP_ID"
 
 
 @dataclass
@@ -35,6 +40,8 @@ class _Input:
     catch_up_to: int
     sought: int = -1
     """The position that was sought again because records before the ones that came were missing."""
+    behind: int = 0
+    """Batches from before the position, since the last one at it."""
 
 
 @dataclass
@@ -53,7 +60,8 @@ class PartitionJob:
     checkpointed_work: tuple[int, ...] = ()
     """What `work` was at the last checkpoint."""
     checkpointed_at: float = 0.0
-    previous_name: str = ""
+    superseded: list[str] = field(default_factory=list)
+    """Checkpoints to be deleted once a commit has named the present one."""
     first_commits: dict[TopicPartition, Committed] | None = None
     """What to commit before anything else: where a new job began."""
     idle: frozenset[SourceName] = frozenset()
@@ -84,6 +92,7 @@ class PartitionJob:
         self.engine.add(read(batch.values))
         its = self.inputs[source]
         its.position = batch.next_offset
+        its.behind = 0
         its.heard_at = time.monotonic()
 
     async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
@@ -156,9 +165,11 @@ async def open_job(
 ) -> PartitionJob:
     """Restore a partition number's job, or begin it, and seek its inputs.
 
-    Raises CheckpointError when the checkpoint the offsets name cannot be trusted, ConfigurationError when a replay
-    group has offsets but no checkpoint of this replay.
+    Raises CheckpointError when the checkpoint the offsets name cannot be trusted, or is of other or newer logs,
+    ConfigurationError when a replay group has offsets but no checkpoint of this replay.
     """
+    # Never named by a commit, if the job says so: a crash came between. Listed before the offsets are asked for.
+    stored = await asyncio.to_thread(store.names, group)
     committed = {source: await consumer.committed(TopicPartition(topic, number)) for source, topic in topics.items()}
     found = {said.metadata for said in committed.values() if said is not None and said.metadata}
     if len(found) > 1:
@@ -166,6 +177,12 @@ async def open_job(
     checkpoint: Checkpoint | None = None
     name, *idle = found.pop().split(" ") if found else [""]
     if name:
+        for source, said in committed.items():
+            if said is None:
+                raise CheckpointError(
+                    f"checkpoint {group}/{name}: was taken of another topic than {topics[source]}, or that was made anew",
+                    hint=_OF_OTHER_LOGS,
+                )
         data = await asyncio.to_thread(store.read, f"{group}/{name}")
         if data is None:
             raise CheckpointError(
@@ -188,7 +205,25 @@ async def open_job(
         start = checkpoint.offsets.get(source) if checkpoint is not None else None
         if start is None:
             start = said.offset if said is not None else _first_position(at, bounds[at], group, reset)
-        inputs[source] = _Input(at, start, time.monotonic(), said.offset if checkpoint is not None and said else start)
+        target = said.offset if checkpoint is not None and said else start
+        earliest, end = bounds[at]
+        if start > end:
+            raise CheckpointError(
+                f"group {group!r}: its offset {start} of {topic}-{number} is beyond the end, {end}: the log is another",
+                hint=_OF_OTHER_LOGS,
+            )
+        if start < earliest:
+            event(
+                _logger,
+                "records_lost",
+                logging.WARNING,
+                topic=topic,
+                partition=number,
+                offset=start,
+                earliest=earliest,
+            )
+            start = earliest
+        inputs[source] = _Input(at, start, time.monotonic(), target)
         await consumer.seek(at, start)
     job = PartitionJob(
         number=number,
@@ -204,10 +239,8 @@ async def open_job(
     if checkpoint is None:
         job.checkpoint_name, data, job.first_commits = job.snapshot()
         await asyncio.to_thread(store.write, f"{group}/{job.checkpoint_name}", data)
-    for stored in await asyncio.to_thread(store.names, group):
-        # Written, but never named by a commit: a crash came between.
-        if stored.startswith(f"{group}/{number}-") and stored != f"{group}/{job.checkpoint_name}":
-            await asyncio.to_thread(store.delete, stored)
+    its_own = [each.rpartition("/")[2] for each in stored]
+    job.superseded = [each for each in its_own if each.startswith(f"{number}-") and each != job.checkpoint_name]
     return job
 
 

@@ -1,7 +1,8 @@
 """`run ta`: Kafka in, engine, Kafka and ClickHouse out, checkpoints between, health beside.
 
 A session holds one consumer and a producer per partition number. When Kafka fails, the session ends, and another begins
-after a back-off from the last committed offsets: no attempt is the last one. A fenced process stops for good.
+after a back-off from the last committed offsets: no attempt is the last one. So it does when its transactions were
+fenced: the group says whose the partitions are now. Only an embedded log's fence stops a process for good.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -33,6 +34,7 @@ from torghut_core.engines.kafka import (
     Producer,
     Security,
     TopicPartition,
+    TransactionFencedError,
     Tuning,
 )
 from torghut_core.engines.kafka_opening import open_kafka
@@ -54,7 +56,12 @@ _logger = logging.getLogger("torghut.ta")
 Commits = Mapping[TopicPartition, Committed]
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
+_MOST_BEHIND = 5
 _RETRY = Backoff(base=0.5, cap=30.0)
+_ANSWER_SECONDS = 30.0
+"""What Kafka may take over an append. The client's idempotent producer would repeat it for ever."""
+_END_SECONDS = 8.0
+"""What a session may take to end by itself when told to stop; then it is cut off, as a kill would do it."""
 
 
 class TaService:
@@ -91,6 +98,8 @@ class TaService:
         }
         self._sources: dict[str, SourceName] = {topic: source for source, topic in self._inputs.items()}
         self._producers: dict[int, Producer] = {}
+        self._owned: frozenset[TopicPartition] | None = None
+        """What the group gave this session, None before it said."""
         self._lock = asyncio.Lock()
         self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
         self._writers = {
@@ -105,7 +114,8 @@ class TaService:
             for table in (MICROBARS, SIGNALS)
         }
         self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
-        self._status_sent_at = 0.0
+        self._unwritten: set[int] = set()
+        """Partition numbers whose checkpoint could not be written yet."""
         self._observed_at = 0.0
 
     # Health
@@ -113,10 +123,14 @@ class TaService:
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether rows flow, and `/readyz`'s body."""
         reason = self.reason or self._schema_trouble
-        if reason is None and self._writes_clickhouse and not self._is_schema_verified:
-            reason = "clickhouse_schema_pending"
         if reason is None:
             reason = next((writer.trouble for writer in self._writers.values() if writer.trouble), None)
+        if reason is None and self._writes_clickhouse and not self._is_schema_verified:
+            reason = "clickhouse_schema_pending"
+        if reason is None and self._is_full:
+            reason = "clickhouse_backlog"
+        if reason is None and self._unwritten:
+            reason = "checkpoint_store"
         body = {
             "status": "ready" if reason is None else "not_ready",
             "ready": reason is None,
@@ -132,7 +146,7 @@ class TaService:
     # Running
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set. Raises FencedError when another process took over, ConfigurationError on refusal."""
+        """Run until `stop` is set. Raises FencedError when another process took over an embedded log."""
         address = KafkaAddress(
             bootstrap=self.settings.kafka_bootstrap,
             client_id=self.settings.client_id,
@@ -207,51 +221,88 @@ class TaService:
         while not stop.is_set():
             started = time.monotonic()
             try:
-                await self._session(kafka, stop)
-            except UpstreamError as error:
+                await self._session_until(kafka, stop)
+            except (UpstreamError, TransactionFencedError) as error:
                 attempt = 1 if time.monotonic() - started > 60 else attempt + 1
-                self.reason = error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
+                self._lost(type(error), error, None)
                 event(_logger, "session_lost", logging.WARNING, reason=self.reason, error=str(error), attempt=attempt)
                 try:
                     await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
                 except TimeoutError:
                     continue
 
+    async def _session_until(self, kafka: Kafka, stop: asyncio.Event) -> None:
+        """Run a session; when `stop` is set and it waits for a Kafka that does not answer, cut it off."""
+        session = asyncio.create_task(self._session(kafka, stop))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([session, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([session], timeout=_END_SECONDS)
+            if not session.done():
+                event(_logger, "session_cut_off", logging.WARNING)
+        finally:
+            stopped.cancel()
+            session.cancel()
+            await asyncio.wait([session])
+        if not session.cancelled():
+            session.result()
+
     async def _session(self, kafka: Kafka, stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
-            await kafka.ensure_topics(self._topics())
+            self._assert_same_partitions(await kafka.ensure_topics(self._topics()))
             status = await kafka.producer()
-            stack.push_async_callback(status.close)
-            stack.push_async_callback(self._close_producers)
-            failures: list[BaseException] = []
+            stack.push_async_callback(self._close_producers, status)
+            heartbeats = asyncio.create_task(self._heartbeats(status))
+            stack.callback(heartbeats.cancel)
+            self._owned = None
 
             async def assigned(partitions: frozenset[TopicPartition]) -> None:
-                try:
-                    async with self._lock:
-                        await self._open_jobs(kafka, consumer, partitions)
-                except Exception as error:  # noqa: BLE001  raised again by the session's own loop, not inside the client
-                    failures.append(error)
+                self._owned = partitions
 
             async def revoked(partitions: frozenset[TopicPartition]) -> None:
                 async with self._lock:
+                    self._owned = None
                     await self._drop_jobs({at.partition for at in partitions})
 
             consumer = kafka.consumer(
                 list(self._inputs.values()),
                 group=self.settings.group_id,
-                reset=self.settings.auto_offset_reset,
+                # Where a group without offsets starts is the job's to say. Behind what retention left, it is the earliest.
+                reset="none" if self.settings.auto_offset_reset == "none" else "earliest",
                 on_assigned=assigned,
                 on_revoked=revoked,
             )
-            await consumer.start()
             stack.push_async_callback(consumer.close)
+            await consumer.start()
+            stack.push(self._lost)  # told before the rest of the stack is closed, which takes its time without Kafka
             event(_logger, "session_started", group=self.settings.group_id, delivery=self.settings.delivery_guarantee)
             while not stop.is_set():
-                if failures:
-                    raise failures[0]
-                await self._step(consumer, status)
+                if heartbeats.done():
+                    heartbeats.result()
+                await self._step(kafka, consumer)
             async with self._lock:
                 await self._last_checkpoints(consumer)
+
+    def _lost(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        """Say why a session ends, if it is for want of something else."""
+        if isinstance(error, TransactionFencedError):
+            self.reason = "kafka_fenced"
+        elif isinstance(error, UpstreamError):
+            self.reason = error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
+
+    def _assert_same_partitions(self, counts: Mapping[str, int]) -> None:
+        """Refuse inputs of unequal size: a symbol's trades, quotes and bars would not have the same number."""
+        found = [(f"TA_{name}_TOPIC", topic, counts.get(topic)) for name, topic in self._named_inputs()]
+        if len({count for *_, count in found if count is not None}) > 1:
+            said = ", ".join(f"{variable}={topic!r} has {count}" for variable, topic, count in found)
+            raise ConfigurationError(
+                f"{said}: the inputs must have equally many partitions",
+                hint="a symbol's trades, quotes and bars are joined by partition number; make the topics anew",
+            )
+
+    def _named_inputs(self) -> list[tuple[str, str]]:
+        settings = self.settings
+        return [("TRADES", settings.trades_topic), ("QUOTES", settings.quotes_topic), ("BARS1M", settings.bars_topic)]
 
     def _topics(self) -> list[topics.Topic]:
         settings = self.settings
@@ -264,34 +315,36 @@ class TaService:
             topics.TA_STATUS.renamed(settings.status_topic),
         ]
 
-    async def _open_jobs(self, kafka: Kafka, consumer: Consumer, partitions: frozenset[TopicPartition]) -> None:
-        numbers = {at.partition for at in partitions if at.topic == self.settings.trades_topic}
-        for number in sorted(numbers):
-            its = {s: t for s, t in self._inputs.items() if TopicPartition(t, number) in partitions}
-            if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-                # Opening the producer fences whoever wrote for this partition number before, so the offsets read next
-                # are the last ones.
-                self._producers[number] = await kafka.producer(f"{self.settings.group_id}-{number}")
-            else:
-                self._producers[number] = await kafka.producer()
-            job = await open_job(
-                number,
-                its,
-                consumer,
-                store=self._store,
-                settings=self._engine_settings,
-                group=self.settings.group_id,
-                reset=self.settings.auto_offset_reset,
-            )
-            self.jobs[number] = job
-            event(
-                _logger,
-                "partition_opened",
-                partition=number,
-                checkpoint=job.checkpoint_name or None,
-                symbols=len(job.engine.names),
-                catching_up=job.is_catching_up,
-            )
+    @property
+    def _unopened(self) -> list[int]:
+        return sorted({at.partition for at in self._owned or ()} - self.jobs.keys())
+
+    async def _open_job(self, kafka: Kafka, consumer: Consumer, number: int) -> None:
+        """Open a partition number. Not inside the client's callback: no heartbeat keeps the membership meanwhile."""
+        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
+            # Opening the producer fences whoever wrote for this partition number before, so the offsets read next
+            # are the last ones.
+            self._producers[number] = await kafka.producer(f"{self.settings.group_id}-{number}")
+        else:
+            self._producers[number] = await kafka.producer()
+        job = await open_job(
+            number,
+            self._inputs,
+            consumer,
+            store=self._store,
+            settings=self._engine_settings,
+            group=self.settings.group_id,
+            reset=self.settings.auto_offset_reset,
+        )
+        self.jobs[number] = job
+        event(
+            _logger,
+            "partition_opened",
+            partition=number,
+            checkpoint=job.checkpoint_name or None,
+            symbols=len(job.engine.names),
+            catching_up=job.is_catching_up,
+        )
 
     async def _drop_jobs(self, numbers: set[int]) -> None:
         for number in numbers:
@@ -299,17 +352,27 @@ class TaService:
             if task is not None:
                 task.cancel()
             self.jobs.pop(number, None)
-            producer = self._producers.pop(number, None)
-            if producer is not None:
-                await producer.close()
+            self._unwritten.discard(number)
+            self.metrics.forget(number)
+        closing = [self._producers.pop(number) for number in numbers if number in self._producers]
+        await asyncio.gather(*(producer.close() for producer in closing))
 
-    async def _close_producers(self) -> None:
-        await self._drop_jobs(set(self._producers) | set(self.jobs))
+    async def _close_producers(self, status: Producer) -> None:
+        self._owned = None
+        await asyncio.gather(status.close(), self._drop_jobs(set(self._producers) | set(self.jobs)))
 
-    async def _step(self, consumer: Consumer, status: Producer) -> None:
-        is_full = any(writer.is_full for writer in self._writers.values()) and self._writes_clickhouse
+    @property
+    def _is_full(self) -> bool:
+        return self._writes_clickhouse and any(writer.is_full for writer in self._writers.values())
+
+    async def _step(self, kafka: Kafka, consumer: Consumer) -> None:
+        while self._unopened:
+            async with self._lock:  # taken for each, so that a revocation that waits for it has its turn
+                for number in self._unopened[:1]:
+                    await self._open_job(kafka, consumer, number)
         held = consumer.assignment()
-        blocked = held if is_full else frozenset().union(*(job.blocked() for job in self.jobs.values()))
+        unopened = frozenset(at for at in held if at.partition not in self.jobs)
+        blocked = held if self._is_full else unopened.union(*(job.blocked() for job in self.jobs.values()))
         consumer.pause(blocked)
         consumer.resume(held - blocked)
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
@@ -322,12 +385,11 @@ class TaService:
             failed = [each for each in ended if isinstance(each, BaseException)]
             if failed:
                 raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
-            if self.jobs:
-                self.reason = "clickhouse_backlog" if is_full else None
+            if self._owned is not None and not self._unopened:
+                self.reason = None if self.jobs else "no_partitions"
         if time.monotonic() - self._observed_at >= 1:
             self._observed_at = time.monotonic()
             self.metrics.observe(self.jobs, self._writers)
-        await self._heartbeat(status)
 
     @property
     def _writes_clickhouse(self) -> bool:
@@ -341,7 +403,12 @@ class TaService:
             source = self._sources[batch.topic]
             its = job.inputs[source]
             if batch.offsets[0] < its.position:
-                continue  # read ahead before a seek
+                # Read ahead before a seek; or the log was made anew, and the client reset itself to where it begins.
+                its.behind += 1
+                if its.behind > _MOST_BEHIND:
+                    raise KafkaUnavailableError(f"Kafka: {batch.at} is read behind its position", "kafka_metadata")
+                await consumer.seek(batch.at, its.position)
+                continue
             if batch.offsets[0] > its.position and its.sought != its.position:
                 # The client may lose a seek that meets its own look-up of the group's offsets. A gap that is still there
                 # after another seek is the log's own (compaction, retention).
@@ -392,7 +459,7 @@ class TaService:
             await producer.transact(records, job.group, job.commits())
         else:
             for topic, (topic_keys, topic_values) in records.items():
-                await producer.send(topic, topic_keys, topic_values)
+                await _answered(producer.send(topic, topic_keys, topic_values))
 
     # Checkpoints
 
@@ -427,9 +494,12 @@ class TaService:
                 break
             except UpstreamError as error:
                 attempt += 1
+                self._unwritten.add(job.number)
                 event(_logger, "checkpoint_failed", logging.WARNING, partition=job.number, error=str(error))
                 await asyncio.sleep(_RETRY.delay(attempt))
-        job.previous_name, job.checkpoint_name = job.checkpoint_name, name
+        self._unwritten.discard(job.number)
+        job.superseded.append(job.checkpoint_name)
+        job.checkpoint_name = name
         self.metrics.checkpointed(job.number, len(data), time.monotonic() - started)
         return commits
 
@@ -438,40 +508,60 @@ class TaService:
             await self._producers[job.number].transact({}, job.group, job.commits())
         else:
             await consumer.commit(commits)
-        if job.previous_name:
+        # This commit shows that nobody took over yet: what a successor writes is not among them.
+        superseded, job.superseded = job.superseded, []
+        for name in superseded:
             try:
-                await asyncio.to_thread(self._store.delete, f"{job.group}/{job.previous_name}")
+                await asyncio.to_thread(self._store.delete, f"{job.group}/{name}")
             except UpstreamError as error:
                 event(_logger, "checkpoint_not_deleted", logging.WARNING, error=str(error))
 
     async def _last_checkpoints(self, consumer: Consumer) -> None:
         """Before a clean end: checkpoint every partition number, unless ClickHouse does not take its rows in time."""
-        for number, job in self.jobs.items():
-            running = self._checkpointing.pop(number, None)
-            if running is not None:
-                running.cancel()
-            if job.is_catching_up or (running is None and job.work == job.checkpointed_work):
-                continue
-            name, data, commits = job.snapshot()
-            try:
-                await asyncio.wait_for(self._store_checkpoint(job, name, data, commits), 5)
-            except TimeoutError:
-                event(_logger, "last_checkpoint_skipped", logging.WARNING, partition=number)
-                continue
-            await self._commit_checkpoint(consumer, job, commits)
+        ended = await asyncio.gather(
+            *(self._last_checkpoint(consumer, number) for number in self.jobs), return_exceptions=True
+        )
+        for failed in ended:
+            if failed is not None:
+                raise failed
+
+    async def _last_checkpoint(self, consumer: Consumer, number: int) -> None:
+        job = self.jobs[number]
+        running = self._checkpointing.pop(number, None)
+        try:
+            async with asyncio.timeout(5):
+                if running is not None:
+                    await self._commit_checkpoint(consumer, job, await running)
+                if job.is_catching_up or job.work == job.checkpointed_work:
+                    return
+                commits = await self._store_checkpoint(job, *job.snapshot())
+        except TimeoutError:
+            event(_logger, "last_checkpoint_skipped", logging.WARNING, partition=number)
+            return
+        await self._commit_checkpoint(consumer, job, commits)
 
     # Status
 
-    async def _heartbeat(self, status: Producer) -> None:
-        interval = self.settings.checkpoint_interval_ms / 1000
-        if time.monotonic() - self._status_sent_at < interval:
-            return
-        self._status_sent_at = time.monotonic()
-        now_ns = self._clock.now_ns()
-        behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
-        reason = self.readiness()[1]["reason"] or behind
-        record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
-        await status.send(self.settings.status_topic, [b"ta"], [record])
+    async def _heartbeats(self, status: Producer) -> None:
+        """Tell the status each checkpoint interval, whatever the rest of the session waits for."""
+        while True:
+            now_ns = self._clock.now_ns()
+            behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
+            reason = self.readiness()[1]["reason"] or behind
+            record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
+            await _answered(status.send(self.settings.status_topic, [b"ta"], [record]))
+            await asyncio.sleep(self.settings.checkpoint_interval_ms / 1000)
+
+
+async def _answered(sending: Awaitable[None]) -> None:
+    """Wait for an append, but not for ever."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            await sending
+    except TimeoutError as error:
+        raise KafkaUnavailableError(
+            f"Kafka: append failed: no answer within {_ANSWER_SECONDS:g} s", "kafka_produce"
+        ) from error
 
 
 def warm_up() -> None:
@@ -503,6 +593,10 @@ async def run(
     settings = load(TaSettings, environment)
     if settings.health_port and settings.health_port == settings.metrics_port:
         raise ConfigurationError(f"TA_METRICS_PORT={settings.metrics_port}: must differ from TA_HEALTH_PORT")
+    if kafka is None and settings.lacks_kafka_password:
+        raise ConfigurationError(
+            f"TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is {settings.kafka_security!r}"
+        )
     service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
     app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)
     metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=service.registry)

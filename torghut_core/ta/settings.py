@@ -69,12 +69,18 @@ class TaSettings(Settings):
     """Age at which a smaller batch is written."""
     clickhouse_buffer_rows: int = Field(default=500_000, alias="TA_CLICKHOUSE_BUFFER_ROWS", ge=1000)
     """Rows that wait for ClickHouse before the input pauses."""
-    clickhouse_timeout_seconds: float = Field(default=30, alias="TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", gt=0)
+    clickhouse_timeout_seconds: float = Field(default=30, alias="TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", gt=0, le=3600)
     health_port: int = Field(default=8080, alias="TA_HEALTH_PORT", ge=0, le=65_535)
     metrics_port: int = Field(default=9090, alias="TA_METRICS_PORT", ge=0, le=65_535)
     http_host: str = Field(default="0.0.0.0", alias="TORGHUT_HTTP_HOST")  # noqa: S104  a pod serves its own network
     clock: str = Field(default="system", alias="TORGHUT_CLOCK")
     market_calendar: CalendarName = Field(default="XNYS", alias="TORGHUT_MARKET_CALENDAR")
+
+    @property
+    def lacks_kafka_password(self) -> bool:
+        """Whether Kafka would ask for a password that is not set; an embedded log asks for none."""
+        is_asked = self.kafka_security.startswith("SASL") and not self.kafka_bootstrap.startswith("embedded:")
+        return is_asked and self.kafka_password is None
 
     @property
     def is_replay(self) -> bool:
@@ -87,4 +93,21 @@ class TaSettings(Settings):
                 f"TA_GROUP_ID={self.group_id!r} is a replay, TA_AUTO_OFFSET_RESET='latest' would replay nothing:"
                 " must be earliest"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> TaSettings:
+        variables: dict[str, list[str]] = {}
+        for name, field in type(self).model_fields.items():
+            if name.endswith("_topic"):
+                variables.setdefault(getattr(self, name), []).append(str(field.alias))
+        same = [f"{' and '.join(names)} are both {topic!r}" for topic, names in variables.items() if len(names) > 1]
+        if same:
+            raise ValueError(f"{'; '.join(same)}: every topic must be another")
+        return self
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> TaSettings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("TA_S3_ACCESS_KEY and TA_S3_SECRET_KEY: must be set both or neither")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -116,6 +117,12 @@ class Metrics:
             self._waiting.labels(writer.table).set(writer.waiting_rows)
             self._written.labels(writer.table).set(writer.written)
             self._retries.labels(writer.table).set(writer.retries)
+
+    def forget(self, partition: int) -> None:
+        """Drop what is told of a partition number that another process has now."""
+        for gauge in (self._watermark, self._checkpoint_at, self._checkpoint_size, self._checkpoint_took):
+            with suppress(KeyError):
+                gauge.remove(str(partition))
 
     def checkpointed(self, partition: int, size: int, seconds: float) -> None:
         """Note a checkpoint of `size` bytes."""

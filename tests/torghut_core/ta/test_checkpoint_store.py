@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +73,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
         settings = load(
             TaSettings,
             {
+                "TA_KAFKA_SECURITY": "PLAINTEXT",
                 "TA_CHECKPOINT_DIR": "s3a://checkpoints/torghut/ta",
                 "TA_S3_ENDPOINT": address,
                 "TA_S3_ACCESS_KEY": "key",
@@ -119,3 +122,25 @@ def test_store_when_the_address_has_no_shape_then_refused(address: str) -> None:
     """The message names the variable."""
     with pytest.raises(ConfigurationError, match="TA_CHECKPOINT_DIR="):
         CheckpointStore(address)
+
+
+def test_store_when_the_folder_cannot_be_one_then_refused(tmp_path: Path) -> None:
+    """A file stands where the folder should: the variable is named, and there is no trace."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"TA_CHECKPOINT_DIR='file:.*': cannot be used as a folder: Not a dir"):
+        CheckpointStore(f"file:{tmp_path / 'file' / 'checkpoints'}")
+
+
+def test_store_when_the_disk_is_full_then_half_a_checkpoint_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun is removed, or it would keep the disk full."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = CheckpointStore(f"file:{tmp_path}")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UpstreamError, match="checkpoint g/a cannot be written"):
+        store.write("g/a", b"1" * 1000)
+    assert list((tmp_path / "g").iterdir()) == []

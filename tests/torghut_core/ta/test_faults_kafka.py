@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.ta_inputs import Record, bar, quote, trade
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
+from torghut_core import topics
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine import EngineSettings
@@ -147,6 +149,58 @@ async def test_ta_when_the_transaction_coordinator_does_not_answer_then_it_waits
     finally:
         process.kill()
         broker.stop()
+
+
+async def test_ta_when_kafka_does_not_answer_then_it_is_told_and_a_stop_is_obeyed(tmp_path: Path) -> None:
+    """The status comes while the transaction coordinator is waited for; SIGTERM ends it, there and without a broker."""
+    broker = Broker(tmp_path / "kafka", {"transaction.state.log.replication.factor": "2"})
+    broker.start()
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    waiting = TaProcess(tmp_path, broker.bootstrap)
+    running = TaProcess(tmp_path, broker.bootstrap, "b", TA_KAFKA_DELIVERY_GUARANTEE="AT_LEAST_ONCE")
+    try:
+        await produce(kafka, _market(20))
+        waiting.start()
+        outputs = await Outputs(kafka).start()
+        await outputs.until(lambda: "session_started" in waiting.log.read_text(), 60, [waiting])
+        told = await kafka.last_record(topics.TA_STATUS.name, 0)
+        assert told is not None
+        assert json.loads(told.values[0])["payload"]["status_reason"] == "starting"
+        assert waiting.end() == 0
+        running.start()
+        await outputs.until(lambda: outputs.count > 0, 60, [running])
+        await outputs.close()
+        broker.stop(kill=True)
+        assert running.end() == 0
+    finally:
+        waiting.kill()
+        running.kill()
+        broker.stop()
+
+
+async def test_ta_when_its_transaction_times_out_while_it_is_stopped_then_it_joins_again(
+    tmp_path: Path, broker: Broker, kafka: Kafka
+) -> None:
+    """Nobody took over: the coordinator alone fenced it, so it is no zombie, and needs nobody to start it again."""
+    records = _market(60)
+    expected = expected_rows(records, SETTINGS)
+    await kafka.ensure_topics(topics.ALL)
+    outputs = await Outputs(kafka).start()
+    process = TaProcess(tmp_path, broker.bootstrap)
+    try:
+        process.start()
+        await outputs.until(lambda: process.log.read_text().count("partition_opened") == 3, 60, [process])
+        for number in range(3):  # as the coordinator does with one whose time is up: the epoch goes on
+            await (await kafka.producer(f"torghut-ta-test-{number}")).close()
+        await produce(kafka, records)
+        await outputs.until(lambda: len(outputs.rows) >= len(expected) and process.is_caught_up, 60, [process])
+        await outputs.settle()
+        assert [line for line in differences(expected, outputs.rows) if "imbalance" not in line] == []
+        assert "kafka_fenced" in process.log.read_text()
+        assert process.end() == 0
+    finally:
+        process.kill()
+        await outputs.close()
 
 
 async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_nothing(

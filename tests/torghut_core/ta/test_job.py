@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from torghut_core.engines.kafka import Consumer, TopicPartition
-from torghut_core.ta.engine import SOURCES, Engine, EngineSettings
-from torghut_core.ta.job import PartitionJob, _Input
+from torghut_core.engines.kafka import Committed, Consumer, TopicPartition
+from torghut_core.engines.kafka_sqlite import SqliteKafka
+from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack
+from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, SourceName
+from torghut_core.ta.job import PartitionJob, _Input, open_job
+from torghut_core.topics import Topic
 
 
 class _Reader:
@@ -67,3 +73,86 @@ async def test_idle_sources_when_records_wait_unread_then_they_stay_idle_until_t
     assert "trades" in job.commits()[at].metadata
     trades.position = 8
     assert "trades" not in await job.idle_sources(unread, 2.0)
+
+
+@dataclass
+class _Restart:
+    """A group's committed offsets and checkpoint over the embedded log, and its job as another process opens it."""
+
+    kafka: SqliteKafka
+    store: CheckpointStore
+    topics: dict[SourceName, str] = field(default_factory=lambda: {"trades": "t", "quotes": "q", "bars": "b"})
+
+    async def leave(self, *, checkpointed: int, committed: int) -> None:
+        """Leave what a killed process left."""
+        await self.kafka.ensure_topics([Topic(name=name, partitions=1, retention_ms=10**9) for name in "tqb"])
+        for name in "tqb":
+            await (await self.kafka.producer()).send(name, [b"A"] * 10, [b"{}"] * 10)
+        offsets = dict.fromkeys(SOURCES, checkpointed)
+        data = pack(Checkpoint(group="g", partition=0, offsets=offsets, ingest_ms=0, engine=Engine(EngineSettings())))
+        self.store.write("g/0-named", data)
+        consumer = await self._consumer()
+        await consumer.commit({TopicPartition(name, 0): Committed(committed, "0-named") for name in "tqb"})
+        await consumer.close()
+
+    async def open(self) -> PartitionJob:
+        consumer = await self._consumer()
+        try:
+            return await open_job(
+                0, self.topics, consumer, store=self.store, settings=EngineSettings(), group="g", reset="earliest"
+            )
+        finally:
+            await consumer.close()
+
+    async def _consumer(self) -> Consumer:
+        consumer = self.kafka.consumer(list(self.topics.values()), group="g", reset="earliest")
+        await consumer.start()
+        return consumer
+
+
+@pytest.fixture
+async def restart(tmp_path: Path) -> AsyncIterator[_Restart]:
+    """Log and checkpoints of one test."""
+    kafka = SqliteKafka(tmp_path / "kafka")
+    yield _Restart(kafka, CheckpointStore(f"file:{tmp_path / 'checkpoints'}"))
+    await kafka.close()
+
+
+async def test_job_when_retention_took_what_it_would_catch_up_with_then_it_goes_on_behind_it(restart: _Restart) -> None:
+    """Records between checkpoint and commit are gone: it must not wait for them, or nothing would be told again."""
+    await restart.leave(checkpointed=3, committed=7)
+    assert (await restart.open()).is_catching_up
+    with restart.kafka.writing() as db:
+        db.execute("DELETE FROM batches")
+    job = await restart.open()
+    assert (job.is_catching_up, job.is_silent) == (False, False)
+    assert {each.position for each in job.inputs.values()} == {10}
+
+
+async def test_job_when_a_log_ends_before_its_offset_then_refused(restart: _Restart) -> None:
+    """The topic was made anew: what has the same offset now is not what was read."""
+    await restart.leave(checkpointed=3, committed=7)
+    with restart.kafka.writing() as db:
+        db.execute("DELETE FROM batches WHERE topic = 'q'")
+        db.execute("UPDATE partitions SET next_offset = 2 WHERE topic = 'q'")
+    with pytest.raises(CheckpointError, match="its offset 3 of q-0 is beyond the end, 2: the log is another"):
+        await restart.open()
+
+
+async def test_job_when_its_checkpoint_is_of_another_topic_then_refused(restart: _Restart) -> None:
+    """Offsets of one topic say nothing of another's."""
+    await restart.leave(checkpointed=3, committed=7)
+    await restart.kafka.ensure_topics([Topic(name="other", partitions=1, retention_ms=10**9)])
+    restart.topics["quotes"] = "other"
+    with pytest.raises(CheckpointError, match="0-named: was taken of another topic than other"):
+        await restart.open()
+
+
+async def test_job_when_it_opens_then_no_checkpoint_is_deleted_before_a_commit(restart: _Restart) -> None:
+    """A process that lost its partitions while it opened them would delete what its successor has named."""
+    await restart.leave(checkpointed=3, committed=7)
+    restart.store.write("g/0-other", b"a crash's, or a successor's")
+    restart.store.write("g/1-other", b"another partition number's")
+    job = await restart.open()
+    assert restart.store.names("g") == ["g/0-named", "g/0-other", "g/1-other"]
+    assert job.superseded == ["0-other"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import shutil
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,11 @@ from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPart
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError
 from torghut_core.rfc3339 import parse_ns
+from torghut_core.settings import load
 from torghut_core.ta.engine import EngineSettings
-from torghut_core.ta.service import run
+from torghut_core.ta.rows import MICROBARS
+from torghut_core.ta.service import TaService, run
+from torghut_core.ta.settings import TaSettings
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
 
@@ -185,3 +191,62 @@ async def test_ta_when_no_commit_names_a_checkpoint_then_it_is_removed(tmp_path:
     await outputs.close()
     assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["0", "1", "2"]
     assert not (folder / "0-orphan").exists()
+
+
+async def _status(kafka: Kafka, is_told: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the first status that `is_told`."""
+    consumer = kafka.consumer([topics.TA_STATUS.name], group=f"listener-{uuid.uuid4().hex}", reset="latest")
+    await consumer.start()
+    try:
+        while True:
+            for batch in await consumer.poll(max_records=100, wait_seconds=0.05):
+                for value in batch.values:
+                    payload: dict[str, Any] = json.loads(value)["payload"]
+                    if is_told(payload):
+                        return payload
+    finally:
+        await consumer.close()
+
+
+async def test_ta_when_checkpoints_cannot_be_written_then_status_says_so_until_they_can(
+    tmp_path: Path, kafka: Kafka
+) -> None:
+    """A full or read-only store is no secret of the log's: it is degraded, and goes on by itself."""
+    folder = tmp_path / "checkpoints" / "ta"
+
+    async def faults() -> None:
+        await _status(kafka, lambda said: said["status"] == "ok")
+        shutil.rmtree(folder)
+        folder.touch()
+        await produce(kafka, RECORDS)
+        told = await _status(kafka, lambda said: said["status_reason"] == "checkpoint_store")
+        assert told["status"] == "degraded"
+        folder.unlink()
+        await _status(kafka, lambda said: said["status"] == "ok" and said["output_events"] > 0)
+
+    await kafka.ensure_topics(topics.ALL)
+    await asyncio.wait_for(_run_until(kafka, _environment(tmp_path), faults), 60)
+    assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"0", "1", "2"}
+
+
+async def test_ta_when_its_inputs_have_unequal_partitions_then_refused(tmp_path: Path, kafka: Kafka) -> None:
+    """A symbol's quotes would have another number than its trades: never joined, and nobody would know."""
+    await kafka.ensure_topics([dataclasses.replace(topics.QUOTES, partitions=4)])
+    with pytest.raises(ConfigurationError) as caught:
+        await run(_environment(tmp_path), kafka=kafka, stop=asyncio.Event())
+    assert str(caught.value) == (
+        "TA_TRADES_TOPIC='torghut.trades.v1' has 3, TA_QUOTES_TOPIC='torghut.quotes.v1' has 4,"
+        " TA_BARS1M_TOPIC='torghut.bars.1m.v1' has 3: the inputs must have equally many partitions"
+    )
+
+
+def test_readiness_when_the_buffer_is_full_then_it_tells_why_clickhouse_does_not_take_rows(tmp_path: Path) -> None:
+    """`clickhouse_backlog` is what comes of it, and is told only where nothing better is known."""
+    environment = _environment(tmp_path, TA_CLICKHOUSE_URL="http://127.0.0.1:1", TA_CLICKHOUSE_BUFFER_ROWS="1000")
+    service = TaService(load(TaSettings, environment))
+    service.reason, service._is_schema_verified = None, True
+    writer = service._writers[MICROBARS]
+    writer.accepted = 1000
+    assert service.readiness()[1]["reason"] == "clickhouse_backlog"
+    writer.trouble = "clickhouse_disk_full"
+    assert service.readiness()[1]["reason"] == "clickhouse_disk_full"

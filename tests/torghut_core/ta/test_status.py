@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.fakes.ta_inputs import START, Run, trade
 from torghut_core.engines.kafka import TopicPartition
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.ta.job import PartitionJob, _Input
-from torghut_core.ta.status import Progress
+from torghut_core.ta.status import Metrics, Progress
 
 _MINUTE = 60
 _WEEKEND = 4 * 86_400
@@ -69,3 +70,24 @@ def test_status_when_the_session_is_not_long_open_then_silence_is_well(start: in
     told.run.feed([trade("A", start - 3600, 10)])
     assert told.after(start) is None, what
     assert told.after(start + 10) is None, what
+
+
+def test_metrics_when_a_partition_number_goes_then_nothing_stale_is_told_of_it() -> None:
+    """Its watermark and its checkpoint's age would otherwise grow for ever, and alarm."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    told = _Told()
+    told.run.feed([trade("A", 0, 10)])
+    metrics.observe({0: told.job, 1: told.job}, {})
+    for number in (0, 1):
+        metrics.checkpointed(number, 5, 0.1)
+    metrics.forget(0)
+    metrics.forget(7)
+    by_partition = {
+        (metric.name, sample.labels["partition"])
+        for metric in registry.collect()
+        for sample in metric.samples
+        if "partition" in sample.labels
+    }
+    names = ["watermark_seconds", "checkpoint_completed_seconds", "checkpoint_bytes", "checkpoint_duration_seconds"]
+    assert by_partition == {(f"torghut_ta_{name}", "1") for name in names}
