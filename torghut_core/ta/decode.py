@@ -10,7 +10,7 @@ files `other_message` (statuses, corrections, control).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -159,16 +159,19 @@ FIELDS: dict[int, Callable[[str, str, Any], Fields]] = {TRADE: _trade_fields, QU
 
 
 class Decoder:
-    """Decodes the records of one partition number; remembers the highest event time seen to notice absurd jumps."""
+    """Decodes the records of one partition number; remembers the highest event time seen to notice absurd jumps.
 
-    def __init__(self, *, latest_ns: int | None = None) -> None:
+    `highest_ns` are those times by source where what was read before ends, so that a restart judges as no restart would.
+    """
+
+    def __init__(self, *, latest_ns: int | None = None, highest_ns: Mapping[str, int] | None = None) -> None:
         self.table = SymbolTable()
         self.readers = {
             TRADE: EnvelopeReader(_Trade, _CamelTrade, "trades"),
             QUOTE: EnvelopeReader(_Quote, _CamelQuote, "quotes"),
         }
         self.bar_reader = EnvelopeReader(_Bar, _CamelBar, "bars", "updatedBars")
-        self._highest: dict[str, int] = {}
+        self._highest: dict[str, int] = {**(highest_ns or {})}
         self._unplaced: list[str] = []
         self._latest_ns = latest_ns
 

@@ -176,6 +176,14 @@ class Engine:
             return self.trades.watermark_ns
         return self.quotes.watermark_ns if source == "quotes" else self.minutes.watermark_ns
 
+    def highest_ns(self) -> dict[str, int]:
+        """Return each source's highest event time so far, hugely negative before its first; a minute bar's is its start."""
+        return {
+            "trades": self.trades.highest_ns,
+            "quotes": self.quotes.highest_ns,
+            "bars": self.minutes.highest_ns - 60 * NANOS,
+        }
+
     def emit(self, idle: frozenset[SourceName] = frozenset()) -> list[RowBlock]:
         """Return what can be emitted now; `idle` sources are read to their end and silent, and not waited for."""
         passed = {source: _FOREVER_NS if source in idle else self.watermark_ns(source) for source in SOURCES}

@@ -225,10 +225,12 @@ async def open_job(
             start = earliest
         inputs[source] = _Input(at, start, time.monotonic(), target)
         await consumer.seek(at, start)
+    engine = checkpoint.engine if checkpoint is not None else Engine(settings)
     job = PartitionJob(
         number=number,
         group=group,
-        engine=checkpoint.engine if checkpoint is not None else Engine(settings),
+        engine=engine,
+        decoder=Decoder(highest_ns=engine.highest_ns()),
         inputs=inputs,
         checkpoint_name=name,
         ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,

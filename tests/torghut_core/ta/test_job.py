@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from tests.fakes.ta_inputs import Run, bar, quote, trade
 from torghut_core.engines.kafka import Committed, Consumer, TopicPartition
 from torghut_core.engines.kafka_sqlite import SqliteKafka
 from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack
@@ -83,13 +85,14 @@ class _Restart:
     store: CheckpointStore
     topics: dict[SourceName, str] = field(default_factory=lambda: {"trades": "t", "quotes": "q", "bars": "b"})
 
-    async def leave(self, *, checkpointed: int, committed: int) -> None:
+    async def leave(self, *, checkpointed: int, committed: int, engine: Engine | None = None) -> None:
         """Leave what a killed process left."""
+        engine = engine or Engine(EngineSettings())
         await self.kafka.ensure_topics([Topic(name=name, partitions=1, retention_ms=10**9) for name in "tqb"])
         for name in "tqb":
             await (await self.kafka.producer()).send(name, [b"A"] * 10, [b"{}"] * 10)
         offsets = dict.fromkeys(SOURCES, checkpointed)
-        data = pack(Checkpoint(group="g", partition=0, offsets=offsets, ingest_ms=0, engine=Engine(EngineSettings())))
+        data = pack(Checkpoint(group="g", partition=0, offsets=offsets, ingest_ms=0, engine=engine))
         self.store.write("g/0-named", data)
         consumer = await self._consumer()
         await consumer.commit({TopicPartition(name, 0): Committed(committed, "0-named") for name in "tqb"})
@@ -156,3 +159,16 @@ async def test_job_when_it_opens_then_no_checkpoint_is_deleted_before_a_commit(r
     job = await restart.open()
     assert restart.store.names("g") == ["g/0-named", "g/0-other", "g/1-other"]
     assert job.superseded == ["0-other"]
+
+
+async def test_job_when_restored_then_it_judges_event_times_as_if_nothing_had_happened(restart: _Restart) -> None:
+    """A record that says no ingest time is only taken while its event time goes on from those before it."""
+    run = Run()
+    run.feed([trade("A", 1, 10), quote("A", 1, 9, 10), bar("A", 0, 10)])
+    await restart.leave(checkpointed=3, committed=3, engine=run.engine)
+    job = await restart.open()
+    for source, record in (("trades", trade("A", 2, 10)), ("quotes", quote("A", 2, 9, 10)), ("bars", bar("A", 1, 10))):
+        said = {name: value for name, value in json.loads(record.value).items() if name != "ingest_ts"}
+        found = getattr(job.decoder, source)([json.dumps(said).encode()])
+        assert found.rejected == {}, source
+    assert Run().decoder.trades([record.value.replace(b"ingest_ts", b"x")]).rejected
