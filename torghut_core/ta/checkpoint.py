@@ -24,7 +24,7 @@ from torghut_core.ta.quotes import QuoteColumns
 from torghut_core.ta.windows import BarColumns, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _WINDOWS = {
     "window_bounds": ("window_end", "window_ps", "window_s"),
     "returns_bounds": ("returns_end", "returns"),
@@ -38,13 +38,18 @@ class CheckpointError(ConfigurationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a restart needs. `offsets` maps topic to the next offset to read; `ingest_ms` is the last row time used."""
+    """What a restart needs.
+
+    `offsets` maps source to the next offset to read, `ingest_ms` is the last row time used, `output_rows` counts the rows
+    that came out so far.
+    """
 
     group: str
     partition: int
     offsets: Mapping[str, int]
     ingest_ms: int
     engine: Engine
+    output_rows: int = 0
 
 
 def pack(checkpoint: Checkpoint) -> bytes:
@@ -54,6 +59,7 @@ def pack(checkpoint: Checkpoint) -> bytes:
         "partition": checkpoint.partition,
         "offsets": dict(checkpoint.offsets),
         "ingest_ms": checkpoint.ingest_ms,
+        "output_rows": checkpoint.output_rows,
         "engine": _engine_state(checkpoint.engine),
     }
     payload = msgspec.msgpack.encode(body, enc_hook=_encode_array)
@@ -80,6 +86,7 @@ def unpack(data: bytes, settings: EngineSettings, name: str) -> Checkpoint:
         partition=body["partition"],
         offsets=body["offsets"],
         ingest_ms=body["ingest_ms"],
+        output_rows=body["output_rows"],
         engine=_restored(body["engine"], settings, name),
     )
 
@@ -99,11 +106,15 @@ def _array(packed: Any) -> Any:
 
 
 def _arithmetic(settings: EngineSettings) -> dict[str, int]:
-    """What state depends on: a checkpoint taken under other values would be misread."""
+    """What state depends on, by variable: a checkpoint taken under other values would be misread.
+
+    Revising needs the trades of closed windows, which a state that drops late trades does not hold.
+    """
     return {
-        "max_out_of_order_ms": settings.max_out_of_order_ms,
-        "vwap_window_seconds": settings.vwap_window_seconds,
-        "vol_window_seconds": settings.vol_window_seconds,
+        "TA_MAX_OUT_OF_ORDER_MS": settings.max_out_of_order_ms,
+        "TA_VWAP_WINDOW_SECONDS": settings.vwap_window_seconds,
+        "TA_REALIZED_VOL_WINDOW": settings.vol_window_seconds,
+        "TA_LATE_TRADES": int(settings.revises_late_trades),
     }
 
 
@@ -275,11 +286,10 @@ class CheckpointStore:
             raise UpstreamError(f"checkpoint {name} cannot be read ({type(error).__name__})") from error
 
     def names(self, folder: str) -> list[str]:
-        """Return what is stored below `folder`, each as `folder/…`."""
+        """Return what is stored below `folder`, each as `folder/…`; what a crash left half written as well."""
         try:
             if self._folder is not None:
-                found = sorted((self._folder / folder).glob("*"))
-                return [f"{folder}/{path.name}" for path in found if path.suffix != ".new"]
+                return [f"{folder}/{path.name}" for path in sorted((self._folder / folder).glob("*"))]
             prefix = f"{self._prefix}/{folder}"
             return [f"{folder}/{path.rpartition('/')[2]}" for path in self._remote.find(prefix)]
         except FileNotFoundError:

@@ -147,6 +147,7 @@ class PartitionJob:
                 partition=self.number,
                 offsets=offsets,
                 ingest_ms=self.ingest_ms,
+                output_rows=self.output_rows,
                 engine=self.engine,
             )
         )
@@ -234,6 +235,7 @@ async def open_job(
         inputs=inputs,
         checkpoint_name=name,
         ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,
+        output_rows=checkpoint.output_rows if checkpoint is not None else 0,
         checkpointed_at=time.monotonic(),
         idle_at_target=frozenset([source for source in SOURCES if source in idle]),
     )

@@ -78,7 +78,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._input = Gauge("torghut_ta_input_events", "Events taken in since this state began.", registry=registry)
-        self._output = Gauge("torghut_ta_output_rows", "Rows sent since the start.", registry=registry)
+        self._output = Gauge("torghut_ta_output_rows", "Rows that came out since this state began.", registry=registry)
         self._late = Gauge("torghut_ta_late_trades", "Trades dropped as late.", registry=registry)
         self._rejected = Gauge(
             "torghut_ta_rejected_events", "Events that could not be used.", ["reason"], registry=registry

@@ -23,13 +23,15 @@ def _data() -> bytes:
     run = Run()
     run.feed([trade("A", 0.5, 10), trade("A", 9, 11)])
     run.emit()
-    return pack(Checkpoint(group="g", partition=2, offsets={"trades": 7}, ingest_ms=5, engine=run.engine))
+    offsets = {"trades": 7}
+    return pack(Checkpoint(group="g", partition=2, offsets=offsets, ingest_ms=5, output_rows=3, engine=run.engine))
 
 
 def test_checkpoint_when_read_back_then_group_offsets_and_counts_are_those_written() -> None:
     """Everything but the arrays, which the engine's own property test compares."""
     found = unpack(_data(), EngineSettings(), "g/x")
     assert (found.group, found.partition, dict(found.offsets), found.ingest_ms) == ("g", 2, {"trades": 7}, 5)
+    assert found.output_rows == 3
     assert (found.engine.names, found.engine.counts.input_events) == (["A"], 2)
 
 
@@ -54,11 +56,19 @@ def test_checkpoint_when_it_cannot_be_trusted_then_refused_by_name(name: str) ->
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("changed", ["max_out_of_order_ms", "vwap_window_seconds", "vol_window_seconds"])
-def test_checkpoint_when_the_arithmetic_was_changed_then_refused_by_the_setting(changed: str) -> None:
-    """State taken under another window or tolerance would be misread."""
-    with pytest.raises(CheckpointError, match=changed):
-        unpack(_data(), EngineSettings(**{changed: 77}), "g/x")
+OTHERS = {
+    "TA_MAX_OUT_OF_ORDER_MS": EngineSettings(max_out_of_order_ms=77),
+    "TA_VWAP_WINDOW_SECONDS": EngineSettings(vwap_window_seconds=77),
+    "TA_REALIZED_VOL_WINDOW": EngineSettings(vol_window_seconds=77),
+    "TA_LATE_TRADES": EngineSettings(revises_late_trades=True),
+}
+
+
+@pytest.mark.parametrize("changed", OTHERS)
+def test_checkpoint_when_the_arithmetic_was_changed_then_refused_by_the_variable(changed: str) -> None:
+    """State taken under another window, tolerance or policy would be misread."""
+    with pytest.raises(CheckpointError, match=f"other values of {changed}$"):
+        unpack(_data(), OTHERS[changed], "g/x")
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -100,11 +110,14 @@ def test_store_when_written_then_read_listed_and_deleted(open_store: Callable[[]
     assert (store.names("g"), other.names("g")) == ([], [])
 
 
-def test_store_when_a_write_was_cut_short_then_its_rest_is_not_listed(tmp_path: Path) -> None:
-    """Half a file has another name."""
+def test_store_when_a_write_was_cut_short_then_its_rest_is_no_checkpoint_and_can_be_deleted(tmp_path: Path) -> None:
+    """Half a file has another name: it is never read for the whole, and does not stay for ever."""
     store = CheckpointStore(f"file:{tmp_path}")
     store.write("g/a", b"1")
     (tmp_path / "g" / "b.new").write_bytes(b"half")
+    assert store.read("g/b") is None
+    assert store.names("g") == ["g/a", "g/b.new"]
+    store.delete("g/b.new")
     assert store.names("g") == ["g/a"]
 
 

@@ -172,3 +172,12 @@ async def test_job_when_restored_then_it_judges_event_times_as_if_nothing_had_ha
         found = getattr(job.decoder, source)([json.dumps(said).encode()])
         assert found.rejected == {}, source
     assert Run().decoder.trades([record.value.replace(b"ingest_ts", b"x")]).rejected
+
+
+async def test_job_when_a_crash_left_a_checkpoint_half_written_then_it_goes_with_the_next(restart: _Restart) -> None:
+    """What no commit names is deleted after the next one, the scratch file of a killed write too."""
+    await restart.leave(checkpointed=3, committed=3)
+    restart.store.write("g/0-unnamed", b"whole")
+    restart.store.write("g/0-half.new", b"hal")
+    restart.store.write("g/1-others", b"whole")
+    assert (await restart.open()).superseded == ["0-half.new", "0-unnamed"]
