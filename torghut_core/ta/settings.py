@@ -63,7 +63,7 @@ class TaSettings(Settings):
     clickhouse_password: SecretStr | None = Field(default=None, alias="TA_CLICKHOUSE_PASSWORD")
     clickhouse_cluster: str | None = Field(default=None, alias="TA_CLICKHOUSE_CLUSTER", pattern=r"^[A-Za-z0-9_.-]+$")
     """Create replicated tables on this cluster, and verify them on every replica."""
-    clickhouse_batch_size: int = Field(default=20_000, alias="TA_CLICKHOUSE_BATCH_SIZE", ge=1, le=1_000_000)
+    clickhouse_batch_size: int = Field(default=10_000, alias="TA_CLICKHOUSE_BATCH_SIZE", ge=1, le=1_000_000)
     """Rows a batch holds at most: few large parts, never a storm of small ones."""
     clickhouse_flush_ms: int = Field(default=1000, alias="TA_CLICKHOUSE_FLUSH_MS", ge=10, le=60_000)
     """Age at which a smaller batch is written."""
