@@ -239,7 +239,8 @@ async def open_job(
         checkpointed_at=time.monotonic(),
         idle_at_target=frozenset([source for source in SOURCES if source in idle]),
     )
-    job.is_silent = job.is_catching_up
+    # At the target itself too: rows of a silence may have been committed there after the checkpoint was taken.
+    job.is_silent = checkpoint is not None
     if checkpoint is None:
         job.checkpoint_name, data, job.first_commits = job.snapshot()
         await asyncio.to_thread(store.write, f"{group}/{job.checkpoint_name}", data)

@@ -337,6 +337,8 @@ class TaService:
             reset=self.settings.auto_offset_reset,
         )
         self.jobs[number] = job
+        if job.is_silent and not job.is_catching_up:
+            await self._emit(consumer, number)  # before anything new is read, whose rows must not stay out of Kafka
         event(
             _logger,
             "partition_opened",

@@ -85,7 +85,7 @@ class _Restart:
     store: CheckpointStore
     topics: dict[SourceName, str] = field(default_factory=lambda: {"trades": "t", "quotes": "q", "bars": "b"})
 
-    async def leave(self, *, checkpointed: int, committed: int, engine: Engine | None = None) -> None:
+    async def leave(self, *, checkpointed: int, committed: int, engine: Engine | None = None, idle: str = "") -> None:
         """Leave what a killed process left."""
         engine = engine or Engine(EngineSettings())
         await self.kafka.ensure_topics([Topic(name=name, partitions=1, retention_ms=10**9) for name in "tqb"])
@@ -95,7 +95,7 @@ class _Restart:
         data = pack(Checkpoint(group="g", partition=0, offsets=offsets, ingest_ms=0, engine=engine))
         self.store.write("g/0-named", data)
         consumer = await self._consumer()
-        await consumer.commit({TopicPartition(name, 0): Committed(committed, "0-named") for name in "tqb"})
+        await consumer.commit({TopicPartition(name, 0): Committed(committed, f"0-named{idle}") for name in "tqb"})
         await consumer.close()
 
     async def open(self) -> PartitionJob:
@@ -128,7 +128,7 @@ async def test_job_when_retention_took_what_it_would_catch_up_with_then_it_goes_
     with restart.kafka.writing() as db:
         db.execute("DELETE FROM batches")
     job = await restart.open()
-    assert (job.is_catching_up, job.is_silent) == (False, False)
+    assert not job.is_catching_up
     assert {each.position for each in job.inputs.values()} == {10}
 
 
@@ -181,3 +181,13 @@ async def test_job_when_a_crash_left_a_checkpoint_half_written_then_it_goes_with
     restart.store.write("g/0-half.new", b"hal")
     restart.store.write("g/1-others", b"whole")
     assert (await restart.open()).superseded == ["0-half.new", "0-unnamed"]
+
+
+async def test_job_when_rows_of_a_silence_were_committed_where_the_checkpoint_was_taken_then_they_stay_out_of_kafka(
+    restart: _Restart,
+) -> None:
+    """The checkpoint was taken at these positions before a source fell silent: its rows are committed, and not in it."""
+    await restart.leave(checkpointed=3, committed=3, idle=" bars quotes")
+    job = await restart.open()
+    assert (job.is_catching_up, job.is_silent) == (False, True)
+    assert await job.idle_sources(cast("Consumer", _Reader()), 0.0) == frozenset(["bars", "quotes"])

@@ -61,6 +61,7 @@ async def test_ta_when_killed_twenty_times_over_a_recorded_day_then_no_row_diffe
             assert process.end() == 0
             await outputs.settle()
             print(f"20 kills, {len(records)} records in, {outputs.count} records out for {len(expected)} keys")
+            assert outputs.count == len(expected)  # not one record twice
             assert differences(expected, outputs.rows) == []
             assert differences(expected, process.rows_in_clickhouse()) == []
         finally:
