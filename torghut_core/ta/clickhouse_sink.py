@@ -1,4 +1,4 @@
-"""Rows to ClickHouse: one writer per table, batches bounded by rows and age, retried without limit.
+"""Rows to ClickHouse: schema made and verified, one writer per table, batches bounded by rows and age, retried for ever.
 
 At least once: a batch is dropped only when ClickHouse took it, and rows are idempotent by key. What waits is bounded;
 when the bound is reached the writer says so, and the input pauses.
@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -122,17 +122,24 @@ def _facts(
         yield "TTL in days", int(days[1]) if days else None, _TTL_DAYS[table]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How rows are gathered: a batch has at most `rows`, or is `flush_seconds` old; `buffer_rows` may wait."""
+
+    rows: int
+    flush_seconds: float
+    buffer_rows: int
+
+
 class TableWriter:
     """The one writer of one table."""
 
     def __init__(
         self,
         table: str,
-        clickhouse: Callable[[], ClickHouse | None],
+        clickhouse: Callable[[], ClickHouse],
         *,
-        batch_rows: int,
-        flush_seconds: float,
-        buffer_rows: int,
+        batching: Batching,
         backoff: Backoff,
     ) -> None:
         self.table = table
@@ -142,9 +149,7 @@ class TableWriter:
         self.written = 0
         self.accepted = 0
         self._clickhouse = clickhouse
-        self._batch_rows = batch_rows
-        self._flush_seconds = flush_seconds
-        self._buffer_rows = buffer_rows
+        self._batching = batching
         self._backoff = backoff
         self._waiting: deque[tuple[float, TableRows]] = deque()
         self._changed = asyncio.Event()
@@ -156,7 +161,7 @@ class TableWriter:
     @property
     def is_full(self) -> bool:
         """Whether the input should pause."""
-        return self.waiting_rows >= self._buffer_rows
+        return self.waiting_rows >= self._batching.buffer_rows
 
     def put(self, rows: TableRows) -> None:
         """Take rows to be written."""
@@ -204,26 +209,93 @@ class TableWriter:
                 self._changed.set()
 
     async def _next_batch(self, stop: asyncio.Event) -> list[TableRows]:
+        flush_seconds = self._batching.flush_seconds
         while not stop.is_set():
             rows = sum(len(each) for _, each in self._waiting)
-            if rows >= self._batch_rows:
+            if rows >= self._batching.rows:
                 break
             age = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
-            if self._waiting and age >= self._flush_seconds:
+            if self._waiting and age >= flush_seconds:
                 break
-            await _wait(stop, self._flush_seconds - age if self._waiting else self._flush_seconds)
+            await _wait(stop, flush_seconds - age if self._waiting else flush_seconds)
         batch: list[TableRows] = []
         count = 0
-        while self._waiting and count < self._batch_rows:
+        while self._waiting and count < self._batching.rows:
             batch.append(self._waiting.popleft()[1])
             count += len(batch[-1])
         return batch
 
     def _insert(self, batch: Sequence[TableRows]) -> None:
-        clickhouse = self._clickhouse()
-        if clickhouse is None:
+        self._clickhouse().insert(self.table, COLUMNS[self.table], to_native(batch))
+
+
+class ClickHouseSink:
+    """Both tables: their schema made and verified, then a writer each. `opened` returns the store, when it is there."""
+
+    def __init__(
+        self, opened: Callable[[], ClickHouse], options: SchemaOptions, *, batching: Batching, backoff: Backoff
+    ) -> None:
+        self.writers = {
+            table: TableWriter(table, self._verified, batching=batching, backoff=backoff)
+            for table in (MICROBARS, SIGNALS)
+        }
+        self._opened = opened
+        self._options = options
+        self._backoff = backoff
+        self._clickhouse: ClickHouse | None = None
+        self._schema_trouble: str | None = "clickhouse_schema_pending"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why rows do not reach ClickHouse, None when they do."""
+        return self._schema_trouble or next((each.trouble for each in self.writers.values() if each.trouble), None)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the input should pause."""
+        return any(writer.is_full for writer in self.writers.values())
+
+    def put(self, tables: Iterable[TableRows]) -> None:
+        """Take rows to be written."""
+        for rows in tables:
+            self.writers[rows.table].put(rows)
+
+    async def drained(self) -> None:
+        """Wait until every row taken so far is in ClickHouse."""
+        for writer in self.writers.values():
+            await writer.drained(writer.accepted)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Prepare the schema, then write, until `stop` is set."""
+        attempt = 0
+        while self._schema_trouble is not None and not stop.is_set():
+            try:
+                await asyncio.to_thread(self._prepare)
+                self._schema_trouble = None
+            except (ClickHouseError, SchemaError) as error:
+                attempt += 1
+                trouble = error.trouble.value if isinstance(error, ClickHouseError) else "clickhouse_schema"
+                self._schema_trouble = trouble
+                event(_logger, "schema_not_ready", logging.WARNING, reason=trouble, error=str(error), attempt=attempt)
+                await _wait(stop, self._backoff.delay(attempt))
+        if self._schema_trouble is None:
+            await asyncio.gather(*(writer.run(stop) for writer in self.writers.values()))
+
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        if self._clickhouse is not None:
+            self._clickhouse.close()
+
+    def _prepare(self) -> None:
+        if self._clickhouse is None:
+            self._clickhouse = self._opened()
+        create_schema(self._clickhouse, self._options)
+        verify_schema(self._clickhouse, self._options)
+
+    def _verified(self) -> ClickHouse:
+        if self._clickhouse is None or self._schema_trouble is not None:
             raise RuntimeError("rows are only written after the schema was verified")
-        clickhouse.insert(self.table, COLUMNS[self.table], to_native(batch))
+        return self._clickhouse
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

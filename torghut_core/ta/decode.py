@@ -63,46 +63,42 @@ class BarPayload(msgspec.Struct, gc=False):
     n: int = 0
 
 
-class _Trade(msgspec.Struct, gc=False):
+class _Envelope(msgspec.Struct, gc=False, kw_only=True):
     event_ts: str
     symbol: str
+    channel: str | None = None
+
+
+class _CamelEnvelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
+    """The spelling of older producers."""
+
+    event_ts: str
+    symbol: str
+    channel: str | None = None
+
+
+class _Trade(_Envelope, gc=False, kw_only=True):
     payload: TradePayload
-    channel: str | None = None
 
 
-class _Quote(msgspec.Struct, gc=False):
-    event_ts: str
-    symbol: str
+class _Quote(_Envelope, gc=False, kw_only=True):
     payload: QuotePayload
-    channel: str | None = None
 
 
-class _Bar(msgspec.Struct, gc=False):
-    event_ts: str
-    symbol: str
+class _Bar(_Envelope, gc=False, kw_only=True):
     payload: BarPayload
-    channel: str | None = None
 
 
-class _CamelTrade(msgspec.Struct, gc=False, rename="camel"):
-    event_ts: str
-    symbol: str
+class _CamelTrade(_CamelEnvelope, gc=False, kw_only=True):
     payload: TradePayload
-    channel: str | None = None
 
 
-class _CamelQuote(msgspec.Struct, gc=False, rename="camel"):
-    event_ts: str
-    symbol: str
+class _CamelQuote(_CamelEnvelope, gc=False, kw_only=True):
     payload: QuotePayload
-    channel: str | None = None
 
 
-class _CamelBar(msgspec.Struct, gc=False, rename="camel"):
-    event_ts: str
-    symbol: str
+class _CamelBar(_CamelEnvelope, gc=False, kw_only=True):
     payload: BarPayload
-    channel: str | None = None
 
 
 class _Ingested(msgspec.Struct, gc=False):

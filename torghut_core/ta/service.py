@@ -22,7 +22,7 @@ from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
 from torghut_core.engines import kafka_batches, kafka_columns
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, open_clickhouse
+from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
@@ -45,7 +45,7 @@ from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
 from torghut_core.ta import indicators, json_rows, scanner
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
+from torghut_core.ta.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, cut, open_job
 from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_records
@@ -54,6 +54,11 @@ from torghut_core.ta.status import Metrics, Progress, status_record
 
 _logger = logging.getLogger("torghut.ta")
 Commits = Mapping[TopicPartition, Committed]
+_VARIABLES: dict[SourceName, str] = {
+    "trades": "TA_TRADES_TOPIC",
+    "quotes": "TA_QUOTES_TOPIC",
+    "bars": "TA_BARS1M_TOPIC",
+}
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
 _MOST_BEHIND = 5
@@ -78,10 +83,19 @@ class TaService:
         self.jobs: dict[int, PartitionJob] = {}
         self._clock = open_clock(settings.clock)
         self._kafka = kafka
-        self._clickhouse = clickhouse
-        self._owns_clickhouse = clickhouse is None
-        self._is_schema_verified = False
-        self._schema_trouble: str | None = None
+        self._has_own_clickhouse = clickhouse is None
+        self._sink: ClickHouseSink | None = None
+        if clickhouse is not None or settings.clickhouse_url is not None:
+            self._sink = ClickHouseSink(
+                lambda: clickhouse or open_clickhouse(_clickhouse_address(settings)),
+                SchemaOptions(cluster=settings.clickhouse_cluster, is_simulated=self._clock.is_simulated),
+                batching=Batching(
+                    rows=settings.clickhouse_batch_size,
+                    flush_seconds=settings.clickhouse_flush_ms / 1000,
+                    buffer_rows=settings.clickhouse_buffer_rows,
+                ),
+                backoff=_RETRY,
+            )
         self._store = CheckpointStore(settings.checkpoint_dir, s3_options(settings))
         self._engine_settings = EngineSettings(
             max_out_of_order_ms=settings.max_out_of_order_ms,
@@ -102,17 +116,6 @@ class TaService:
         """What the group gave this session, None before it said."""
         self._lock = asyncio.Lock()
         self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
-        self._writers = {
-            table: TableWriter(
-                table,
-                lambda: self._clickhouse if self._is_schema_verified else None,
-                batch_rows=settings.clickhouse_batch_size,
-                flush_seconds=settings.clickhouse_flush_ms / 1000,
-                buffer_rows=settings.clickhouse_buffer_rows,
-                backoff=_RETRY,
-            )
-            for table in (MICROBARS, SIGNALS)
-        }
         self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
         self._unwritten: set[int] = set()
         """Partition numbers whose checkpoint could not be written yet."""
@@ -122,11 +125,7 @@ class TaService:
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether rows flow, and `/readyz`'s body."""
-        reason = self.reason or self._schema_trouble
-        if reason is None:
-            reason = next((writer.trouble for writer in self._writers.values() if writer.trouble), None)
-        if reason is None and self._writes_clickhouse and not self._is_schema_verified:
-            reason = "clickhouse_schema_pending"
+        reason = self.reason or (self._sink.trouble if self._sink else None)
         if reason is None and self._is_full:
             reason = "clickhouse_backlog"
         if reason is None and self._unwritten:
@@ -139,7 +138,7 @@ class TaService:
             "delivery": self.settings.delivery_guarantee,
             "partitions": sorted(self.jobs),
             "catching_up": sorted(number for number, job in self.jobs.items() if job.is_catching_up),
-            "waiting_rows": {writer.table: writer.waiting_rows for writer in self._writers.values()},
+            "waiting_rows": {table: writer.waiting_rows for table, writer in self._table_writers.items()},
         }
         return reason is None, body
 
@@ -162,59 +161,22 @@ class TaService:
         await asyncio.to_thread(warm_up)
         kafka = self._kafka or open_kafka(address)
         ended = asyncio.Event()
-        writers = [asyncio.create_task(self._write(ended))]
+        writing = asyncio.create_task(self._sink.run(ended) if self._sink else ended.wait())
         work = asyncio.create_task(self._work(kafka, stop))
         try:
-            await asyncio.wait([work, *writers], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([work, writing], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.set()
             await asyncio.gather(work, return_exceptions=True)
             ended.set()
-            results = await asyncio.gather(work, *writers, return_exceptions=True)
+            results = await asyncio.gather(work, writing, return_exceptions=True)
             if self._kafka is None:
                 await kafka.close()
-            if self._owns_clickhouse and self._clickhouse is not None:
-                self._clickhouse.close()
+            if self._sink is not None and self._has_own_clickhouse:
+                self._sink.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-
-    async def _write(self, stop: asyncio.Event) -> None:
-        """Prepare the schema, then let the writers write, until `stop` is set."""
-        if not self._writes_clickhouse:
-            await stop.wait()
-            return
-        attempt = 0
-        while not self._is_schema_verified and not stop.is_set():
-            try:
-                await asyncio.to_thread(self._prepare_schema)
-                self._schema_trouble = None
-            except (ClickHouseError, SchemaError) as error:
-                attempt += 1
-                trouble = error.trouble.value if isinstance(error, ClickHouseError) else "clickhouse_schema"
-                self._schema_trouble = trouble
-                event(_logger, "schema_not_ready", logging.WARNING, reason=trouble, error=str(error), attempt=attempt)
-                try:
-                    await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
-                except TimeoutError:
-                    continue
-        if self._is_schema_verified:
-            await asyncio.gather(*(writer.run(stop) for writer in self._writers.values()))
-
-    def _prepare_schema(self) -> None:
-        if self._clickhouse is None:
-            self._clickhouse = open_clickhouse(
-                Address(
-                    url=self.settings.clickhouse_url or "",
-                    username=self.settings.clickhouse_username,
-                    password=reveal(self.settings.clickhouse_password),
-                    connect_timeout=self.settings.clickhouse_timeout_seconds,
-                )
-            )
-        options = SchemaOptions(cluster=self.settings.clickhouse_cluster, is_simulated=self._clock.is_simulated)
-        create_schema(self._clickhouse, options)
-        verify_schema(self._clickhouse, options)
-        self._is_schema_verified = True
 
     async def _work(self, kafka: Kafka, stop: asyncio.Event) -> None:
         attempt = 0
@@ -224,7 +186,7 @@ class TaService:
                 await self._session_until(kafka, stop)
             except (UpstreamError, TransactionFencedError) as error:
                 attempt = 1 if time.monotonic() - started > 60 else attempt + 1
-                self._lost(type(error), error, None)
+                self.reason = _reason(error)
                 event(_logger, "session_lost", logging.WARNING, reason=self.reason, error=str(error), attempt=attempt)
                 try:
                     await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
@@ -274,35 +236,27 @@ class TaService:
             )
             stack.push_async_callback(consumer.close)
             await consumer.start()
-            stack.push(self._lost)  # told before the rest of the stack is closed, which takes its time without Kafka
             event(_logger, "session_started", group=self.settings.group_id, delivery=self.settings.delivery_guarantee)
-            while not stop.is_set():
-                if heartbeats.done():
-                    heartbeats.result()
-                await self._step(kafka, consumer)
-            async with self._lock:
-                await self._last_checkpoints(consumer)
-
-    def _lost(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        """Say why a session ends, if it is for want of something else."""
-        if isinstance(error, TransactionFencedError):
-            self.reason = "kafka_fenced"
-        elif isinstance(error, UpstreamError):
-            self.reason = error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
+            try:
+                while not stop.is_set():
+                    if heartbeats.done():
+                        heartbeats.result()
+                    await self._step(kafka, consumer)
+                async with self._lock:
+                    await self._last_checkpoints(consumer)
+            except (UpstreamError, TransactionFencedError) as error:
+                self.reason = _reason(error)  # told before the stack is closed, which takes its time without Kafka
+                raise
 
     def _assert_same_partitions(self, counts: Mapping[str, int]) -> None:
         """Refuse inputs of unequal size: a symbol's trades, quotes and bars would not have the same number."""
-        found = [(f"TA_{name}_TOPIC", topic, counts.get(topic)) for name, topic in self._named_inputs()]
+        found = [(_VARIABLES[source], topic, counts.get(topic)) for source, topic in self._inputs.items()]
         if len({count for *_, count in found if count is not None}) > 1:
             said = ", ".join(f"{variable}={topic!r} has {count}" for variable, topic, count in found)
             raise ConfigurationError(
                 f"{said}: the inputs must have equally many partitions",
                 hint="a symbol's trades, quotes and bars are joined by partition number; make the topics anew",
             )
-
-    def _named_inputs(self) -> list[tuple[str, str]]:
-        settings = self.settings
-        return [("TRADES", settings.trades_topic), ("QUOTES", settings.quotes_topic), ("BARS1M", settings.bars_topic)]
 
     def _topics(self) -> list[topics.Topic]:
         settings = self.settings
@@ -365,16 +319,21 @@ class TaService:
 
     @property
     def _is_full(self) -> bool:
-        return self._writes_clickhouse and any(writer.is_full for writer in self._writers.values())
+        return self._sink is not None and self._sink.is_full
+
+    @property
+    def _table_writers(self) -> Mapping[str, TableWriter]:
+        return self._sink.writers if self._sink is not None else {}
 
     async def _step(self, kafka: Kafka, consumer: Consumer) -> None:
         while self._unopened:
             async with self._lock:  # taken for each, so that a revocation that waits for it has its turn
-                for number in self._unopened[:1]:
-                    await self._open_job(kafka, consumer, number)
+                unopened = self._unopened  # a revocation may just have had it
+                if unopened:
+                    await self._open_job(kafka, consumer, unopened[0])
         held = consumer.assignment()
-        unopened = frozenset(at for at in held if at.partition not in self.jobs)
-        blocked = held if self._is_full else unopened.union(*(job.blocked() for job in self.jobs.values()))
+        foreign = frozenset(at for at in held if at.partition not in self.jobs)
+        blocked = held if self._is_full else foreign.union(*(job.blocked() for job in self.jobs.values()))
         consumer.pause(blocked)
         consumer.resume(held - blocked)
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
@@ -391,11 +350,7 @@ class TaService:
                 self.reason = None if self.jobs else "no_partitions"
         if time.monotonic() - self._observed_at >= 1:
             self._observed_at = time.monotonic()
-            self.metrics.observe(self.jobs, self._writers)
-
-    @property
-    def _writes_clickhouse(self) -> bool:
-        return self.settings.clickhouse_url is not None or self._clickhouse is not None
+            self.metrics.observe(self.jobs, self._table_writers)
 
     async def _feed(self, consumer: Consumer, batches: list[Batch]) -> None:
         for batch in batches:
@@ -441,9 +396,8 @@ class TaService:
         if job.is_silent and not job.is_catching_up:
             job.is_silent = False
             event(_logger, "caught_up", partition=number)
-        if self._writes_clickhouse:
-            for rows in tables:
-                self._writers[rows.table].put(rows)
+        if self._sink is not None:
+            self._sink.put(tables)
 
     async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
         names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
@@ -486,9 +440,8 @@ class TaService:
     async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
         """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
         started = time.monotonic()
-        if self._writes_clickhouse:
-            for writer in self._writers.values():
-                await writer.drained(writer.accepted)
+        if self._sink is not None:
+            await self._sink.drained()
         attempt = 0
         while True:
             try:
@@ -555,6 +508,13 @@ class TaService:
             await asyncio.sleep(self.settings.checkpoint_interval_ms / 1000)
 
 
+def _reason(error: UpstreamError | TransactionFencedError) -> str:
+    """Return why a session is lost, in a word."""
+    if isinstance(error, TransactionFencedError):
+        return "kafka_fenced"
+    return error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
+
+
 async def _answered(sending: Awaitable[None]) -> None:
     """Wait for an append, but not for ever."""
     try:
@@ -571,6 +531,15 @@ def warm_up() -> None:
     for module in (indicators, scanner, json_rows, kafka_batches, kafka_columns):
         module.warm_up()
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
+
+
+def _clickhouse_address(settings: TaSettings) -> Address:
+    return Address(
+        url=settings.clickhouse_url or "",
+        username=settings.clickhouse_username,
+        password=reveal(settings.clickhouse_password),
+        connect_timeout=settings.clickhouse_timeout_seconds,
+    )
 
 
 def s3_options(settings: TaSettings) -> Mapping[str, Any]:

@@ -12,7 +12,14 @@ import pytest
 from tests.fakes.ta_inputs import START, Run, quote, trade
 from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, Trouble, open_clickhouse
-from torghut_core.ta.clickhouse_sink import SchemaError, SchemaOptions, TableWriter, create_schema, verify_schema
+from torghut_core.ta.clickhouse_sink import (
+    Batching,
+    SchemaError,
+    SchemaOptions,
+    TableWriter,
+    create_schema,
+    verify_schema,
+)
 from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_tables
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("chdb")]
@@ -139,9 +146,7 @@ def _writer(clickhouse: ClickHouse, table: str = MICROBARS, *, buffer_rows: int 
     return TableWriter(
         table,
         lambda: clickhouse,
-        batch_rows=100,
-        flush_seconds=0.01,
-        buffer_rows=buffer_rows,
+        batching=Batching(rows=100, flush_seconds=0.01, buffer_rows=buffer_rows),
         backoff=Backoff(base=0.001, cap=0.002),
     )
 

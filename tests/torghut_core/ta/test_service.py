@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.ta_inputs import START, Record, bar, quote, trade
+from tests.fakes.ta_inputs import START, Record, Run, bar, quote, trade
 from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
 from torghut_core import topics
-from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition
+from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.settings import load
+from torghut_core.ta.checkpoint import Checkpoint, CheckpointStore, pack
 from torghut_core.ta.engine import EngineSettings
 from torghut_core.ta.rows import MICROBARS
 from torghut_core.ta.service import TaService, run
@@ -113,6 +114,35 @@ async def test_ta_when_restarted_after_rows_of_silence_then_it_does_not_tell_the
     before = outputs.count
     await _run_until(kafka, _environment(tmp_path), lambda: outputs.settle(2))
     assert outputs.count == before
+    await outputs.close()
+
+
+async def test_ta_when_rows_of_a_silence_were_committed_after_the_checkpoint_then_only_what_comes_next_is_told(
+    tmp_path: Path, kafka: Kafka
+) -> None:
+    """A kill between those rows and the next checkpoint: offsets and checkpoint stand at the same place.
+
+    What is there to be read beyond it at the start is new, and told.
+    """
+    before = [trade("A", second, 10) for second in range(5)]
+    await produce(kafka, before)
+    number = partition_of(b"A", topics.TRADES.partitions)
+    run_before = Run(SETTINGS)
+    run_before.feed(before)
+    ends = {"trades": (topics.TRADES.name, 5), "quotes": (topics.QUOTES.name, 0), "bars": (topics.BARS_1M.name, 0)}
+    offsets = {source: end for source, (_, end) in ends.items()}
+    data = pack(Checkpoint(group="ta", partition=number, offsets=offsets, ingest_ms=0, engine=run_before.engine))
+    CheckpointStore(f"file:{tmp_path / 'checkpoints'}").write(f"ta/{number}-named", data)
+    consumer = kafka.consumer([name for name, _ in ends.values()], group="ta", reset="earliest")
+    await consumer.start()
+    said = f"{number}-named bars quotes trades"
+    await consumer.commit({TopicPartition(name, number): Committed(end, said) for name, end in ends.values()})
+    await consumer.close()
+    await produce(kafka, [trade("A", 20, 11), trade("A", 21, 12)])
+    outputs = await Outputs(kafka).start()
+    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= 4, 60))
+    await outputs.read()
+    assert sorted({seq - START for *_, seq in outputs.rows}) == [21, 22]
     await outputs.close()
 
 
@@ -244,8 +274,13 @@ def test_readiness_when_the_buffer_is_full_then_it_tells_why_clickhouse_does_not
     """`clickhouse_backlog` is what comes of it, and is told only where nothing better is known."""
     environment = _environment(tmp_path, TA_CLICKHOUSE_URL="http://127.0.0.1:1", TA_CLICKHOUSE_BUFFER_ROWS="1000")
     service = TaService(load(TaSettings, environment))
-    service.reason, service._is_schema_verified = None, True
-    writer = service._writers[MICROBARS]
+    sink = service._sink
+    assert sink is not None
+    assert service.readiness()[1]["reason"] == "starting"
+    service.reason = None
+    assert service.readiness()[1]["reason"] == "clickhouse_schema_pending"
+    sink._schema_trouble = None
+    writer = sink.writers[MICROBARS]
     writer.accepted = 1000
     assert service.readiness()[1]["reason"] == "clickhouse_backlog"
     writer.trouble = "clickhouse_disk_full"
