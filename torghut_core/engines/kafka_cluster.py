@@ -8,6 +8,7 @@ assigned by range, so that one member holds the same partition numbers of every 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,8 +72,19 @@ _METADATA = (
 )
 
 
+def _is_told_elsewhere(record: logging.LogRecord) -> bool:
+    """Tell apart what the loop complains of: futures of the client that nobody asks, for a failure its caller has had."""
+    return not (
+        record.getMessage().startswith("Future exception was never retrieved")
+        and record.exc_info is not None
+        and isinstance(record.exc_info[1], errors.KafkaError)
+    )
+
+
 def translate(error: BaseException, doing: str) -> TorghutError:
     """Return the error of this project that a client's error stands for, with its reason."""
+    if type(error) is errors.KafkaError and error.__cause__ is not None:
+        error = error.__cause__  # the client's sender ends with a word of its own for what it did not expect
     if isinstance(error, _FENCED):
         return TransactionFencedError("the transactional id was opened by another process, or its time was up")
     if isinstance(error, _AUTH):
@@ -100,6 +112,7 @@ class ClusterKafka:
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
         aiokafka_costs.take_out()
+        logging.getLogger("asyncio").addFilter(_is_told_elsewhere)
 
     def _connection(self) -> dict[str, Any]:
         security = self._address.security
