@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_clickhouse_when_nobody_listens_then_unreachable() -> None:
     assert "hunter22" not in str(caught.value)
 
 
+def test_clickhouse_when_it_accepts_and_never_answers_then_unreachable_when_its_time_is_up() -> None:
+    """A hung server holds a call no longer than it is given."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        url = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        with pytest.raises(ClickHouseError) as caught:
+            open_clickhouse(Address(url=url, answer_timeout=0.2))
+    assert caught.value.trouble is Trouble.REFUSED
+
+
 @pytest.mark.parametrize("url", ["", "ftp://x", "http://u:p@host:1", "embedded:"])
 def test_clickhouse_when_address_has_another_shape_then_variable_is_named(url: str) -> None:
     """No password belongs into an address."""
@@ -107,6 +117,7 @@ def test_clickhouse_when_address_has_another_shape_then_variable_is_named(url: s
         ("Code: 241. DB::Exception: Memory limit (total) exceeded", Trouble.MEMORY),
         ("HTTPConnectionPool: Max retries exceeded: Connection refused", Trouble.REFUSED),
         ("Code: 516. DB::Exception: Authentication failed", Trouble.AUTH),
+        ("Code: 252. DB::Exception: Too many parts (3001). Merges are processing slower", Trouble.PARTS),
         ("something else", Trouble.OTHER),
     ],
 )

@@ -30,11 +30,12 @@ class Trouble(StrEnum):
     REFUSED = "clickhouse_unreachable"
     AUTH = "clickhouse_auth"
     MISSING = "clickhouse_missing_table"
+    PARTS = "clickhouse_too_many_parts"
     OTHER = "clickhouse_error"
 
 
 # ClickHouse error codes: 243 NOT_ENOUGH_SPACE, 242 TABLE_IS_READ_ONLY, 241 MEMORY_LIMIT_EXCEEDED, 516/192/497 access,
-# 60/81 UNKNOWN_TABLE/UNKNOWN_DATABASE, 164 READONLY. Source: ClickHouse src/Common/ErrorCodes.cpp.
+# 60/81 UNKNOWN_TABLE/UNKNOWN_DATABASE, 164 READONLY, 252 TOO_MANY_PARTS. Source: ClickHouse src/Common/ErrorCodes.cpp.
 _BY_CODE = {
     243: Trouble.DISK_FULL,
     242: Trouble.READ_ONLY,
@@ -45,6 +46,7 @@ _BY_CODE = {
     497: Trouble.AUTH,
     60: Trouble.MISSING,
     81: Trouble.MISSING,
+    252: Trouble.PARTS,
 }
 _CODE = re.compile(r"[Cc]ode:?\s*(\d+)")
 _NO_SPACE = re.compile(r"no space left on device", re.I)
@@ -81,6 +83,8 @@ class Address:
     password: str | None = None
     connect_timeout: float = 5.0
     """Seconds."""
+    answer_timeout: float = 60.0
+    """Seconds a statement's answer may take. A call that waits for it can not be cut short."""
 
     def __repr__(self) -> str:
         return f"Address(username={self.username!r}, embedded={self.url.startswith('embedded:')})"
@@ -176,7 +180,7 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
             username=address.username,
             password=address.password or "",
             connect_timeout=address.connect_timeout,
-            send_receive_timeout=60,
+            send_receive_timeout=address.answer_timeout,
             autogenerate_session_id=False,
         )
     return ClickHouse(client, is_embedded=False)

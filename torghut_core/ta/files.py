@@ -34,6 +34,7 @@ LONGEST_LINE = 1 << 20
 """A longer line is no message; it is dropped as it comes, so that it cannot fill the memory."""
 _GZIP_READ, _ZSTD_READ = 64 << 10, 4 << 10  # small reads bound what a hostile archive can expand to at once
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _KINDS: dict[SourceName, re.Pattern[bytes]] = {
     "quotes": re.compile(rb'"(?:T|channel)"\s*:\s*"q(?:uotes)?"'),
     "bars": re.compile(rb'"(?:T|channel)"\s*:\s*"(?:b|u|bars|updatedBars)"'),
@@ -112,8 +113,10 @@ def whole_lines(pieces: Iterator[bytes], rejected: Counter[str]) -> Iterator[byt
     kept: list[bytes] = []
     size = 0
     is_skipping = False
+    is_first = True
     for piece in pieces:
-        rest = piece
+        rest = piece.removeprefix(_BYTE_ORDER_MARK) if is_first else piece
+        is_first = False
         if is_skipping:
             _, newline, rest = rest.partition(b"\n")
             if not newline:

@@ -237,6 +237,16 @@ def test_input_when_some_is_bad_then_counted_on_stderr_and_the_rest_is_used(tmp_
     assert len([row for row in _rows(tmp_path, OUTPUTS[0]) if row["window_size"] == "PT1S"]) == 50
 
 
+def test_input_when_it_begins_with_a_byte_order_mark_then_the_first_record_counts(tmp_path: Path) -> None:
+    """As editors of another system write it, compressed or not."""
+    _replay(tmp_path, _bytes())
+    expected = _without_ingest(_rows(tmp_path, OUTPUTS[0]))
+    for content in (b"\xef\xbb\xbf" + _bytes(), gzip.compress(b"\xef\xbb\xbf" + _bytes())):
+        result = _replay(tmp_path, content)
+        assert (result.exit_code, "not used" in result.stderr) == (0, False)
+        assert _without_ingest(_rows(tmp_path, OUTPUTS[0])) == expected
+
+
 def test_options_when_given_then_they_reach_the_engine(tmp_path: Path) -> None:
     """Tolerance, late policy and quote age are options."""
     late = _bytes([trade("A", 0.5, 10, 1), trade("A", 9, 11, 1), trade("A", 0.7, 20, 1), quote("A", 0.2, 9, 10)])
