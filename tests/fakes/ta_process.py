@@ -189,7 +189,11 @@ class Outputs:
             self.count += len(batch.values)
             for value in batch.values:
                 row = json.loads(value)
-                self.rows[self._kind[batch.topic], row["window"]["size"], row["symbol"], row["seq"]] = row["payload"]
+                self.take((self._kind[batch.topic], row["window"]["size"], row["symbol"], row["seq"]), row["payload"])
+
+    def take(self, key: tuple[str, str, str, int], payload: dict[str, Any]) -> None:
+        """Take one record."""
+        self.rows[key] = payload
 
     async def until(self, is_so: Callable[[], bool], seconds: float, processes: Iterable[TaProcess] = ()) -> None:
         """Read until `is_so`; fail after `seconds`."""

@@ -176,7 +176,9 @@ def test_command_when_interrupted_then_exit_130_at_once(tmp_path: Path) -> None:
         f"clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{silent.getsockname()[1]}'}}}}]\n"
         "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {token: t}}]\n"
     )
-    line = [sys.executable, "-m", "torghutctl", "health-report", "--kubeconfig", str(config)]
+    # Whoever runs the tests in the background ignores the signal, and a child inherits that.
+    line = ["env", "--default-signal=INT", sys.executable, "-m", "torghutctl", "health-report"]
+    line += ["--kubeconfig", str(config)]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     with silent, silent.accept()[0]:
         process.send_signal(signal.SIGINT)

@@ -6,6 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -161,13 +162,13 @@ def test_server_when_bytes_make_no_sense_then_it_lives_on_without_a_traceback(
         b"POST /v2/orders HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
         b"x" * 200_000,
     ):
-        with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5) as client:
+        with (
+            socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5) as client,
+            suppress(OSError),  # it may hang up on any of these while more is being sent
+        ):
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
-            try:
-                while client.recv(4096):
-                    pass
-            except ConnectionError:
+            while client.recv(4096):
                 pass
     assert ask(simulator, "/v2/clock")[0] == 200
     assert "Traceback" not in (tmp_path / "simulator0" / "simulator.log").read_text()

@@ -16,6 +16,7 @@ import pytest
 from tests.fakes.ta_inputs import START, Record, Run, bar, quote, trade
 from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
 from torghut_core import topics
+from torghut_core.clock import FileClock
 from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError
@@ -51,7 +52,10 @@ async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
 
 
 def _environment(tmp_path: Path, **changed: str) -> dict[str, str]:
+    clock = tmp_path / "clock.json"  # the night after: while the market is open, old trades are a lag
+    FileClock.write(clock, origin_ns=(START + 12 * 3600) * 10**9, speed=1.0)
     return {
+        "TORGHUT_CLOCK": f"file:{clock}",
         "TA_KAFKA_BOOTSTRAP": "embedded:unused",
         "TA_GROUP_ID": "ta",
         "TA_AUTO_OFFSET_RESET": "earliest",
