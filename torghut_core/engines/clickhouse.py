@@ -84,7 +84,7 @@ class Address:
     connect_timeout: float = 5.0
     """Seconds."""
     answer_timeout: float = 60.0
-    """Seconds a statement's answer may take. A call that waits for it can not be cut short."""
+    """Seconds a statement's answer may take; a call that waits for it cannot be cut short."""
 
     def __repr__(self) -> str:
         return f"Address(username={self.username!r}, embedded={self.url.startswith('embedded:')})"

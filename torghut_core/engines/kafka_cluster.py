@@ -72,8 +72,8 @@ _METADATA = (
 )
 
 
-def _is_told_elsewhere(record: logging.LogRecord) -> bool:
-    """Tell apart what the loop complains of: futures of the client that nobody asks, for a failure its caller has had."""
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether the loop's complaint is worth a line: not when the client's own futures hold a failure it raised too."""
     return not (
         record.getMessage().startswith("Future exception was never retrieved")
         and record.exc_info is not None
@@ -112,7 +112,7 @@ class ClusterKafka:
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
         aiokafka_costs.take_out()
-        logging.getLogger("asyncio").addFilter(_is_told_elsewhere)
+        logging.getLogger("asyncio").addFilter(_is_news)
 
     def _connection(self) -> dict[str, Any]:
         security = self._address.security

@@ -65,8 +65,8 @@ _MOST_BEHIND = 5
 _RETRY = Backoff(base=0.5, cap=30.0)
 _ANSWER_SECONDS = 30.0
 """What Kafka may take over an append. The client's idempotent producer would repeat it for ever."""
-_WRITE_SECONDS = 15.0
-"""What ClickHouse may take over a batch, before it is sent again: with the next, less than a pod is given to end."""
+_WRITE_SECONDS = 14.0
+"""What ClickHouse may take over a batch before it is sent again. Twice, once a table, is less than a pod has to end."""
 _END_SECONDS = 8.0
 """What a session may take to end by itself when told to stop; then it is cut off, as a kill would do it."""
 

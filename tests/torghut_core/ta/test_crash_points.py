@@ -7,6 +7,7 @@ nothing of that process reaches Kafka, ClickHouse or the checkpoint store; the n
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -49,22 +50,18 @@ class Life:
     """One process's time: after `steps` of them it is dead, and nothing it does has an effect."""
 
     def __init__(self, steps: int) -> None:
-        self.taken = 0
-        self.died = asyncio.Event()
-        self._steps = steps
-        self._loop = asyncio.get_running_loop()
+        self._left = steps
+        self._lock = threading.Lock()
 
     @property
     def is_over(self) -> bool:
-        return self.taken >= self._steps
+        return self._left <= 0
 
     def step(self) -> bool:
         """Take a step, and return whether the process is still there."""
-        if not self.is_over:
-            self.taken += 1
-            if self.is_over:
-                self._loop.call_soon_threadsafe(self.died.set)
-        return not self.is_over
+        with self._lock:  # inserts and checkpoints are written by threads
+            self._left -= 1
+            return not self.is_over
 
     async def live(self) -> None:
         """Take a step; a dead process waits for ever."""
@@ -165,9 +162,8 @@ class Told(Outputs):
         self.repeats: list[str] = []
 
     def take(self, key: tuple[str, str, str, int], payload: dict[str, Any]) -> None:
-        if (
-            key[0] == "signal" and self.rows.get(key) == payload
-        ):  # a bar goes out again with a signal whose quotes changed
+        # Signals alone: a bar goes out again with a signal whose quotes changed.
+        if key[0] == "signal" and self.rows.get(key) == payload:
             self.repeats.append(f"told twice: {key}")
         super().take(key, payload)
 
@@ -214,9 +210,9 @@ class World:
                     await produce(self._kafka, phases[self.sent])
                     self.sent += 1
                     self._wanted = expected_rows(self._records, SETTINGS).keys()
-                await outputs.until(lambda: life.is_over or self._wanted <= outputs.rows.keys(), 20)
+                await outputs.until(lambda: life.is_over or self._wanted <= outputs.rows.keys(), 60)
             if steps == NEVER:  # what the one before left to be done may only be starting
-                await outputs.until(lambda: self._wanted <= self.rows().keys(), 20)
+                await outputs.until(lambda: self._wanted <= self.rows().keys(), 60)
         finally:
             stop.set()
             await running

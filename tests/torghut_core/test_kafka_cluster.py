@@ -1,0 +1,53 @@
+"""What a cluster's client raises and logs, in this project's words."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from aiokafka import errors
+
+from torghut_core.engines.kafka import KafkaAddress, KafkaUnavailableError, TransactionFencedError
+from torghut_core.engines.kafka_cluster import ClusterKafka, translate
+
+
+def _wrapped(cause: BaseException) -> BaseException:
+    """Return what the client's sender ends with when it meets `cause`."""
+    error = errors.KafkaError("Unexpected error during batch delivery")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "name"),
+    [
+        (_wrapped(errors.UnknownError()), "kafka_produce", "UnknownError"),
+        (_wrapped(errors.TopicAuthorizationFailedError()), "kafka_auth", "TopicAuthorizationFailedError"),
+        (_wrapped(errors.RequestTimedOutError()), "kafka_metadata", "RequestTimedOutError"),
+        (errors.KafkaError(), "kafka_produce", "KafkaError"),
+    ],
+)
+def test_error_when_the_client_wraps_it_then_its_own_name_and_reason_are_told(
+    error: BaseException, reason: str, name: str
+) -> None:
+    """A broker that answers a commit with what nobody expects is told as that, not as an error without a name."""
+    told = translate(error, "append")
+    assert isinstance(told, KafkaUnavailableError)
+    assert (told.reason, name in str(told)) == (reason, True)
+
+
+@pytest.mark.parametrize("error", [errors.ProducerFenced(), _wrapped(errors.InvalidProducerEpoch())])
+def test_error_when_the_producer_is_fenced_then_it_is_told_as_that(error: BaseException) -> None:
+    """Wrapped or not: the group says whose the partitions are now."""
+    assert isinstance(translate(error, "append"), TransactionFencedError)
+
+
+def test_log_when_the_clients_own_futures_are_never_asked_then_no_line_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever sent has had the failure; what other futures hold stays to be seen."""
+    ClusterKafka(KafkaAddress(bootstrap="127.0.0.1:1", client_id="test"))
+    loop = logging.getLogger("asyncio")
+    said = "Future exception was never retrieved\nfuture: <Future finished>"
+    for error in (errors.ProducerFenced(), ValueError("ours")):
+        loop.error(said, exc_info=(type(error), error, None))
+    loop.error("Task was destroyed but it is pending!")
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ValueError, None]
