@@ -17,7 +17,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from torghut_core import topics
+from torghut_core import heap, topics
 from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
 from torghut_core.engines import kafka_batches, kafka_columns
@@ -571,6 +571,7 @@ async def run(
         raise ConfigurationError(
             f"TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is {settings.kafka_security!r}"
         )
+    heap.share()
     service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
     app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)
     metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=service.registry)
