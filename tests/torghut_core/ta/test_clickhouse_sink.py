@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from tests.fakes.ta_inputs import START, Run, quote, trade
 from torghut_core.backoff import Backoff
-from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, Trouble, open_clickhouse
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
 from torghut_core.ta.clickhouse_sink import (
     Batching,
     SchemaError,
@@ -25,14 +25,6 @@ from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_tables
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("chdb")]
 HERE = SchemaOptions(cluster=None, is_simulated=True)
 LIVE = SchemaOptions(cluster=None, is_simulated=False)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
-    """The one embedded engine of this module."""
-    opened = open_clickhouse(Address(url=f"embedded:{tmp_path_factory.mktemp('clickhouse')}"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
