@@ -37,18 +37,18 @@ async def serve(options: Options) -> None:
     try:
         simulator = Simulator(options, time.time_ns())
         await simulator.wire.start(listener)
-        port = listener.getsockname()[1]
-        if options.announce is not None:
-            write_announcement(options.announce, options.host, port)
-        sys.stderr.write(f"simulator: {options.market} market on http://{options.host}:{port} (ws: /v2/iex, /stream)\n")
         running = asyncio.create_task(simulator.run(), name="simulator")
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT):  # before anybody is told where the process is
             loop.add_signal_handler(number, running.cancel)
         watch = None
         if options.with_parent is not None:
             watch = asyncio.create_task(_watch_parent(options.with_parent or started_by, running))
         try:
+            port = listener.getsockname()[1]
+            if options.announce is not None:
+                write_announcement(options.announce, options.host, port)
+            sys.stderr.write(f"simulator: {options.market} market on http://{options.host}:{port} (ws: /v2/iex, /stream)\n")
             with contextlib.suppress(asyncio.CancelledError):
                 await running
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import zstandard
 from torghut_core.clock import FileClock
 from torghut_core.errors import ConfigurationError, InputError
 from torghut_core.rfc3339 import parse_ns
+from torghut_core.simulator import __main__ as simulator_main
 from torghut_core.simulator import process
 from torghut_core.simulator.__main__ import main
 from torghut_core.simulator.dump import market_messages
@@ -182,6 +185,19 @@ def test_simulator_when_its_port_is_taken_then_one_line_and_code_2(start_simulat
     said = capsys.readouterr().err
     assert said.startswith(f"simulator: --port {port}: cannot listen on 127.0.0.1:{port}")
     assert said.count("\n") == 1
+
+
+def test_simulator_when_told_to_end_while_it_announces_itself_then_it_ends_cleanly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the announcement may send SIGTERM at once: the handler is there already."""
+
+    def announce_and_be_told(*_: object) -> None:
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(simulator_main, "write_announcement", announce_and_be_told)
+    assert main(["--announce", str(tmp_path / "simulator.json"), "--calendar", "always-open"]) == 0
 
 
 async def test_market_when_a_client_reads_slowly_then_it_lags_and_nothing_is_lost(
