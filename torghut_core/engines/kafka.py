@@ -98,6 +98,18 @@ class Producer(Protocol):
         Only for a producer opened with a transactional id. Raises FencedError when the id belongs to a later process.
         """
 
+    def prepare(self, group: str) -> None:
+        """Begin the next transaction before its records are there, over the partitions of the last, and do not wait.
+
+        What does not depend on the records is then done when they come. Nothing is, where a transaction is one step.
+        """
+
+    async def withdraw(self, older_than: float) -> None:
+        """End a transaction that was prepared `older_than` seconds ago or more and has nothing in it yet.
+
+        The broker would end it after the transaction timeout, and fence who began it.
+        """
+
     async def close(self) -> None: ...
 
 
@@ -118,8 +130,11 @@ class Consumer(Protocol):
     def resume(self, partitions: Iterable[TopicPartition]) -> None: ...
     async def seek(self, partition: TopicPartition, offset: int) -> None: ...
     async def position(self, partition: TopicPartition) -> int: ...
-    async def is_at_end(self, partition: TopicPartition) -> bool:
-        """Tell whether everything that was there at the last look has been read."""
+    async def is_at_end(self, partition: TopicPartition, within: float) -> bool:
+        """Tell whether everything has been read that was there at the last look, no longer than `within` seconds ago.
+
+        A paused partition is not looked at, nor is one whose broker does not answer.
+        """
 
     async def committed(self, partition: TopicPartition) -> Committed | None: ...
     async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None: ...

@@ -37,6 +37,7 @@ from torghut_core.engines.kafka import (
     Tuning,
     by_partition,
 )
+from torghut_core.engines.kafka_transactions import EarlyTransaction
 from torghut_core.errors import TorghutError
 from torghut_core.topics import Topic
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS = 30.0
 """What the client would repeat for ever, a session gives up after this: its owner must hear of it."""
+_WITHDRAW_SECONDS = 2.0
+"""What ending a transaction that has nothing in it may take before its producer is closed anyway."""
 _AUTH = (
     errors.AuthenticationFailedError,
     errors.AuthenticationMethodNotSupported,
@@ -284,6 +287,7 @@ class ClusterProducer:
         self._inner = inner
         self._tuning = tuning
         self._is_transactional = is_transactional
+        self._early = EarlyTransaction(inner)
 
     async def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         if not values:
@@ -340,16 +344,20 @@ class ClusterProducer:
             _TopicPartition(*at): OffsetAndMetadata(said.offset, said.metadata) for at, said in offsets.items()
         }
         async with _translated("append", _ANSWER_SECONDS):
-            await self._inner.begin_transaction()
+            if not self._early.take():
+                await self._inner.begin_transaction()
             try:
+                self._early.raise_failure()
                 # All topics at once: one request adds their partitions. Not the offsets with them: the broker verifies
                 # both against its coordinator, refuses the second while the first is on its way, and costs the client
                 # a back-off.
                 parts = [self._append(topic, *columns) for topic, columns in records.items() if columns[1]]
                 for failed in await asyncio.gather(*parts, return_exceptions=True):
                     if failed is not None:
+                        self._early.raise_failure()  # which the client may have met with no more than an assertion
                         raise failed
                 await self._inner.send_offsets_to_transaction(positions, group)
+                self._early.remember()
             except Exception:
                 # Not when the time is up: who does not answer does not abort either. Opening the id again does it.
                 if not self._inner._txn_manager.is_fatal_error():
@@ -357,7 +365,22 @@ class ClusterProducer:
                 raise
             await self._inner.commit_transaction()
 
+    def prepare(self, group: str) -> None:
+        self._early.begin(group)
+
+    async def withdraw(self, older_than: float) -> None:
+        if self._early.age < older_than:
+            return
+        async with _translated("ending a transaction", _ANSWER_SECONDS):
+            self._early.take()
+            if self._inner._txn_manager.is_fatal_error():
+                self._early.raise_failure()
+            await self._inner.abort_transaction()
+
     async def close(self) -> None:
+        with suppress(errors.KafkaError, OSError, TimeoutError, KafkaUnavailableError, TransactionFencedError):
+            async with asyncio.timeout(_WITHDRAW_SECONDS):
+                await self.withdraw(0.0)  # or the next one to open the id would have to wait for its end
         with suppress(errors.KafkaError, OSError, TimeoutError):
             await asyncio.wait_for(self._inner.stop(), 10)
 
@@ -428,8 +451,11 @@ class ClusterConsumer:
         async with _translated("asking for a position"):
             return int(await self._inner.position(_TopicPartition(*partition)))
 
-    async def is_at_end(self, partition: TopicPartition) -> bool:
+    async def is_at_end(self, partition: TopicPartition, within: float) -> bool:
         at = _TopicPartition(*partition)
+        looked_ms = self._inner.last_poll_timestamp(at)
+        if looked_ms is None or time.time() - looked_ms / 1000 > within:
+            return False
         end = self._inner.last_stable_offset(at)
         if end is None:
             end = self._inner.highwater(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from torghut_core.engines.kafka import (
@@ -63,6 +64,12 @@ class SqliteProducer:
         await asyncio.to_thread(append)
         self._log.announce()
 
+    def prepare(self, group: str) -> None:
+        """A transaction is one step here."""
+
+    async def withdraw(self, older_than: float) -> None:
+        """Nothing is ever prepared."""
+
     async def close(self) -> None:
         """Nothing is buffered."""
 
@@ -93,7 +100,8 @@ class SqliteConsumer:
         self._epoch = 0
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
-        self._ended: set[TopicPartition] = set()
+        self._ended: dict[TopicPartition, float] = {}
+        """When there was nothing to be read, monotonic, and nothing has been since."""
         self._next = 0
         self._wake = asyncio.Event()
 
@@ -132,10 +140,9 @@ class SqliteConsumer:
             remaining = deadline - time.monotonic()
             if batches or remaining <= 0:
                 return batches
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(remaining, _OTHER_PROCESS_POLL_SECONDS))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(remaining, _OTHER_PROCESS_POLL_SECONDS)):
+                    await self._wake.wait()  # not `wait_for`, which up to Python 3.11 may swallow a cancellation
 
     def _read(self, max_records: int) -> list[Batch]:
         epoch = self._log.read("SELECT epoch FROM fences WHERE kind = 'group' AND name = ?", (self._group,))
@@ -155,11 +162,11 @@ class SqliteConsumer:
                 if not rows:
                     if self._is_beyond_the_end(at):
                         continue
-                    self._ended.add(at)
+                    self._ended[at] = time.monotonic()
                     break
                 if self._reset == "none" and rows[0][0] > self._positions[at] and not self._is_compacted(at.topic):
                     raise self._without_offset(at)
-                self._ended.discard(at)
+                self._ended.pop(at, None)
                 batch = self._log.batch(at, rows[0], self._positions[at], share)
                 if not batch.values:  # compaction emptied the rest of this row
                     self._positions[at] = rows[0][1] + 1
@@ -197,13 +204,13 @@ class SqliteConsumer:
 
     async def seek(self, partition: TopicPartition, offset: int) -> None:
         self._positions[partition] = offset
-        self._ended.discard(partition)
+        self._ended.pop(partition, None)
 
     async def position(self, partition: TopicPartition) -> int:
         return self._positions[partition]
 
-    async def is_at_end(self, partition: TopicPartition) -> bool:
-        return partition in self._ended
+    async def is_at_end(self, partition: TopicPartition, within: float) -> bool:
+        return partition in self._ended and time.monotonic() - self._ended[partition] <= within
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         rows = await asyncio.to_thread(

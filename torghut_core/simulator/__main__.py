@@ -48,7 +48,9 @@ async def serve(options: Options) -> None:
             port = listener.getsockname()[1]
             if options.announce is not None:
                 write_announcement(options.announce, options.host, port)
-            sys.stderr.write(f"simulator: {options.market} market on http://{options.host}:{port} (ws: /v2/iex, /stream)\n")
+            sys.stderr.write(
+                f"simulator: {options.market} market on http://{options.host}:{port} (ws: /v2/iex, /stream)\n"
+            )
             with contextlib.suppress(asyncio.CancelledError):
                 await running
         finally:

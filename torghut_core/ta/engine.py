@@ -197,6 +197,12 @@ class Engine:
         self.quotes.forget(needed // NANOS - kept)
         return [block for block in blocks if block is not None]
 
+    def closes_within(self, ahead_ns: int) -> int | None:
+        """Return the second that trades wait for and that would close were their watermark `ahead_ns` further, or None."""
+        watermark_ns = self.trades.watermark_ns
+        end = watermark_ns // NANOS + 1
+        return end if self.trades.is_waiting and (watermark_ns + ahead_ns) // NANOS >= end else None
+
     def finish(self) -> list[RowBlock]:
         """Close every window: the input has ended, as a file does."""
         blocks = [self._fold_minutes(_FOREVER_NS), *self._close(_FOREVER_NS // NANOS)]

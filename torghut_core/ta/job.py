@@ -14,7 +14,7 @@ import logging
 import time
 import uuid
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from torghut_core.engines.kafka import Batch, Committed, Consumer, OffsetReset, TopicPartition
@@ -26,6 +26,8 @@ from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, RowBlock, So
 from torghut_core.ta.rows import TableRows, to_tables
 
 _logger = logging.getLogger("torghut.ta")
+_LOOK_SECONDS = 1.0
+"""How old the look may be that found a silent input read to its end, if the silence itself is not longer."""
 _OF_OTHER_LOGS = "give the group's own topics, or start with a new TA_GROUP_ID"
 
 
@@ -36,7 +38,7 @@ class _Input:
     at: TopicPartition
     position: int
     heard_at: float
-    """Monotonic time of its last record."""
+    """Monotonic time of its last record, later by the time in which it was not listened to."""
     catch_up_to: int
     sought: int = -1
     """The position that was sought again because records before the ones that came were missing."""
@@ -78,6 +80,11 @@ class PartitionJob:
         return any(each.position < each.catch_up_to for each in self.inputs.values())
 
     @property
+    def is_at_target(self) -> bool:
+        """Whether the next emission is the one that ends catching up."""
+        return self.is_silent and not self.is_catching_up
+
+    @property
     def positions(self) -> dict[TopicPartition, int]:
         return {each.at: each.position for each in self.inputs.values()}
 
@@ -95,26 +102,37 @@ class PartitionJob:
         its.behind = 0
         its.heard_at = time.monotonic()
 
-    async def idle_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
-        """Return the sources that are read to their end and silent; on the way to the target, those that were idle there.
+    async def silent_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
+        """Return the sources of which nothing came for `silence_seconds`, and of which there is nothing to be read."""
+        now, within = time.monotonic(), max(silence_seconds, _LOOK_SECONDS)
+        found: set[SourceName] = set()
+        for source in SOURCES:
+            its = self.inputs.get(source)
+            if its is None or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at, within)):
+                found.add(source)
+        return frozenset(found)
+
+    def was_deaf(self, to: Set[TopicPartition], seconds: float) -> None:
+        """Leave out of an input's silence the time in which it was not listened to."""
+        now = time.monotonic()
+        for its in self.inputs.values():
+            if its.at in to:
+                its.heard_at = min(now, its.heard_at + seconds)
+
+    def idle_sources(self, silent: Set[SourceName]) -> frozenset[SourceName]:
+        """Return what not to wait for: the silent sources; on the way to the target, those that were idle there.
 
         The emission that ends catching up stays out of Kafka: it must hold exactly the rows that were committed. So what
         was idle once at some positions stays idle until they move: a commit of these positions must say so.
         """
+        positions = self.positions
         if self.is_silent:
             self.idle = frozenset() if self.is_catching_up else self.idle_at_target
-            self._idle_positions = self.positions
-            return self.idle
-        now = time.monotonic()
-        found: set[SourceName] = set()
-        for source in SOURCES:
-            its = self.inputs.get(source)
-            if its is None or (now - its.heard_at >= silence_seconds and await consumer.is_at_end(its.at)):
-                found.add(source)
-        positions = self.positions
-        if positions == self._idle_positions:
-            found |= self.idle
-        self.idle, self._idle_positions = frozenset(found), positions
+        elif positions == self._idle_positions:
+            self.idle |= silent
+        else:
+            self.idle = frozenset(silent)
+        self._idle_positions = positions
         return self.idle
 
     def blocked(self) -> set[TopicPartition]:

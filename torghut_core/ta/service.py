@@ -11,21 +11,17 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextlib import AsyncExitStack
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from torghut_core import heap, topics
-from torghut_core.backoff import Backoff
 from torghut_core.clock import open_clock
 from torghut_core.engines import kafka_batches, kafka_columns
-from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.engines.kafka import (
-    Batch,
-    Committed,
     Consumer,
     FencedError,
     Kafka,
@@ -47,13 +43,12 @@ from torghut_core.ta import indicators, json_rows, scanner
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.engine import EngineSettings, SourceName
-from torghut_core.ta.job import PartitionJob, cut, open_job
-from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_records
+from torghut_core.ta.job import PartitionJob, open_job
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics, Progress, status_record
+from torghut_core.ta.worker import RETRY, Outlets, PartitionWorker, answered
 
 _logger = logging.getLogger("torghut.ta")
-Commits = Mapping[TopicPartition, Committed]
 _VARIABLES: dict[SourceName, str] = {
     "trades": "TA_TRADES_TOPIC",
     "quotes": "TA_QUOTES_TOPIC",
@@ -61,10 +56,8 @@ _VARIABLES: dict[SourceName, str] = {
 }
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
-_MOST_BEHIND = 5
-_RETRY = Backoff(base=0.5, cap=30.0)
-_ANSWER_SECONDS = 30.0
-"""What Kafka may take over an append. The client's idempotent producer would repeat it for ever."""
+_AWAY_SECONDS = 1.0
+"""From one poll's end to the next one's, what is more is no listening: the process was stopped, or the machine busy."""
 _WRITE_SECONDS = 14.0
 """What ClickHouse may take over a batch before it is sent again. Twice, once a table, is less than a pod has to end."""
 _END_SECONDS = 8.0
@@ -82,7 +75,6 @@ class TaService:
         self.metrics = Metrics(self.registry)
         self.reason: str | None = "starting"
         """Why the service is not ready, None when it is."""
-        self.jobs: dict[int, PartitionJob] = {}
         self._clock = open_clock(settings.clock)
         self._kafka = kafka
         self._has_own_clickhouse = clickhouse is None
@@ -96,9 +88,15 @@ class TaService:
                     flush_seconds=settings.clickhouse_flush_ms / 1000,
                     buffer_rows=settings.clickhouse_buffer_rows,
                 ),
-                backoff=_RETRY,
+                backoff=RETRY,
             )
-        self._store = CheckpointStore(settings.checkpoint_dir, s3_options(settings))
+        self._outlets = Outlets(
+            settings=settings,
+            clock=self._clock,
+            store=CheckpointStore(settings.checkpoint_dir, s3_options(settings)),
+            sink=self._sink,
+            metrics=self.metrics,
+        )
         self._engine_settings = EngineSettings(
             max_out_of_order_ms=settings.max_out_of_order_ms,
             quote_stale_after_ms=settings.quote_stale_after_ms,
@@ -112,16 +110,18 @@ class TaService:
             "quotes": settings.quotes_topic,
             "bars": settings.bars_topic,
         }
-        self._sources: dict[str, SourceName] = {topic: source for source, topic in self._inputs.items()}
-        self._producers: dict[int, Producer] = {}
+        self._workers: dict[int, PartitionWorker] = {}
         self._owned: frozenset[TopicPartition] | None = None
         """What the group gave this session, None before it said."""
         self._lock = asyncio.Lock()
-        self._checkpointing: dict[int, asyncio.Task[Commits]] = {}
         self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
-        self._unwritten: set[int] = set()
-        """Partition numbers whose checkpoint could not be written yet."""
+        self._polled_at = 0.0
         self._observed_at = 0.0
+
+    @property
+    def jobs(self) -> dict[int, PartitionJob]:
+        """The state of each partition number that this process owns."""
+        return {number: worker.job for number, worker in self._workers.items()}
 
     # Health
 
@@ -130,7 +130,7 @@ class TaService:
         reason = self.reason or (self._sink.trouble if self._sink else None)
         if reason is None and self._is_full:
             reason = "clickhouse_backlog"
-        if reason is None and self._unwritten:
+        if reason is None and any(worker.is_checkpoint_unwritten for worker in self._workers.values()):
             reason = "checkpoint_store"
         body = {
             "status": "ready" if reason is None else "not_ready",
@@ -191,7 +191,7 @@ class TaService:
                 self.reason = _reason(error)
                 event(_logger, "session_lost", logging.WARNING, reason=self.reason, error=str(error), attempt=attempt)
                 try:
-                    await asyncio.wait_for(stop.wait(), _RETRY.delay(attempt))
+                    await asyncio.wait_for(stop.wait(), RETRY.delay(attempt))
                 except TimeoutError:
                     continue
 
@@ -219,6 +219,7 @@ class TaService:
             heartbeats = asyncio.create_task(self._heartbeats(status))
             stack.callback(heartbeats.cancel)
             self._owned = None
+            self._polled_at = time.monotonic()
 
             async def assigned(partitions: frozenset[TopicPartition]) -> None:
                 self._owned = partitions
@@ -226,7 +227,8 @@ class TaService:
             async def revoked(partitions: frozenset[TopicPartition]) -> None:
                 async with self._lock:
                     self._owned = None
-                    await self._drop_jobs({at.partition for at in partitions})
+                    leaving = self._pop_workers({at.partition for at in partitions})
+                    await _all(worker.hand_over() for worker in leaving)
 
             consumer = kafka.consumer(
                 list(self._inputs.values()),
@@ -237,6 +239,7 @@ class TaService:
                 on_revoked=revoked,
             )
             stack.push_async_callback(consumer.close)
+            stack.push_async_callback(self._cut_off_turns)  # before the consumer's end waits for them
             await consumer.start()
             event(_logger, "session_started", group=self.settings.group_id, delivery=self.settings.delivery_guarantee)
             try:
@@ -245,7 +248,8 @@ class TaService:
                         heartbeats.result()
                     await self._step(kafka, consumer)
                 async with self._lock:
-                    await self._last_checkpoints(consumer)
+                    await self._turns_ended()
+                    await _all(worker.last_checkpoint() for worker in self._workers.values())
             except (UpstreamError, TransactionFencedError) as error:
                 self.reason = _reason(error)  # told before the stack is closed, which takes its time without Kafka
                 raise
@@ -273,28 +277,28 @@ class TaService:
 
     @property
     def _unopened(self) -> list[int]:
-        return sorted({at.partition for at in self._owned or ()} - self.jobs.keys())
+        return sorted({at.partition for at in self._owned or ()} - self._workers.keys())
 
     async def _open_job(self, kafka: Kafka, consumer: Consumer, number: int) -> None:
         """Open a partition number. Not inside the client's callback: no heartbeat keeps the membership meanwhile."""
-        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            # Opening the producer fences whoever wrote for this partition number before, so the offsets read next
-            # are the last ones.
-            self._producers[number] = await kafka.producer(f"{self.settings.group_id}-{number}")
-        else:
-            self._producers[number] = await kafka.producer()
-        job = await open_job(
-            number,
-            self._inputs,
-            consumer,
-            store=self._store,
-            settings=self._engine_settings,
-            group=self.settings.group_id,
-            reset=self.settings.auto_offset_reset,
-        )
-        self.jobs[number] = job
-        if job.is_silent and not job.is_catching_up:
-            await self._emit(consumer, number)  # before anything new is read, whose rows must not stay out of Kafka
+        # Opening the producer fences whoever wrote for this partition number before, so the offsets read next are the
+        # last ones.
+        is_exact = self.settings.delivery_guarantee == "EXACTLY_ONCE"
+        producer = await kafka.producer(f"{self.settings.group_id}-{number}" if is_exact else None)
+        try:
+            job = await open_job(
+                number,
+                self._inputs,
+                consumer,
+                store=self._outlets.store,
+                settings=self._engine_settings,
+                group=self.settings.group_id,
+                reset=self.settings.auto_offset_reset,
+            )
+        except BaseException:
+            await producer.close()
+            raise
+        self._workers[number] = PartitionWorker(job, consumer, producer, self._outlets)
         event(
             _logger,
             "partition_opened",
@@ -304,20 +308,17 @@ class TaService:
             catching_up=job.is_catching_up,
         )
 
-    async def _drop_jobs(self, numbers: set[int]) -> None:
+    def _pop_workers(self, numbers: Set[int]) -> list[PartitionWorker]:
         for number in numbers:
-            task = self._checkpointing.pop(number, None)
-            if task is not None:
-                task.cancel()
-            self.jobs.pop(number, None)
-            self._unwritten.discard(number)
             self.metrics.forget(number)
-        closing = [self._producers.pop(number) for number in numbers if number in self._producers]
-        await asyncio.gather(*(producer.close() for producer in closing))
+        return [self._workers.pop(number) for number in numbers if number in self._workers]
 
     async def _close_producers(self, status: Producer) -> None:
         self._owned = None
-        await asyncio.gather(status.close(), self._drop_jobs(set(self._producers) | set(self.jobs)))
+        await _all([status.close(), *(worker.close() for worker in self._pop_workers(set(self._workers)))])
+
+    async def _cut_off_turns(self) -> None:
+        await _all(worker.cut_off() for worker in self._workers.values())
 
     @property
     def _is_full(self) -> bool:
@@ -334,168 +335,33 @@ class TaService:
                 if unopened:
                     await self._open_job(kafka, consumer, unopened[0])
         held = consumer.assignment()
-        foreign = frozenset(at for at in held if at.partition not in self.jobs)
+        foreign = frozenset(at for at in held if at.partition not in self._workers)
         blocked = held if self._is_full else foreign.union(*(job.blocked() for job in self.jobs.values()))
         consumer.pause(blocked)
         consumer.resume(held - blocked)
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
+        since_last = time.monotonic() - self._polled_at
+        self._polled_at += since_last
         async with self._lock:
-            await self._feed(consumer, batches)
-            # Each partition number has a producer and a transaction of its own: their round trips overlap.
-            ended = await asyncio.gather(
-                *(self._advance(consumer, number) for number in self.jobs), return_exceptions=True
-            )
-            failed = [each for each in ended if isinstance(each, BaseException)]
-            if failed:
-                raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
+            for batch in batches:
+                if batch.partition in self._workers:
+                    self._workers[batch.partition].deliver(batch)
+            for worker in self._workers.values():
+                worker.job.was_deaf(held if since_last > _AWAY_SECONDS else blocked, since_last)
+                await worker.go_on()
             if self._owned is not None and not self._unopened:
-                self.reason = None if self.jobs else "no_partitions"
+                self.reason = None if self._workers else "no_partitions"
+        if any(worker.has_failed for worker in self._workers.values()):
+            await self._turns_ended()
+        overdue = [worker.overdue for worker in self._workers.values()]
+        if any(overdue):
+            await asyncio.wait([turn for turn in overdue if turn is not None])
         if time.monotonic() - self._observed_at >= 1:
             self._observed_at = time.monotonic()
             self.metrics.observe(self.jobs, self._table_writers)
 
-    async def _feed(self, consumer: Consumer, batches: list[Batch]) -> None:
-        for batch in batches:
-            job = self.jobs.get(batch.partition)
-            if job is None:
-                continue
-            source = self._sources[batch.topic]
-            its = job.inputs[source]
-            if batch.offsets[0] < its.position:
-                # Read ahead before a seek; or the log was made anew, and the client reset itself to where it begins.
-                its.behind += 1
-                if its.behind > _MOST_BEHIND:
-                    raise KafkaUnavailableError(f"Kafka: {batch.at} is read behind its position", "kafka_metadata")
-                await consumer.seek(batch.at, its.position)
-                continue
-            if batch.offsets[0] > its.position and its.sought != its.position:
-                # The client may lose a seek that meets its own look-up of the group's offsets. A gap that is still there
-                # after another seek is the log's own (compaction, retention).
-                its.sought = its.position
-                await consumer.seek(batch.at, its.position)
-                continue
-            if job.is_catching_up:
-                part = cut(batch, its.catch_up_to)
-                if part is not batch:
-                    # Nothing beyond the target before every source has reached its own.
-                    await consumer.seek(batch.at, max(its.position, its.catch_up_to))
-                if part is None:
-                    its.position = max(its.position, its.catch_up_to)
-                    continue
-                batch = part  # noqa: PLW2901
-            job.take(source, batch)
-
-    async def _advance(self, consumer: Consumer, number: int) -> None:
-        await self._emit(consumer, number)
-        await self._checkpoint(consumer, number)
-
-    async def _emit(self, consumer: Consumer, number: int) -> None:
-        job = self.jobs[number]
-        idle = await job.idle_sources(consumer, self.settings.max_out_of_order_ms / 1000)
-        tables = job.tables(job.engine.emit(idle), self._clock.now_ns() // 1_000_000)
-        if tables and not job.is_silent:
-            await self._publish(job, tables)
-        if job.is_silent and not job.is_catching_up:
-            job.is_silent = False
-            event(_logger, "caught_up", partition=number)
-        if self._sink is not None:
-            self._sink.put(tables)
-
-    async def _publish(self, job: PartitionJob, tables: list[TableRows]) -> None:
-        names = {MICROBARS: self.settings.microbars_topic, SIGNALS: self.settings.signals_topic}
-        columns: dict[str, tuple[list[ByteColumn], list[ByteColumn]]] = {}
-        for rows in tables:
-            keys, values = to_records(rows, self.settings.feed)
-            of_topic = columns.setdefault(names[rows.table], ([], []))
-            of_topic[0].append(keys)
-            of_topic[1].append(values)
-        records = {
-            topic: (ByteColumn.joined(keys), ByteColumn.joined(values)) for topic, (keys, values) in columns.items()
-        }
-        producer = self._producers[job.number]
-        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            await producer.transact(records, job.group, job.commits())
-        else:
-            for topic, (topic_keys, topic_values) in records.items():
-                await _answered(producer.send(topic, topic_keys, topic_values))
-
-    # Checkpoints
-
-    async def _checkpoint(self, consumer: Consumer, number: int) -> None:
-        job = self.jobs[number]
-        if job.first_commits is not None:
-            commits, job.first_commits = job.first_commits, None
-            await self._commit_checkpoint(consumer, job, commits)
-        running = self._checkpointing.get(number)
-        if running is not None:
-            if running.done():
-                del self._checkpointing[number]
-                await self._commit_checkpoint(consumer, job, running.result())
-            return
-        due = time.monotonic() - job.checkpointed_at >= self.settings.checkpoint_interval_ms / 1000
-        if due and not job.is_catching_up and job.work != job.checkpointed_work:
-            name, data, commits = job.snapshot()
-            job.checkpointed_at = time.monotonic()
-            job.checkpointed_work = job.work
-            self._checkpointing[number] = asyncio.create_task(self._store_checkpoint(job, name, data, commits))
-
-    async def _store_checkpoint(self, job: PartitionJob, name: str, data: bytes, commits: Commits) -> Commits:
-        """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
-        started = time.monotonic()
-        if self._sink is not None:
-            await self._sink.drained()
-        attempt = 0
-        while True:
-            try:
-                await asyncio.to_thread(self._store.write, f"{job.group}/{name}", data)
-                break
-            except UpstreamError as error:
-                attempt += 1
-                self._unwritten.add(job.number)
-                event(_logger, "checkpoint_failed", logging.WARNING, partition=job.number, error=str(error))
-                await asyncio.sleep(_RETRY.delay(attempt))
-        self._unwritten.discard(job.number)
-        job.superseded.append(job.checkpoint_name)
-        job.checkpoint_name = name
-        self.metrics.checkpointed(job.number, len(data), time.monotonic() - started)
-        return commits
-
-    async def _commit_checkpoint(self, consumer: Consumer, job: PartitionJob, commits: Commits) -> None:
-        if self.settings.delivery_guarantee == "EXACTLY_ONCE":
-            await self._producers[job.number].transact({}, job.group, job.commits())
-        else:
-            await consumer.commit(commits)
-        # This commit shows that nobody took over yet: what a successor writes is not among them.
-        superseded, job.superseded = job.superseded, []
-        for name in superseded:
-            try:
-                await asyncio.to_thread(self._store.delete, f"{job.group}/{name}")
-            except UpstreamError as error:
-                event(_logger, "checkpoint_not_deleted", logging.WARNING, error=str(error))
-
-    async def _last_checkpoints(self, consumer: Consumer) -> None:
-        """Before a clean end: checkpoint every partition number, unless ClickHouse does not take its rows in time."""
-        ended = await asyncio.gather(
-            *(self._last_checkpoint(consumer, number) for number in self.jobs), return_exceptions=True
-        )
-        for failed in ended:
-            if failed is not None:
-                raise failed
-
-    async def _last_checkpoint(self, consumer: Consumer, number: int) -> None:
-        job = self.jobs[number]
-        running = self._checkpointing.pop(number, None)
-        try:
-            async with asyncio.timeout(5):
-                if running is not None:
-                    await self._commit_checkpoint(consumer, job, await running)
-                if job.is_catching_up or job.work == job.checkpointed_work:
-                    return
-                commits = await self._store_checkpoint(job, *job.snapshot())
-        except TimeoutError:
-            event(_logger, "last_checkpoint_skipped", logging.WARNING, partition=number)
-            return
-        await self._commit_checkpoint(consumer, job, commits)
+    async def _turns_ended(self) -> None:
+        await _all(worker.ended() for worker in self._workers.values())
 
     # Status
 
@@ -506,8 +372,16 @@ class TaService:
             behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
             reason = self.readiness()[1]["reason"] or behind
             record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
-            await _answered(status.send(self.settings.status_topic, [b"ta"], [record]))
+            await answered(status.send(self.settings.status_topic, [b"ta"], [record]))
             await asyncio.sleep(self.settings.checkpoint_interval_ms / 1000)
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for all of it. Raises what some of it failed with, a fence before anything else."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    failed = [each for each in ended if isinstance(each, BaseException)]
+    if failed:
+        raise next((each for each in failed if isinstance(each, FencedError)), failed[0])
 
 
 def _reason(error: UpstreamError | TransactionFencedError) -> str:
@@ -515,17 +389,6 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
     if isinstance(error, TransactionFencedError):
         return "kafka_fenced"
     return error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
-
-
-async def _answered(sending: Awaitable[None]) -> None:
-    """Wait for an append, but not for ever."""
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            await sending
-    except TimeoutError as error:
-        raise KafkaUnavailableError(
-            f"Kafka: append failed: no answer within {_ANSWER_SECONDS:g} s", "kafka_produce"
-        ) from error
 
 
 def warm_up() -> None:

@@ -135,6 +135,11 @@ class TradeWindows:
         return self.highest_ns - self.tolerance_ns
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether trades wait for their second to close."""
+        return any(len(part.symbol) for part in self._parts)
+
+    @property
     def pending(self) -> Ticks:
         """Trades that wait, in arrival order."""
         if len(self._parts) != 1:

@@ -21,13 +21,13 @@ from torghut_core.topics import Topic
 
 
 class _Reader:
-    """A consumer that has read everything, or not."""
+    """A consumer whose last look, some seconds ago, found everything read."""
 
-    def __init__(self, *, is_at_end: bool = True) -> None:
-        self._is_at_end = is_at_end
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
-    async def is_at_end(self, partition: TopicPartition) -> bool:
-        return self._is_at_end
+    async def is_at_end(self, partition: TopicPartition, within: float) -> bool:
+        return self._seconds <= within
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ class _Reader:
     [(True, 6, []), (True, 7, ["quotes"]), (False, 7, ["trades", "quotes", "bars"])],
     ids=["on the way to the target", "at the target", "beyond it"],
 )
-async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_are_those_of_the_commit(
+def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_are_those_of_the_commit(
     *, is_silent: bool, position: int, idle: list[str]
 ) -> None:
     """Rows of a silence that the commit did not know of were never committed, so they must not stay out of Kafka."""
@@ -53,7 +53,7 @@ async def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_ar
         is_silent=is_silent,
         idle_at_target=frozenset(["quotes"]),
     )
-    assert await job.idle_sources(cast("Consumer", _Reader()), 2.0) == frozenset(idle)
+    assert job.idle_sources(frozenset(SOURCES)) == frozenset(idle)
     assert {said.metadata for said in job.commits().values()} == {" ".join(["0-abc", *sorted(idle)])}
 
 
@@ -69,12 +69,48 @@ async def test_idle_sources_when_records_wait_unread_then_they_stay_idle_until_t
         checkpoint_name="0-abc",
         ingest_ms=0,
     )
-    end, unread = (cast("Consumer", _Reader(is_at_end=is_at_end)) for is_at_end in (True, False))
-    assert "trades" in await job.idle_sources(end, 2.0)
-    assert "trades" in await job.idle_sources(unread, 2.0)
+    assert "trades" in job.idle_sources({"trades"})
+    assert "trades" in job.idle_sources(frozenset())
     assert "trades" in job.commits()[at].metadata
     trades.position = 8
-    assert "trades" not in await job.idle_sources(unread, 2.0)
+    assert "trades" not in job.idle_sources(frozenset())
+
+
+@pytest.mark.parametrize(
+    ("heard_before", "looked_before", "deaf", "is_silent"),
+    [
+        (2.5, 0.1, 0.0, True),
+        (1.5, 0.1, 0.0, False),
+        (60.0, 3.0, 0.0, False),
+        (2.5, 0.1, 1.0, False),
+        (60.0, 0.1, 5.0, True),
+    ],
+    ids=[
+        "silence",
+        "not for long",
+        "its broker does not answer",
+        "it was paused in between",
+        "silent before the pause",
+    ],
+)
+async def test_silent_sources_when_nothing_was_heard_then_silent_only_if_it_was_listened_to(
+    heard_before: float, looked_before: float, deaf: float, is_silent: bool
+) -> None:
+    """A pause of the process, a full buffer and a broker that is down are no silence: records may wait behind them."""
+    at = TopicPartition("trades", 0)
+    trades = _Input(at, position=7, heard_at=time.monotonic() - heard_before, catch_up_to=7)
+    job = PartitionJob(
+        number=0,
+        group="ta",
+        engine=Engine(EngineSettings()),
+        inputs={"trades": trades},
+        checkpoint_name="",
+        ingest_ms=0,
+    )
+    job.was_deaf({at}, deaf)
+    silent = await job.silent_sources(cast("Consumer", _Reader(looked_before)), 2.0)
+    assert ("trades" in silent) is is_silent
+    assert {"quotes", "bars"} <= silent  # they have no input
 
 
 @dataclass
@@ -190,4 +226,4 @@ async def test_job_when_rows_of_a_silence_were_committed_where_the_checkpoint_wa
     await restart.leave(checkpointed=3, committed=3, idle=" bars quotes")
     job = await restart.open()
     assert (job.is_catching_up, job.is_silent) == (False, True)
-    assert await job.idle_sources(cast("Consumer", _Reader()), 0.0) == frozenset(["bars", "quotes"])
+    assert job.idle_sources(frozenset(SOURCES)) == frozenset(["bars", "quotes"])

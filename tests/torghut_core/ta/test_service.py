@@ -121,20 +121,21 @@ async def test_ta_when_restarted_after_rows_of_silence_then_it_does_not_tell_the
     await outputs.close()
 
 
+@pytest.mark.parametrize("checkpointed", [5, 3])
 async def test_ta_when_rows_of_a_silence_were_committed_after_the_checkpoint_then_only_what_comes_next_is_told(
-    tmp_path: Path, kafka: Kafka
+    tmp_path: Path, kafka: Kafka, checkpointed: int
 ) -> None:
-    """A kill between those rows and the next checkpoint: offsets and checkpoint stand at the same place.
+    """A kill between those rows and the next checkpoint, which may stand where the offsets do.
 
-    What is there to be read beyond it at the start is new, and told.
+    What is there to be read beyond them at the start is new, and told, though the same poll brings both.
     """
     before = [trade("A", second, 10) for second in range(5)]
     await produce(kafka, before)
     number = partition_of(b"A", topics.TRADES.partitions)
     run_before = Run(SETTINGS)
-    run_before.feed(before)
+    run_before.feed(before[:checkpointed])
     ends = {"trades": (topics.TRADES.name, 5), "quotes": (topics.QUOTES.name, 0), "bars": (topics.BARS_1M.name, 0)}
-    offsets = {source: end for source, (_, end) in ends.items()}
+    offsets = {"trades": checkpointed, "quotes": 0, "bars": 0}
     data = pack(Checkpoint(group="ta", partition=number, offsets=offsets, ingest_ms=0, engine=run_before.engine))
     CheckpointStore(f"file:{tmp_path / 'checkpoints'}").write(f"ta/{number}-named", data)
     consumer = kafka.consumer([name for name, _ in ends.values()], group="ta", reset="earliest")

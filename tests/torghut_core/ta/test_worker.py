@@ -1,0 +1,189 @@
+"""Partition numbers beside each other: what one waits for holds up no other, and what was read meanwhile is not lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.ta_inputs import START, Record, quote, trade
+from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
+from torghut_core import topics
+from torghut_core.clock import FileClock
+from torghut_core.engines.kafka import Kafka, KafkaAddress, partition_of
+from torghut_core.engines.kafka_opening import open_kafka
+from torghut_core.settings import load
+from torghut_core.ta.clickhouse_sink import ClickHouseSink
+from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.service import TaService
+from torghut_core.ta.settings import TaSettings
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = EngineSettings(max_out_of_order_ms=200)
+ONE, OTHER = "A", "D"
+
+
+class _Gated:
+    """A log whose transactions of one partition number wait until they are let through."""
+
+    def __init__(self, inner: Kafka, number: int) -> None:
+        self._inner = inner
+        self._id = f"ta-{number}"
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.waiting = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def producer(self, transactional_id: str | None = None) -> Any:
+        producer = await self._inner.producer(transactional_id)
+        return _GatedProducer(producer, self) if transactional_id == self._id else producer
+
+
+class _GatedProducer:
+    def __init__(self, inner: Any, gate: _Gated) -> None:
+        self._inner = inner
+        self._gate = gate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def transact(self, *arguments: Any) -> None:
+        if not self._gate.is_open.is_set():
+            self._gate.waiting.set()
+        await self._gate.is_open.wait()
+        await self._inner.transact(*arguments)
+
+
+@pytest.fixture
+async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
+    """A log of its own for each test."""
+    opened = open_kafka(KafkaAddress(bootstrap=f"embedded:{tmp_path / 'kafka'}", client_id="test"))
+    await opened.ensure_topics(topics.ALL)
+    yield opened
+    await opened.close()
+
+
+def _settings(tmp_path: Path, tolerance_ms: int = 200) -> TaSettings:
+    clock = tmp_path / "clock.json"
+    FileClock.write(clock, origin_ns=(START + 12 * 3600) * 10**9, speed=1.0)
+    environment = {
+        "TORGHUT_CLOCK": f"file:{clock}",
+        "TA_KAFKA_BOOTSTRAP": "embedded:unused",
+        "TA_GROUP_ID": "ta",
+        "TA_AUTO_OFFSET_RESET": "earliest",
+        "TA_CHECKPOINT_DIR": f"file:{tmp_path / 'checkpoints'}",
+        "TA_CHECKPOINT_INTERVAL_MS": "100",
+        "TA_MAX_OUT_OF_ORDER_MS": str(tolerance_ms),
+    }
+    return load(TaSettings, environment)
+
+
+def _seconds(first: int, count: int) -> list[Record]:
+    return [
+        record
+        for second in range(first, first + count)
+        for symbol in (ONE, OTHER)
+        for record in (quote(symbol, second + 0.1, 9, 10), trade(symbol, second + 0.3, 10 + second % 5))
+    ]
+
+
+async def test_worker_when_a_transaction_takes_long_then_others_go_on_and_what_came_meanwhile_is_in_order(
+    tmp_path: Path, kafka: Kafka
+) -> None:
+    """Rows of the other number are told during it; afterwards both have every row as of one run."""
+    number = partition_of(ONE.encode(), topics.TRADES.partitions)
+    assert partition_of(OTHER.encode(), topics.TRADES.partitions) != number
+    gate = _Gated(kafka, number)
+    ta, stop = TaService(_settings(tmp_path), kafka=gate), asyncio.Event()
+    running = asyncio.create_task(ta.run(stop))
+    outputs = await Outputs(kafka).start()
+    records = _seconds(0, 4)
+    try:
+        await produce(kafka, records)
+        await outputs.until(lambda: ("signal", "PT1S", ONE, START + 3) in outputs.rows, 30)
+        gate.is_open.clear()
+        for second in range(4, 12):  # many a poll while the transaction waits
+            records += _seconds(second, 1)
+            await produce(kafka, _seconds(second, 1))
+            await outputs.until(lambda second=second: ("signal", "PT1S", OTHER, START + second) in outputs.rows, 30)
+        assert gate.waiting.is_set()
+        before = max(seq for *_, symbol, seq in outputs.rows if symbol == ONE)
+        assert before < START + 8
+        gate.is_open.set()
+        expected = expected_rows(records, SETTINGS)
+        await outputs.until(lambda: outputs.rows.keys() >= expected.keys(), 30)
+    finally:
+        stop.set()
+        await running
+        await outputs.close()
+    assert differences(expected, outputs.rows) == []
+
+
+async def test_worker_when_its_inputs_are_paused_then_that_is_no_silence(
+    tmp_path: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the buffer for ClickHouse is full nothing is read: the open window waits for what is sent meanwhile."""
+    full = threading.Event()
+    monkeypatch.setattr(ClickHouseSink, "is_full", property(lambda _: full.is_set()))
+    settings = _settings(tmp_path, 1000).model_copy(update={"clickhouse_url": "http://127.0.0.1:1"})
+    ta, stop = TaService(settings, kafka=kafka), asyncio.Event()
+    running = asyncio.create_task(ta.run(stop))
+    outputs = await Outputs(kafka).start()
+    records: list[Record] = []
+    second = 0
+    try:
+        while not outputs.rows:  # until the minute bars, of which there are none, are not waited for any more
+            records += _seconds(second, 1)
+            await produce(kafka, _seconds(second, 1))
+            second += 1
+            await outputs.read()
+        full.set()
+        is_open = ("signal", "PT1S", ONE, START + second)
+        await outputs.settle(2.0)
+        assert is_open not in outputs.rows
+        later = [quote(ONE, second - 0.2, 8, 10), trade(ONE, second - 0.1, 50), *_seconds(second, 2)]
+        await produce(kafka, later)
+        full.clear()
+        expected = expected_rows(records + later, EngineSettings(max_out_of_order_ms=1000))
+        await outputs.until(lambda: outputs.rows.keys() >= expected.keys(), 60)
+    finally:
+        stop.set()
+        await running
+        await outputs.close()
+    assert differences(expected, outputs.rows) == []
+
+
+async def test_worker_when_stopped_while_a_transaction_does_not_end_then_the_next_start_does_it_again(
+    tmp_path: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends in its time; nothing of what waited is lost, and nothing is told twice."""
+    monkeypatch.setattr("torghut_core.ta.service._END_SECONDS", 0.5)
+    gate = _Gated(kafka, partition_of(ONE.encode(), topics.TRADES.partitions))
+    outputs = await Outputs(kafka).start()
+    records = _seconds(0, 6)
+    expected = expected_rows(records, SETTINGS)
+    for is_last in (False, True):
+        ta, stop = TaService(_settings(tmp_path), kafka=gate if not is_last else kafka), asyncio.Event()
+        running = asyncio.create_task(ta.run(stop))
+        if not is_last:
+            gate.is_open.clear()
+            for second in range(6):
+                await produce(kafka, _seconds(second, 1))
+            await outputs.until(gate.waiting.is_set, 30)
+            await outputs.until(lambda: ("signal", "PT1S", OTHER, START + 5) in outputs.rows, 30)
+        else:
+            await outputs.until(lambda: outputs.rows.keys() >= expected.keys(), 30)
+        stop.set()
+        async with asyncio.timeout(15):
+            await running
+    await outputs.settle(0.3)
+    await outputs.close()
+    assert differences(expected, outputs.rows) == []
+    assert outputs.count == len(expected)
