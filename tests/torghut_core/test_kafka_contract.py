@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import uuid
@@ -147,12 +148,52 @@ async def test_kafka_when_a_transaction_commits_then_records_and_offsets_appear_
     assert list(last.values) == [b"z"]
 
 
-async def test_kafka_when_a_transactional_id_is_taken_over_then_the_zombie_writes_nothing(kafka: Kafka) -> None:
-    """The older producer of an id is fenced."""
+async def test_kafka_when_a_transaction_is_begun_ahead_then_nobody_waits_for_it_and_it_is_as_any_other(
+    kafka: Kafka,
+) -> None:
+    """Others' records are read meanwhile; used, withdrawn, or left to the next owner, it holds what it was given."""
+    topic = await _topic(kafka)
+    at = TopicPartition(topic, 0)
+    producer, other = await kafka.producer(f"tx-{topic}"), await kafka.producer()
+    producer.prepare("g")  # before the first there is nothing to go by
+    await producer.transact({topic: ([b"k"], [b"1"])}, "g", {at: Committed(1)})
+    producer.prepare("g")
+    producer.prepare("g")
+    await other.send(topic, [b"k"], [b"2"])
+    assert _values(await _read(kafka, topic, "r", 2)) == [b"1", b"2"]
+    await producer.transact({topic: ([b"k"], [b"3"])}, "g", {at: Committed(3)})
+    for seconds in (60.0, 0.0):
+        producer.prepare("g")
+        await producer.withdraw(seconds)
+    producer.prepare("g")
+    await producer.transact({}, "g", {at: Committed(4, "no records")})
+    producer.prepare("g")
+    await producer.close()
+    heir = await kafka.producer(f"tx-{topic}")
+    await heir.transact({topic: ([b"k"], [b"5"])}, "g", {at: Committed(5)})
+    await heir.close()
+    await other.close()
+    assert _values(await _read(kafka, topic, "r", 4)) == [b"1", b"2", b"3", b"5"]
+    consumer = kafka.consumer([topic], group="g", reset="earliest")
+    await consumer.start()
+    assert await consumer.committed(at) == Committed(5)
+    await consumer.close()
+
+
+@pytest.mark.parametrize("ahead", ["not", "before", "after"])
+async def test_kafka_when_a_transactional_id_is_taken_over_then_the_zombie_writes_nothing(
+    kafka: Kafka, ahead: str
+) -> None:
+    """The older producer of an id is fenced, whenever it begins its transaction."""
     topic = await _topic(kafka)
     zombie = await kafka.producer(f"tx-{topic}")
     await zombie.transact({topic: ([b"k"], [b"1"])}, "g", {TopicPartition(topic, 0): Committed(1)})
+    if ahead == "before":
+        zombie.prepare("g")
     heir = await kafka.producer(f"tx-{topic}")
+    if ahead == "after":
+        zombie.prepare("g")
+        await asyncio.sleep(0.3)  # until it has been told, or not: either way it is fenced
     with pytest.raises(FencedError):
         await zombie.transact({topic: ([b"k"], [b"2"])}, "g", {TopicPartition(topic, 0): Committed(2)})
     await heir.transact({topic: ([b"k"], [b"3"])}, "g", {TopicPartition(topic, 0): Committed(3)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -23,6 +24,8 @@ from torghut_core.logs import event
 from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
 
 _logger = logging.getLogger("torghut.ta.clickhouse")
+_BURST = 0.25
+"""Part of the longest wait after which the rows that come together are taken to be there."""
 _TTL_DAYS = {MICROBARS: 30, SIGNALS: 14}
 
 
@@ -124,7 +127,7 @@ def _facts(
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How rows are gathered: a batch has at most `rows`, or is `flush_seconds` old; `buffer_rows` may wait."""
+    """How rows are gathered: a batch has at most `rows`, none older than `flush_seconds`; `buffer_rows` may wait."""
 
     rows: int
     flush_seconds: float
@@ -152,7 +155,9 @@ class TableWriter:
         self._batching = batching
         self._backoff = backoff
         self._waiting: deque[tuple[float, TableRows]] = deque()
+        self._last_insert = -math.inf
         self._changed = asyncio.Event()
+        self._put = asyncio.Event()
 
     @property
     def waiting_rows(self) -> int:
@@ -168,6 +173,7 @@ class TableWriter:
         self._waiting.append((time.monotonic(), rows))
         self.accepted += len(rows)
         self._changed.set()
+        self._put.set()
 
     async def drained(self, accepted: int) -> None:
         """Wait until the first `accepted` rows are in ClickHouse."""
@@ -209,15 +215,12 @@ class TableWriter:
                 self._changed.set()
 
     async def _next_batch(self, stop: asyncio.Event) -> list[TableRows]:
-        flush_seconds = self._batching.flush_seconds
         while not stop.is_set():
-            rows = sum(len(each) for _, each in self._waiting)
-            if rows >= self._batching.rows:
+            self._put.clear()
+            due = self._due()
+            if due <= time.monotonic():
                 break
-            age = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
-            if self._waiting and age >= flush_seconds:
-                break
-            await _wait(stop, flush_seconds - age if self._waiting else flush_seconds)
+            await _first_of(stop, self._put, due)
         batch: list[TableRows] = []
         count = 0
         while self._waiting and count < self._batching.rows:
@@ -225,7 +228,21 @@ class TableWriter:
             count += len(batch[-1])
         return batch
 
+    def _due(self) -> float:
+        """Return when what waits is to be written (monotonic), infinity when nothing waits.
+
+        Windows close together once a second, so rows come in bursts: a batch is written when its burst is over, and no
+        sooner after the last one than rows may wait at the most.
+        """
+        if not self._waiting:
+            return math.inf
+        if self.waiting_rows >= self._batching.rows:
+            return 0.0
+        first, flush_seconds = self._waiting[0][0], self._batching.flush_seconds
+        return min(first + flush_seconds, max(first + _BURST * flush_seconds, self._last_insert + flush_seconds))
+
     def _insert(self, batch: Sequence[TableRows]) -> None:
+        self._last_insert = time.monotonic()
         self._clickhouse().insert(self.table, COLUMNS[self.table], to_native(batch))
 
 
@@ -303,3 +320,14 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), max(0.0, seconds))
     except TimeoutError:
         return
+
+
+async def _first_of(stop: asyncio.Event, put: asyncio.Event, due: float) -> None:
+    """Wait until `stop` or `put` is set or `due` (monotonic) has come."""
+    events = [asyncio.ensure_future(event.wait()) for event in (stop, put)]
+    timeout = None if due == math.inf else due - time.monotonic()
+    try:
+        await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for event in events:
+            event.cancel()

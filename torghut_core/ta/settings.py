@@ -66,7 +66,7 @@ class TaSettings(Settings):
     clickhouse_batch_size: int = Field(default=10_000, alias="TA_CLICKHOUSE_BATCH_SIZE", ge=1, le=1_000_000)
     """Rows a batch holds at most: few large parts, never a storm of small ones."""
     clickhouse_flush_ms: int = Field(default=1000, alias="TA_CLICKHOUSE_FLUSH_MS", ge=10, le=60_000)
-    """Age at which a smaller batch is written."""
+    """Age at which a smaller batch is written at the latest; rows that come in a burst are after a quarter of it."""
     clickhouse_buffer_rows: int = Field(default=500_000, alias="TA_CLICKHOUSE_BUFFER_ROWS", ge=1000)
     """Rows that wait for ClickHouse before the input pauses."""
     clickhouse_timeout_seconds: float = Field(default=30, alias="TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", gt=0, le=3600)

@@ -263,6 +263,7 @@ class PartitionWorker:
         job = self.job
         if self._outlets.settings.delivery_guarantee == "EXACTLY_ONCE":
             await self._producer.transact({}, job.group, job.commits())
+            self._prepared_for = 0  # it took what was begun
         else:
             await self._consumer.commit(commits)
         # This commit shows that nobody took over yet: what a successor writes is not among them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.ta_inputs import ALL_IDLE, ONLY_TRADES, Run, bar, quote, run_of, trade
+from tests.fakes.ta_inputs import ALL_IDLE, ONLY_TRADES, START, Run, bar, quote, run_of, trade
 from torghut_core.ta.engine import EngineSettings
 
 BAR_1 = ("bar", "PT1S", "A", 1)
@@ -137,3 +137,19 @@ def test_symbols_when_ten_thousand_come_then_each_has_state_of_bounded_size() ->
     state = run.engine.seconds_cadence.state
     assert sum(array.nbytes for array in state) / len(state.bars) < 20_000
     assert len([key for key in run.written if key[0] == "bar"]) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("newest", "ahead_ms", "end"),
+    [(2.7, 250, None), (2.8, 250, 1), (2.999, 250, 1), (3.0, 250, None), (2.8, 1250, 1)],
+    ids=["far from it", "near", "nearer", "closed", "further ahead"],
+)
+def test_closes_within_when_a_second_is_near_its_close_then_it_is_told(
+    newest: float, ahead_ms: int, end: int | None
+) -> None:
+    """By the trades' watermark alone, two seconds behind the newest; only where trades wait."""
+    run = Run(EngineSettings(max_out_of_order_ms=2000))
+    assert run.engine.closes_within(ahead_ms * 1_000_000) is None
+    run.feed([trade("A", 0.5, 10), trade("A", newest, 11)])
+    run.engine.emit(ONLY_TRADES)
+    assert run.engine.closes_within(ahead_ms * 1_000_000) == (None if end is None else START + end)
