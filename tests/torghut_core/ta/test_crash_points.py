@@ -35,14 +35,17 @@ RECORDS: list[Record] = [
     record
     for second in range(20)
     for record in (quote("A", second + 0.1, 9, 10), trade("A", second + 0.3, 10 + second % 5), trade("A", second + 0.2, 11))
-] + [bar("A", 0, 10)]  # fmt: skip
+] + [bar("A", 0, 10)] + [trade("D", second + 0.4, 5) for second in range(8)]  # fmt: skip
 SILENCES: list[list[Record]] = [
     [quote("A", 0.1, 9, 10)] + [trade("A", second + 0.3, 10) for second in range(6)],
     [quote("A", 5.1, 9, 11), trade("A", 6.2, 11)],
-    [quote("A", 6.4, 9, 12), trade("B", 6.3, 7), quote("B", 7.1, 7, 8)],
-    [trade("A", second, 13) for second in range(8, 11)],
+    [quote("A", 6.4, 9, 12), trade("B", 6.3, 7), quote("B", 7.1, 7, 8), trade("D", 6.2, 3)],
+    [trade(symbol, second, 13) for second in range(8, 11) for symbol in ("A", "D")],
 ]
-"""Sent one after the other, each when the rows of what came before are out: most are told because nothing comes."""
+"""Sent one after the other, each when the rows of what came before are out: most are told because nothing comes.
+
+A and B are of one partition number, D is of another, whose turns are beside theirs.
+"""
 NEVER = 10**9
 
 
