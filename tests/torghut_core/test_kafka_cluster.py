@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import errors
 
 from torghut_core.engines.kafka import KafkaAddress, KafkaUnavailableError, TransactionFencedError
 from torghut_core.engines.kafka_cluster import ClusterKafka, translate
+from torghut_core.engines.kafka_transactions import EarlyTransaction
+from torghut_core.errors import EngineUnavailableError
 
 
 def _wrapped(cause: BaseException) -> BaseException:
@@ -51,3 +54,10 @@ def test_log_when_the_clients_own_futures_are_never_asked_then_no_line_of_it(cap
         loop.error(said, exc_info=(type(error), error, None))
     loop.error("Task was destroyed but it is pending!")
     assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ValueError, None]
+
+
+def test_transaction_when_the_client_is_another_then_it_is_refused_by_name() -> None:
+    """A later aiokafka that keeps its transactions elsewhere is not guessed at."""
+    with pytest.raises(EngineUnavailableError, match="aiokafka has no consumer_group_to_add") as raised:
+        EarlyTransaction(SimpleNamespace())
+    assert raised.value.hint == "install the version that constraints.txt names"

@@ -11,13 +11,26 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from torghut_core.errors import EngineUnavailableError
+
+_NAMES = ("consumer_group_to_add", "maybe_add_partition_to_txn", "txn_partitions", "_txn_consumer_group")
+
 
 class EarlyTransaction:
-    """What was begun ahead on one producer, over the partitions that its last transaction touched."""
+    """What was begun ahead on one producer, over the partitions that its last transaction touched.
+
+    Raises EngineUnavailableError for another client than it was written for.
+    """
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._manager: Any = producer._txn_manager
-        self._asked: Any = self._manager.consumer_group_to_add
+        manager: Any = getattr(producer, "_txn_manager", None)
+        for name in _NAMES:
+            if not hasattr(manager, name):
+                raise EngineUnavailableError(
+                    f"the installed aiokafka has no {name}", hint="install the version that constraints.txt names"
+                )
+        self._manager = manager
+        self._asked: Any = manager.consumer_group_to_add
         self._manager.consumer_group_to_add = self._consumer_group_to_add
         self._group: str | None = None
         self._partitions: frozenset[Any] = frozenset()
