@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -205,3 +207,30 @@ async def test_writer_when_its_buffer_is_full_then_it_says_so_and_ends_when_told
     stop.set()
     await asyncio.wait_for(running, 10)
     assert writer.waiting_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("waited", "since_insert", "rows", "due_in"),
+    [
+        (0.0, 60.0, 1, 0.25),
+        (0.0, 0.75, 1, 0.25),
+        (0.0, 0.1, 1, 0.9),
+        (0.1, 0.05, 1, 0.9),
+        (0.0, 0.1, 10, 0.0),
+        (None, 60.0, 0, math.inf),
+    ],
+    ids=["a burst", "the next burst", "one soon after", "never older than it may be", "a whole batch", "nothing"],
+)
+def test_writer_when_rows_come_then_they_are_due_after_their_burst_and_no_sooner_than_a_wait_after_the_last(
+    clickhouse: ClickHouse, waited: float | None, since_insert: float, rows: int, due_in: float
+) -> None:
+    """A second's rows are written a quarter of the longest wait after the first of them: one insert a second, as before."""
+    batching = Batching(rows=10, flush_seconds=1.0, buffer_rows=1000)
+    writer = TableWriter(MICROBARS, lambda: clickhouse, batching=batching, backoff=Backoff(base=0.01, cap=0.05))
+    now = time.monotonic()
+    writer._last_insert = now - since_insert
+    if waited is not None:
+        writer._waiting.append((now - waited, _tables()[0]))
+        writer.accepted = rows
+    due = writer._due()
+    assert due == (0.0 if due_in == 0.0 else pytest.approx(now + due_in))

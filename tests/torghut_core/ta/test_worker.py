@@ -132,7 +132,7 @@ async def test_worker_when_its_inputs_are_paused_then_that_is_no_silence(
     """While the buffer for ClickHouse is full nothing is read: the open window waits for what is sent meanwhile."""
     full = threading.Event()
     monkeypatch.setattr(ClickHouseSink, "is_full", property(lambda _: full.is_set()))
-    settings = _settings(tmp_path, 1000).model_copy(update={"clickhouse_url": "http://127.0.0.1:1"})
+    settings = _settings(tmp_path, 3000).model_copy(update={"clickhouse_url": "http://127.0.0.1:1"})
     ta, stop = TaService(settings, kafka=kafka), asyncio.Event()
     running = asyncio.create_task(ta.run(stop))
     outputs = await Outputs(kafka).start()
@@ -146,12 +146,12 @@ async def test_worker_when_its_inputs_are_paused_then_that_is_no_silence(
             await outputs.read()
         full.set()
         is_open = ("signal", "PT1S", ONE, START + second)
-        await outputs.settle(2.0)
+        await outputs.settle(4.5)
         assert is_open not in outputs.rows
         later = [quote(ONE, second - 0.2, 8, 10), trade(ONE, second - 0.1, 50), *_seconds(second, 2)]
         await produce(kafka, later)
         full.clear()
-        expected = expected_rows(records + later, EngineSettings(max_out_of_order_ms=1000))
+        expected = expected_rows(records + later, EngineSettings(max_out_of_order_ms=3000))
         await outputs.until(lambda: outputs.rows.keys() >= expected.keys(), 60)
     finally:
         stop.set()
@@ -168,9 +168,9 @@ async def test_worker_when_stopped_while_a_transaction_does_not_end_then_the_nex
     gate = _Gated(kafka, partition_of(ONE.encode(), topics.TRADES.partitions))
     outputs = await Outputs(kafka).start()
     records = _seconds(0, 6)
-    expected = expected_rows(records, SETTINGS)
+    expected = expected_rows(records, EngineSettings(max_out_of_order_ms=1000))
     for is_last in (False, True):
-        ta, stop = TaService(_settings(tmp_path), kafka=gate if not is_last else kafka), asyncio.Event()
+        ta, stop = TaService(_settings(tmp_path, 1000), kafka=gate if not is_last else kafka), asyncio.Event()
         running = asyncio.create_task(ta.run(stop))
         if not is_last:
             gate.is_open.clear()
