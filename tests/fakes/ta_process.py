@@ -38,6 +38,27 @@ clickhouse.close()
 """
 
 
+def in_process(folder: Path, **changed: str) -> dict[str, str]:
+    """Return the environment of a TA that is given its log and ClickHouse; the clock is the night after the records.
+
+    While the market is open, old trades would be a lag.
+    """
+    clock = folder / "clock.json"
+    FileClock.write(clock, origin_ns=(START + 12 * 3600) * 10**9, speed=1.0)
+    return {
+        "TORGHUT_CLOCK": f"file:{clock}",
+        "TA_KAFKA_BOOTSTRAP": "embedded:unused",
+        "TA_GROUP_ID": "ta",
+        "TA_AUTO_OFFSET_RESET": "earliest",
+        "TA_CHECKPOINT_DIR": f"file:{folder / 'checkpoints'}",
+        "TA_CHECKPOINT_INTERVAL_MS": "100",
+        "TA_MAX_OUT_OF_ORDER_MS": "200",
+        "TA_HEALTH_PORT": "0",
+        "TA_METRICS_PORT": "0",
+        "TORGHUT_HTTP_HOST": "127.0.0.1",
+    } | changed
+
+
 class TaProcess:
     """One instance; what it logs goes to `log`."""
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.ta_inputs import START, Record, bar, quote, trade
-from tests.fakes.ta_process import Outputs, Rows, differences, expected_rows, produce
+from tests.fakes.ta_inputs import Record, bar, quote, trade
+from tests.fakes.ta_process import Outputs, Rows, differences, expected_rows, in_process, produce
 from torghut_core import topics
-from torghut_core.clock import FileClock
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
@@ -167,16 +166,7 @@ class World:
     """A log, a ClickHouse and a checkpoint folder that outlive the processes."""
 
     def __init__(self, folder: Path, kafka: Kafka, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch) -> None:
-        environment = {
-            "TA_KAFKA_BOOTSTRAP": "embedded:unused",
-            "TA_GROUP_ID": "ta",
-            "TA_AUTO_OFFSET_RESET": "earliest",
-            "TA_CHECKPOINT_DIR": f"file:{folder / 'checkpoints'}",
-            "TA_CLICKHOUSE_FLUSH_MS": "10",
-            "TA_MAX_OUT_OF_ORDER_MS": "200",
-            "TORGHUT_CLOCK": f"file:{folder / 'clock.json'}",
-        }
-        FileClock.write(folder / "clock.json", origin_ns=(START + 3600) * 10**9, speed=1.0)
+        environment = in_process(folder, TA_CLICKHOUSE_FLUSH_MS="10")
         # A checkpoint whenever the last one is done.
         self._settings = load(TaSettings, environment).model_copy(update={"checkpoint_interval_ms": 0})
         self._kafka = kafka

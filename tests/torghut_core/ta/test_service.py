@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.ta_inputs import START, Record, Run, bar, quote, trade
-from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
+from tests.fakes.ta_process import Outputs, differences, expected_rows, in_process, produce
 from torghut_core import topics
-from torghut_core.clock import FileClock
 from torghut_core.engines.kafka import Committed, Kafka, KafkaAddress, TopicPartition, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError
@@ -51,23 +49,6 @@ async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
     await opened.close()
 
 
-def _environment(tmp_path: Path, **changed: str) -> dict[str, str]:
-    clock = tmp_path / "clock.json"  # the night after: while the market is open, old trades are a lag
-    FileClock.write(clock, origin_ns=(START + 12 * 3600) * 10**9, speed=1.0)
-    return {
-        "TORGHUT_CLOCK": f"file:{clock}",
-        "TA_KAFKA_BOOTSTRAP": "embedded:unused",
-        "TA_GROUP_ID": "ta",
-        "TA_AUTO_OFFSET_RESET": "earliest",
-        "TA_CHECKPOINT_DIR": f"file:{tmp_path / 'checkpoints'}",
-        "TA_CHECKPOINT_INTERVAL_MS": "100",
-        "TA_MAX_OUT_OF_ORDER_MS": "200",
-        "TA_HEALTH_PORT": "0",
-        "TA_METRICS_PORT": "0",
-        "TORGHUT_HTTP_HOST": "127.0.0.1",
-    } | changed
-
-
 async def _run_until(kafka: Kafka, environment: dict[str, str], done: Callable[[], Awaitable[None]]) -> None:
     """Run the service until `done` returns, or it fails."""
     stop = asyncio.Event()
@@ -89,7 +70,7 @@ async def test_ta_when_restarted_between_batches_then_rows_are_those_of_one_run(
     expected = expected_rows(RECORDS, SETTINGS)
     await kafka.ensure_topics(topics.ALL)
     outputs = await Outputs(kafka).start()
-    environment = _environment(tmp_path, TA_KAFKA_DELIVERY_GUARANTEE=guarantee)
+    environment = in_process(tmp_path, TA_KAFKA_DELIVERY_GUARANTEE=guarantee)
     half = len(RECORDS) // 2
     for begin, end in ((0, half), (half, len(RECORDS))):
         await produce(kafka, RECORDS[begin:end])
@@ -111,12 +92,10 @@ async def test_ta_when_restarted_after_rows_of_silence_then_it_does_not_tell_the
     expected = expected_rows(RECORDS, SETTINGS)
     await produce(kafka, RECORDS)
     outputs = await Outputs(kafka).start()
-    await _run_until(
-        kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= len(expected), 60)
-    )
+    await _run_until(kafka, in_process(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= len(expected), 60))
     await outputs.read()
     before = outputs.count
-    await _run_until(kafka, _environment(tmp_path), lambda: outputs.settle(2))
+    await _run_until(kafka, in_process(tmp_path), lambda: outputs.settle(2))
     assert outputs.count == before
     await outputs.close()
 
@@ -145,7 +124,7 @@ async def test_ta_when_rows_of_a_silence_were_committed_after_the_checkpoint_the
     await consumer.close()
     await produce(kafka, [trade("A", 20, 11), trade("A", 21, 12)])
     outputs = await Outputs(kafka).start()
-    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= 4, 60))
+    await _run_until(kafka, in_process(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) >= 4, 60))
     await outputs.read()
     assert sorted({seq - START for *_, seq in outputs.rows}) == [21, 22]
     await outputs.close()
@@ -168,7 +147,7 @@ async def test_ta_when_it_starts_then_status_is_told_with_the_contract_fields(tm
         await consumer.close()
 
     produced: list[bool] = []
-    await asyncio.wait_for(_run_until(kafka, _environment(tmp_path), listen), 90)
+    await asyncio.wait_for(_run_until(kafka, in_process(tmp_path), listen), 90)
     first, last = heard[0], heard[-1]
     assert (first["channel"], first["source"], first["payload"]["last_event_ts"]) == ("status", "ta", None)
     assert {
@@ -188,7 +167,7 @@ async def test_ta_when_it_starts_then_status_is_told_with_the_contract_fields(tm
 async def test_replay_when_its_group_has_offsets_but_no_checkpoint_then_refused(tmp_path: Path, kafka: Kafka) -> None:
     """A replay begins with a group that was never used; the restart of the same replay goes on."""
     await produce(kafka, RECORDS)
-    environment = _environment(tmp_path, TA_GROUP_ID="torghut-ta-replay-1")
+    environment = in_process(tmp_path, TA_GROUP_ID="torghut-ta-replay-1")
     outputs = await Outputs(kafka).start()
     for _ in range(2):
         await _run_until(kafka, environment, lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
@@ -200,19 +179,19 @@ async def test_replay_when_its_group_has_offsets_but_no_checkpoint_then_refused(
     await consumer.commit({TopicPartition(topics.TRADES.name, 0): Committed(3)})
     await consumer.close()
     with pytest.raises(ConfigurationError, match="no checkpoint of this replay"):
-        await run(_environment(tmp_path, TA_GROUP_ID="torghut-ta-replay-2"), kafka=kafka, stop=asyncio.Event())
+        await run(in_process(tmp_path, TA_GROUP_ID="torghut-ta-replay-2"), kafka=kafka, stop=asyncio.Event())
 
 
 async def test_ta_when_the_named_checkpoint_is_gone_then_refused_by_name(tmp_path: Path, kafka: Kafka) -> None:
     """Offsets without their state are never gone on from."""
     await produce(kafka, RECORDS)
     outputs = await Outputs(kafka).start()
-    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
+    await _run_until(kafka, in_process(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
     await outputs.close()
     for path in (tmp_path / "checkpoints" / "ta").iterdir():
         path.unlink()
     with pytest.raises(ConfigurationError, match="is named by the group's offsets, but is not in TA_CHECKPOINT_DIR"):
-        await run(_environment(tmp_path), kafka=kafka, stop=asyncio.Event())
+        await run(in_process(tmp_path), kafka=kafka, stop=asyncio.Event())
 
 
 async def test_ta_when_no_commit_names_a_checkpoint_then_it_is_removed(tmp_path: Path, kafka: Kafka) -> None:
@@ -222,7 +201,7 @@ async def test_ta_when_no_commit_names_a_checkpoint_then_it_is_removed(tmp_path:
     folder.mkdir(parents=True)
     (folder / "0-orphan").write_bytes(b"")
     outputs = await Outputs(kafka).start()
-    await _run_until(kafka, _environment(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
+    await _run_until(kafka, in_process(tmp_path), lambda: outputs.until(lambda: len(outputs.rows) > 200, 60))
     await outputs.close()
     assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["0", "1", "2"]
     assert not (folder / "0-orphan").exists()
@@ -247,20 +226,28 @@ async def test_ta_when_checkpoints_cannot_be_written_then_status_says_so_until_t
     tmp_path: Path, kafka: Kafka
 ) -> None:
     """A full or read-only store is no secret of the log's: it is degraded, and goes on by itself."""
-    folder = tmp_path / "checkpoints" / "ta"
+    folder, store, file = tmp_path / "checkpoints" / "ta", tmp_path / "store", tmp_path / "file"
+    store.mkdir()
+    file.touch()
+    folder.parent.mkdir()
+
+    def now_is(target: Path) -> None:
+        link = tmp_path / "link"
+        link.symlink_to(target)
+        link.replace(folder)
 
     async def faults() -> None:
         await _status(kafka, lambda said: said["status"] == "ok")
-        shutil.rmtree(folder)
-        folder.touch()
+        now_is(file)
         await produce(kafka, RECORDS)
         told = await _status(kafka, lambda said: said["status_reason"] == "checkpoint_store")
         assert told["status"] == "degraded"
-        folder.unlink()
+        now_is(store)
         await _status(kafka, lambda said: said["status"] == "ok" and said["output_events"] > 0)
 
+    now_is(store)
     await kafka.ensure_topics(topics.ALL)
-    await asyncio.wait_for(_run_until(kafka, _environment(tmp_path), faults), 60)
+    await asyncio.wait_for(_run_until(kafka, in_process(tmp_path), faults), 60)
     assert {path.name.partition("-")[0] for path in folder.iterdir()} == {"0", "1", "2"}
 
 
@@ -268,7 +255,7 @@ async def test_ta_when_its_inputs_have_unequal_partitions_then_refused(tmp_path:
     """A symbol's quotes would have another number than its trades: never joined, and nobody would know."""
     await kafka.ensure_topics([dataclasses.replace(topics.QUOTES, partitions=4)])
     with pytest.raises(ConfigurationError) as caught:
-        await run(_environment(tmp_path), kafka=kafka, stop=asyncio.Event())
+        await run(in_process(tmp_path), kafka=kafka, stop=asyncio.Event())
     assert str(caught.value) == (
         "TA_TRADES_TOPIC='torghut.trades.v1' has 3, TA_QUOTES_TOPIC='torghut.quotes.v1' has 4,"
         " TA_BARS1M_TOPIC='torghut.bars.1m.v1' has 3: the inputs must have equally many partitions"
@@ -277,7 +264,7 @@ async def test_ta_when_its_inputs_have_unequal_partitions_then_refused(tmp_path:
 
 def test_readiness_when_the_buffer_is_full_then_it_tells_why_clickhouse_does_not_take_rows(tmp_path: Path) -> None:
     """`clickhouse_backlog` is what comes of it, and is told only where nothing better is known."""
-    environment = _environment(tmp_path, TA_CLICKHOUSE_URL="http://127.0.0.1:1", TA_CLICKHOUSE_BUFFER_ROWS="1000")
+    environment = in_process(tmp_path, TA_CLICKHOUSE_URL="http://127.0.0.1:1", TA_CLICKHOUSE_BUFFER_ROWS="1000")
     service = TaService(load(TaSettings, environment))
     sink = service._sink
     assert sink is not None

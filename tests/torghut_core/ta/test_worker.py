@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.ta_inputs import START, Record, quote, trade
-from tests.fakes.ta_process import Outputs, differences, expected_rows, produce
+from tests.fakes.ta_process import Outputs, differences, expected_rows, in_process, produce
 from torghut_core import topics
-from torghut_core.clock import FileClock
 from torghut_core.engines.kafka import Kafka, KafkaAddress, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.settings import load
@@ -71,18 +70,7 @@ async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
 
 
 def _settings(tmp_path: Path, tolerance_ms: int = 200) -> TaSettings:
-    clock = tmp_path / "clock.json"
-    FileClock.write(clock, origin_ns=(START + 12 * 3600) * 10**9, speed=1.0)
-    environment = {
-        "TORGHUT_CLOCK": f"file:{clock}",
-        "TA_KAFKA_BOOTSTRAP": "embedded:unused",
-        "TA_GROUP_ID": "ta",
-        "TA_AUTO_OFFSET_RESET": "earliest",
-        "TA_CHECKPOINT_DIR": f"file:{tmp_path / 'checkpoints'}",
-        "TA_CHECKPOINT_INTERVAL_MS": "100",
-        "TA_MAX_OUT_OF_ORDER_MS": str(tolerance_ms),
-    }
-    return load(TaSettings, environment)
+    return load(TaSettings, in_process(tmp_path, TA_MAX_OUT_OF_ORDER_MS=str(tolerance_ms)))
 
 
 def _seconds(first: int, count: int) -> list[Record]:
