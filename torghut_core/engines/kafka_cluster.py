@@ -378,11 +378,12 @@ class ClusterProducer:
             await self._inner.abort_transaction()
 
     async def close(self) -> None:
-        with suppress(errors.KafkaError, OSError, TimeoutError, KafkaUnavailableError, TransactionFencedError):
-            async with asyncio.timeout(_WITHDRAW_SECONDS):
-                await self.withdraw(0.0)  # or the next one to open the id would have to wait for its end
         with suppress(errors.KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(self._inner.stop(), 10)
+            async with asyncio.timeout(10):  # for both: a pod has 30 seconds to end, and its consumer takes some
+                with suppress(TimeoutError, KafkaUnavailableError, TransactionFencedError):
+                    async with asyncio.timeout(_WITHDRAW_SECONDS):
+                        await self.withdraw(0.0)  # or the next one to open the id would have to wait for its end
+                await self._inner.stop()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

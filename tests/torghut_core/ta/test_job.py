@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -30,6 +30,14 @@ class _Reader:
         return self._seconds <= within
 
 
+def _job(inputs: dict[SourceName, _Input], **changed: Any) -> PartitionJob:
+    """Return a job over these inputs, with an empty engine."""
+    engine = Engine(EngineSettings())
+    return PartitionJob(
+        number=0, group="ta", engine=engine, inputs=inputs, checkpoint_name="0-abc", ingest_ms=0, **changed
+    )
+
+
 @pytest.mark.parametrize(
     ("is_silent", "position", "idle"),
     [(True, 6, []), (True, 7, ["quotes"]), (False, 7, ["trades", "quotes", "bars"])],
@@ -43,16 +51,7 @@ def test_idle_sources_when_what_is_emitted_stays_out_of_kafka_then_they_are_thos
         source: _Input(TopicPartition(source, 0), position=position, heard_at=time.monotonic() - 60, catch_up_to=7)
         for source in SOURCES
     }
-    job = PartitionJob(
-        number=0,
-        group="ta",
-        engine=Engine(EngineSettings()),
-        inputs=inputs,
-        checkpoint_name="0-abc",
-        ingest_ms=0,
-        is_silent=is_silent,
-        idle_at_target=frozenset(["quotes"]),
-    )
+    job = _job(inputs, is_silent=is_silent, idle_at_target=frozenset(["quotes"]))
     assert job.idle_sources(frozenset(SOURCES)) == frozenset(idle)
     assert {said.metadata for said in job.commits().values()} == {" ".join(["0-abc", *sorted(idle)])}
 
@@ -61,14 +60,7 @@ async def test_idle_sources_when_records_wait_unread_then_they_stay_idle_until_t
     """Rows of a silence were told at these positions: a later commit of them must still say that it was one."""
     at = TopicPartition("trades", 0)
     trades = _Input(at, position=7, heard_at=time.monotonic() - 60, catch_up_to=7)
-    job = PartitionJob(
-        number=0,
-        group="ta",
-        engine=Engine(EngineSettings()),
-        inputs={"trades": trades},
-        checkpoint_name="0-abc",
-        ingest_ms=0,
-    )
+    job = _job({"trades": trades})
     assert "trades" in job.idle_sources({"trades"})
     assert "trades" in job.idle_sources(frozenset())
     assert "trades" in job.commits()[at].metadata
@@ -99,14 +91,7 @@ async def test_silent_sources_when_nothing_was_heard_then_silent_only_if_it_was_
     """A pause of the process, a full buffer and a broker that is down are no silence: records may wait behind them."""
     at = TopicPartition("trades", 0)
     trades = _Input(at, position=7, heard_at=time.monotonic() - heard_before, catch_up_to=7)
-    job = PartitionJob(
-        number=0,
-        group="ta",
-        engine=Engine(EngineSettings()),
-        inputs={"trades": trades},
-        checkpoint_name="",
-        ingest_ms=0,
-    )
+    job = _job({"trades": trades})
     job.was_deaf({at}, deaf)
     silent = await job.silent_sources(cast("Consumer", _Reader(looked_before)), 2.0)
     assert ("trades" in silent) is is_silent
