@@ -58,6 +58,6 @@ def test_log_when_the_clients_own_futures_are_never_asked_then_no_line_of_it(cap
 
 def test_transaction_when_the_client_is_another_then_it_is_refused_by_name() -> None:
     """A later aiokafka that keeps its transactions elsewhere is not guessed at."""
-    with pytest.raises(EngineUnavailableError, match="aiokafka has no consumer_group_to_add") as raised:
+    with pytest.raises(EngineUnavailableError, match="aiokafka has no maybe_add_partition_to_txn") as raised:
         EarlyTransaction(SimpleNamespace())
     assert raised.value.hint == "install the version that constraints.txt names"

@@ -155,19 +155,20 @@ async def test_kafka_when_a_transaction_is_begun_ahead_then_nobody_waits_for_it_
     topic = await _topic(kafka)
     at = TopicPartition(topic, 0)
     producer, other = await kafka.producer(f"tx-{topic}"), await kafka.producer()
-    producer.prepare("g")  # before the first there is nothing to go by
+    stale = {at: Committed(99, "as they stood")}
+    producer.prepare("g", stale)  # before the first there is nothing to go by
     await producer.transact({topic: ([b"k"], [b"1"])}, "g", {at: Committed(1)})
-    producer.prepare("g")
-    producer.prepare("g")
+    producer.prepare("g", stale)
+    producer.prepare("g", stale)
     await other.send(topic, [b"k"], [b"2"])
     assert _values(await _read(kafka, topic, "r", 2)) == [b"1", b"2"]
     await producer.transact({topic: ([b"k"], [b"3"])}, "g", {at: Committed(3)})
     for seconds in (60.0, 0.0):
-        producer.prepare("g")
+        producer.prepare("g", stale)
         await producer.withdraw(seconds)
-    producer.prepare("g")
+    producer.prepare("g", stale)
     await producer.transact({}, "g", {at: Committed(4, "no records")})
-    producer.prepare("g")
+    producer.prepare("g", stale)
     await producer.close()
     heir = await kafka.producer(f"tx-{topic}")
     await heir.transact({topic: ([b"k"], [b"5"])}, "g", {at: Committed(5)})
@@ -186,17 +187,18 @@ async def test_kafka_when_a_transactional_id_is_taken_over_then_the_zombie_write
 ) -> None:
     """The older producer of an id is fenced, whenever it begins its transaction."""
     topic = await _topic(kafka)
+    at = TopicPartition(topic, 0)
     zombie = await kafka.producer(f"tx-{topic}")
-    await zombie.transact({topic: ([b"k"], [b"1"])}, "g", {TopicPartition(topic, 0): Committed(1)})
+    await zombie.transact({topic: ([b"k"], [b"1"])}, "g", {at: Committed(1)})
     if ahead == "before":
-        zombie.prepare("g")
+        zombie.prepare("g", {at: Committed(1)})
     heir = await kafka.producer(f"tx-{topic}")
     if ahead == "after":
-        zombie.prepare("g")
+        zombie.prepare("g", {at: Committed(1)})
         await asyncio.sleep(0.3)  # until it has been told, or not: either way it is fenced
     with pytest.raises(FencedError):
-        await zombie.transact({topic: ([b"k"], [b"2"])}, "g", {TopicPartition(topic, 0): Committed(2)})
-    await heir.transact({topic: ([b"k"], [b"3"])}, "g", {TopicPartition(topic, 0): Committed(3)})
+        await zombie.transact({topic: ([b"k"], [b"2"])}, "g", {at: Committed(2)})
+    await heir.transact({topic: ([b"k"], [b"3"])}, "g", {at: Committed(3)})
     assert _values(await _read(kafka, topic, "r", 2)) == [b"1", b"3"]
     for producer in (zombie, heir):
         await producer.close()

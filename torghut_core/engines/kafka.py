@@ -98,10 +98,11 @@ class Producer(Protocol):
         Only for a producer opened with a transactional id. Raises FencedError when the id belongs to a later process.
         """
 
-    def prepare(self, group: str) -> None:
+    def prepare(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Begin the next transaction before its records are there, over the partitions of the last, and do not wait.
 
-        What does not depend on the records is then done when they come. Nothing is, where a transaction is one step.
+        `offsets` are the group's as they stand; the transaction's own replace them. What does not depend on the records
+        is then done when they come. Nothing is, where a transaction is one step.
         """
 
     async def withdraw(self, older_than: float) -> None:

@@ -340,41 +340,46 @@ class ClusterProducer:
         group: str,
         offsets: Mapping[TopicPartition, Committed],
     ) -> None:
-        positions = {
-            _TopicPartition(*at): OffsetAndMetadata(said.offset, said.metadata) for at, said in offsets.items()
-        }
         async with _translated("append", _ANSWER_SECONDS):
-            if not self._early.take():
-                await self._inner.begin_transaction()
             try:
-                self._early.raise_failure()
-                # All topics at once: one request adds their partitions. Not the offsets with them: the broker verifies
-                # both against its coordinator, refuses the second while the first is on its way, and costs the client
-                # a back-off.
+                was_begun = await self._early.take()
+                if not was_begun:
+                    await self._inner.begin_transaction()
+                # All topics at once: one request adds their partitions.
                 parts = [self._append(topic, *columns) for topic, columns in records.items() if columns[1]]
+                if was_begun:
+                    parts.append(self._commit(group, offsets))
                 for failed in await asyncio.gather(*parts, return_exceptions=True):
                     if failed is not None:
                         self._early.raise_failure()  # which the client may have met with no more than an assertion
                         raise failed
-                await self._inner.send_offsets_to_transaction(positions, group)
+                if not was_begun:
+                    # After the records: the broker asks the coordinator about both, is refused the second while the
+                    # first is on its way, and costs the client a back-off.
+                    await self._commit(group, offsets)
                 self._early.remember()
             except Exception:
                 # Not when the time is up: who does not answer does not abort either. Opening the id again does it.
-                if not self._inner._txn_manager.is_fatal_error():
+                if not self._early.is_fatal:
                     await self._inner.abort_transaction()
                 raise
             await self._inner.commit_transaction()
 
-    def prepare(self, group: str) -> None:
-        self._early.begin(group)
+    async def _commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """Commit a group's offsets with the transaction under way; they replace those before."""
+        positions = {
+            _TopicPartition(*at): OffsetAndMetadata(said.offset, said.metadata) for at, said in offsets.items()
+        }
+        await self._inner.send_offsets_to_transaction(positions, group)
+
+    def prepare(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        self._early.begin(lambda: self._commit(group, offsets))
 
     async def withdraw(self, older_than: float) -> None:
         if self._early.age < older_than:
             return
         async with _translated("ending a transaction", _ANSWER_SECONDS):
-            self._early.take()
-            if self._inner._txn_manager.is_fatal_error():
-                self._early.raise_failure()
+            await self._early.take()
             await self._inner.abort_transaction()
 
     async def close(self) -> None:

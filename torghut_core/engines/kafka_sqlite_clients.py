@@ -64,7 +64,7 @@ class SqliteProducer:
         await asyncio.to_thread(append)
         self._log.announce()
 
-    def prepare(self, group: str) -> None:
+    def prepare(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
         """A transaction is one step here."""
 
     async def withdraw(self, older_than: float) -> None:

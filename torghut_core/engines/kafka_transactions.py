@@ -1,19 +1,23 @@
 """Transactions that begin before their records are there: what of aiokafka's has no public name.
 
-Two of the five requests of a transaction, one after the other, tell the coordinator which partitions and which group it
-will touch. They need no record, so a transaction that is known to be near can have them behind it when its records come.
+A transaction is five requests: which partitions it will touch, which group, the records, the group's offsets, the end. A
+broker that stores the first records or offsets of a transaction asks the coordinator about it, for one of them at a time.
+Where a transaction is known to be near, the partitions, the group and the offsets as they stand go ahead; when its records
+come, they and the offsets that replace the first ones go out together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from torghut_core.errors import EngineUnavailableError
 
-_NAMES = ("consumer_group_to_add", "maybe_add_partition_to_txn", "txn_partitions", "_txn_consumer_group")
+_NAMES = ("maybe_add_partition_to_txn", "txn_partitions", "is_fatal_error", "wait_for_transaction_end")
 
 
 class EarlyTransaction:
@@ -29,31 +33,44 @@ class EarlyTransaction:
                 raise EngineUnavailableError(
                     f"the installed aiokafka has no {name}", hint="install the version that constraints.txt names"
                 )
+        self._producer = producer
         self._manager = manager
-        self._asked: Any = manager.consumer_group_to_add
-        self._manager.consumer_group_to_add = self._consumer_group_to_add
-        self._group: str | None = None
         self._partitions: frozenset[Any] = frozenset()
-        self._began_at: float | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._began_at = 0.0
+
+    @property
+    def is_fatal(self) -> bool:
+        """Whether the producer can do no more than close."""
+        return bool(self._manager.is_fatal_error())
 
     @property
     def age(self) -> float:
         """Seconds since it was begun; negative when none was."""
-        return -1.0 if self._began_at is None else time.monotonic() - self._began_at
+        return -1.0 if self._beginning is None else time.monotonic() - self._began_at
 
-    def begin(self, group: str) -> None:
-        """Begin, and let the client's sender do the requests; nothing before the first transaction or during one."""
-        if self._began_at is not None or not self._partitions or self._manager.is_fatal_error():
-            return
-        self._manager.begin_transaction()
-        self._began_at, self._group = time.monotonic(), group
+    def begin(self, commit: Callable[[], Awaitable[None]]) -> None:
+        """Begin, send the offsets, and do not wait; nothing before the first transaction or during one."""
+        if self._beginning is None and self._partitions and not self.is_fatal:
+            self._began_at = time.monotonic()
+            self._beginning = asyncio.create_task(self._begin(commit))
+
+    async def _begin(self, commit: Callable[[], Awaitable[None]]) -> None:
+        await self._producer.begin_transaction()
         for at in self._partitions:
             self._manager.maybe_add_partition_to_txn(at)
+        await commit()
 
-    def take(self) -> bool:
-        """Return whether a transaction was begun; from here on it is the caller's."""
-        was_begun, self._began_at, self._group = self._began_at is not None, None, None
-        return was_begun
+    async def take(self) -> bool:
+        """Return whether a transaction was begun, when the requests sent ahead are answered; it is the caller's then.
+
+        Raises what they failed with.
+        """
+        beginning, self._beginning = self._beginning, None
+        if beginning is None:
+            return False
+        await beginning
+        return True
 
     def raise_failure(self) -> None:
         """Raise what the transaction under way failed with, if it did."""
@@ -64,10 +81,3 @@ class EarlyTransaction:
     def remember(self) -> None:
         """Take note of the partitions that the transaction under way touches."""
         self._partitions = frozenset(self._manager.txn_partitions)
-
-    def _consumer_group_to_add(self) -> str | None:
-        # The client knows a group by the offsets that wait to be sent, and there are none yet.
-        if self._group is not None and self._manager._txn_consumer_group is None and self._manager.is_in_transaction():
-            return self._group
-        found: str | None = self._asked()
-        return found

@@ -212,7 +212,7 @@ class PartitionWorker:
         end = self.job.engine.closes_within(_AHEAD_NS)
         if end is not None and end != self._prepared_for:
             self._prepared_for = end
-            self._producer.prepare(self.job.group)
+            self._producer.prepare(self.job.group, self.job.commits())
         else:
             await self._producer.withdraw(self._prepared_seconds)
 
