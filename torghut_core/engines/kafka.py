@@ -51,6 +51,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def part(self, start: int, stop: int) -> Batch:
+        """Return the records from place `start` to before `stop`."""
+        its = slice(start, stop)
+        return Batch(
+            self.topic, self.partition, self.offsets[its], self.timestamps_ms[its], self.keys[its], self.values[its]
+        )
+
     @property
     def at(self) -> TopicPartition:
         return TopicPartition(self.topic, self.partition)

@@ -1,5 +1,8 @@
 """What a consumer fetched, as columns: record batches parsed by one kernel, with no Python object for a record.
 
+A feed in real time comes in batches of a few dozen records, so what is done once a batch counts as much as what is done
+once a record: the batches that one call takes are laid end to end and parsed together.
+
 aiokafka makes two objects of every record it reads, which costs several times what the work on it does. A consumer that
 is opened with `value_deserializer=COLUMNS` gets its batches whole instead, through the three names of the client's
 fetcher that `install` replaces; every other consumer of the process reads as it always did. Compacted, compressed,
@@ -10,9 +13,11 @@ Source: https://kafka.apache.org/documentation/#recordbatch (magic 2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
+import cramjam
 import numpy as np
 from aiokafka import codec, errors
 from aiokafka.consumer import fetcher
@@ -32,13 +37,17 @@ COLUMNS = object()
 
 _COMPRESSION, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _DECODERS: dict[int, Callable[[Any], Any]] = {
-    0: bytes,
+    0: memoryview,
     1: codec.gzip_decode,
     2: codec.snappy_decode,
-    3: codec.lz4_decode,
+    3: cramjam.lz4.decompress,
     4: codec.zstd_decode,
 }
 _NEWLINE = 10
+_SMALLEST_RECORD = 7
+"""Bytes: length, attributes, time, offset, key's length, value's length, count of headers."""
+_OWN_TIMES = -(1 << 62)
+"""In the place of a batch's time: its records have their own."""
 _PartitionRecords: Any = fetcher.PartitionRecords
 _getall = fetcher.FetchResult.getall
 Ints = NDArray[np.int64]
@@ -101,17 +110,17 @@ class NullableBytes(Sequence[bytes | None]):
         return None if self._column.starts[index] < 0 else self._column[index]
 
 
-class _Columns:
-    """Records of one batch, or what is left of it."""
+@dataclass(slots=True)
+class _Payload:
+    """One batch's records, decompressed, and what its header says of them."""
 
-    def __init__(self, offsets: Ints, timestamps_ms: Ints, keys: ByteColumn, values: ByteColumn) -> None:
-        self.offsets = offsets
-        self.timestamps_ms = timestamps_ms
-        self.keys = keys
-        self.values = values
-
-    def __getitem__(self, rows: slice) -> _Columns:
-        return _Columns(self.offsets[rows], self.timestamps_ms[rows], self.keys[rows], self.values[rows])
+    records: Any
+    """Something with a buffer."""
+    first_offset: int
+    first_ms: int
+    append_ms: int
+    """When the log took them, `_OWN_TIMES` where that is not kept."""
+    count: int
 
 
 class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
@@ -121,9 +130,12 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
         super().__init__(tp, records, *rest)
         self._data = memoryview(records.data)
         self._at = 0
-        self._rest: _Columns | None = None
-        self._after: int = self.next_fetch_offset
-        """The offset after the last batch that was parsed."""
+        self._rest: Batch | None = None
+        """Records that were parsed and not taken yet."""
+        self._first: int = self.next_fetch_offset
+        """What was asked for; the batch that holds it may begin before it."""
+        self._after: int = self._first
+        """The offset after the last batch that was looked at."""
 
     @property
     def is_drained(self) -> bool:
@@ -141,36 +153,34 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
             raise
 
     def _take(self, most: int | None) -> Batch:
-        parts: list[_Columns] = []
-        room = most if most is not None else 1 << 62
-        while room > 0:
-            columns, self._rest = self._rest, None
-            if columns is None:
-                if not self._has_batch():
-                    break
-                columns, self._after = self._next_batch()
-                if columns is None:
-                    self.next_fetch_offset = self._after
-                    continue
-            part = columns[:room]
-            room -= len(part.offsets)
-            if len(part.offsets) < len(columns.offsets):
-                self._rest = columns[len(part.offsets) :]
-                self.next_fetch_offset = int(self._rest.offsets[0])
-            else:
-                # After the last record of a compacted batch offsets may be missing: the batch says where the next begins.
-                self.next_fetch_offset = self._after
-            if len(part.offsets):
-                parts.append(part)
-        return _joined(self._tp.topic, self._tp.partition, parts)
+        batch = self._rest if self._rest is not None else self._parsed(most)
+        self._rest = None
+        if most is not None and len(batch) > most:
+            batch, self._rest = batch.part(0, most), batch.part(most, len(batch))
+            self.next_fetch_offset = self._rest.offsets[0]
+        else:
+            # After the last record of a compacted batch offsets may be missing: the batch says where the next begins.
+            self.next_fetch_offset = self._after
+        return batch
+
+    def _parsed(self, most: int | None) -> Batch:
+        """Return the records of the next batches, whole ones, as many as hold `most`."""
+        payloads: list[_Payload] = []
+        count = 0
+        while self._has_batch() and (most is None or count < most):
+            payload = self._next_payload()
+            if payload is not None:
+                payloads.append(payload)
+                count += payload.count
+        return _parsed(self._tp, payloads, self._first)
 
     def _has_batch(self) -> bool:
         """Tell whether a whole batch is left; a fetch may end in the middle of one."""
         left = len(self._data) - self._at
         return left >= BEFORE_CRC.size and left >= 12 + BEFORE_CRC.unpack_from(self._data, self._at)[1]
 
-    def _next_batch(self) -> tuple[_Columns | None, int]:
-        """Return the next batch's records, None when it has none to be read, and the offset after it."""
+    def _next_payload(self) -> _Payload | None:
+        """Return the next batch's records, None when it has none to be read."""
         first_offset, length, _, magic, checksum = BEFORE_CRC.unpack_from(self._data, self._at)
         if magic != 2 or 12 + length < BEFORE_CRC.size + AFTER_CRC.size:
             raise errors.CorruptRecordException(f"{self._tp}: a record batch of format {magic} instead of 2")
@@ -179,59 +189,61 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
         if self._check_crcs and calc_crc32c(batch[BEFORE_CRC.size :]) != checksum:
             raise errors.CorruptRecordException(f"{self._tp}: invalid checksum at offset {first_offset}")
         attributes, last_delta, first_ms, last_ms, producer, _, _, count = AFTER_CRC.unpack_from(batch, BEFORE_CRC.size)
-        after = first_offset + last_delta + 1
+        self._after = first_offset + last_delta + 1
         records = batch[BEFORE_CRC.size + AFTER_CRC.size :]
+        append_ms = last_ms if attributes & _LOG_APPEND_TIME else _OWN_TIMES
         is_control = bool(attributes & _CONTROL)
         if self._isolation_level == fetcher.READ_COMMITTED and producer >= 0:
             self._consume_aborted_up_to(first_offset)
-            if is_control and self._is_abort(records, attributes, count):
+            if is_control and count > 0 and self._is_abort(_Payload(records, first_offset, first_ms, append_ms, 1)):
                 self._aborted_producers.discard(producer)
             if attributes & _TRANSACTIONAL and producer in self._aborted_producers:
-                return None, after
+                return None
         if is_control:
-            return None, after
-        columns = self._parsed(records, attributes, count)
-        columns.offsets += first_offset
-        columns.timestamps_ms += first_ms
-        if attributes & _LOG_APPEND_TIME:
-            columns.timestamps_ms[:] = last_ms
-        return columns[int(np.searchsorted(columns.offsets, self.next_fetch_offset)) :], after
+            return None
+        records = _DECODERS[attributes & _COMPRESSION](records)
+        if not 0 <= count * _SMALLEST_RECORD <= len(records):
+            raise errors.CorruptRecordException(f"{self._tp}: {count} records in {len(records)} bytes, which is too little")
+        return _Payload(records, first_offset, first_ms, append_ms, count)
 
-    def _is_abort(self, records: memoryview, attributes: int, count: int) -> bool:
-        columns = self._parsed(records, attributes, count)
-        return count > 0 and ControlRecord.parse(columns.keys[0]) == ABORT_MARKER
-
-    def _parsed(self, records: memoryview, attributes: int, count: int) -> _Columns:
-        """Return a batch's records, offsets and times as differences to the batch's first."""
-        payload = np.frombuffer(_DECODERS[attributes & _COMPRESSION](records), np.uint8)
-        data = np.zeros(len(payload) + PADDING, np.uint8)
-        data[: len(payload)] = payload
-        offsets, times, key_starts, key_ends, starts, ends = (np.empty(count, np.int64) for _ in range(6))
-        if _parse(data, len(payload), offsets, times, key_starts, key_ends, starts, ends) != len(payload):
-            raise errors.CorruptRecordException(f"{self._tp}: a record batch does not hold what its header says")
-        keys = ByteColumn(data, key_starts, key_ends)
-        return _Columns(offsets, times, keys, ByteColumn(data, starts, ends, is_terminated=True))
+    def _is_abort(self, marker: _Payload) -> bool:
+        return bool(ControlRecord.parse(_parsed(self._tp, [marker], marker.first_offset).keys[0]) == ABORT_MARKER)
 
 
-def _joined(topic: str, partition: int, parts: Sequence[_Columns]) -> Batch:
-    if not parts:
-        return Batch(topic, partition, (), (), (), ())
-    offsets = np.concatenate([part.offsets for part in parts])
-    first, last = int(offsets[0]), int(offsets[-1])
-    values = ByteColumn.joined([part.values for part in parts])
-    # Keys stand in the same bytes as values, and moved as far.
-    moved = values.starts - np.concatenate([part.values.starts for part in parts])
-    key_starts = np.concatenate([part.keys.starts for part in parts])
-    key_ends = np.concatenate([part.keys.ends for part in parts]) + moved
-    keys = ByteColumn(values.data, np.where(key_starts < 0, -1, key_starts + moved), key_ends)
+def _parsed(at: Any, payloads: Sequence[_Payload], first: int) -> Batch:
+    """Return the records of one partition's batches, those before offset `first` left out."""
+    if not payloads:
+        return Batch(at.topic, at.partition, (), (), (), ())
+    data = np.frombuffer(bytearray().join([*(its.records for its in payloads), bytes(PADDING)]), np.uint8)
+    heads = np.array(list(_heads(payloads)), np.int64)
+    columns = np.empty((6, sum(its.count for its in payloads)), np.int64)
+    failed = _parse(data, heads, columns)
+    if failed >= 0:
+        raise errors.CorruptRecordException(
+            f"{at}: the record batch at offset {payloads[failed].first_offset} does not hold what its header says"
+        )
+    if len(columns[0]) and columns[0, 0] < first:
+        columns = columns[:, int(np.searchsorted(columns[0], first)) :]
+    offsets, times, key_starts, key_ends, starts, ends = columns
+    if not len(offsets):
+        return Batch(at.topic, at.partition, (), (), (), ())
+    low, high = int(offsets[0]), int(offsets[-1])
     return Batch(
-        topic,
-        partition,
-        range(first, last + 1) if last - first + 1 == len(offsets) else offsets.data,
-        np.concatenate([part.timestamps_ms for part in parts]).data,
-        NullableBytes(keys),
-        values,
+        at.topic,
+        at.partition,
+        range(low, high + 1) if high - low + 1 == len(offsets) else offsets.data,
+        times.data,
+        NullableBytes(ByteColumn(data, key_starts, key_ends)),
+        ByteColumn(data, starts, ends, is_terminated=True),
     )
+
+
+def _heads(payloads: Sequence[_Payload]) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield for each batch where it ends when they are laid end to end, its count, first offset and times."""
+    end = 0
+    for its in payloads:
+        end += len(its.records)
+        yield end, its.count, its.first_offset, its.first_ms, its.append_ms
 
 
 @njit(cache=True, nogil=True)
@@ -249,40 +261,49 @@ def _varint(data: Any, at: Any, end: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _parse(  # noqa: PLR0917  the columns are the result
-    data: Any, size: int, offsets: Any, times: Any, key_starts: Any, key_ends: Any, starts: Any, ends: Any
-) -> int:
-    """Fill the columns from `size` bytes of records; return where the last one ends, −1 when a length cannot be.
+def _parse(data: Any, heads: Any, columns: Any) -> int:
+    """Fill `columns`, shape (6, n), from batches laid end to end; return −1, or the place of a batch that is not what its head says.
 
     The byte after each value, where the record's headers begin, becomes the newline that terminates it; headers are not
     read. A null key starts at −1, a null value is empty.
     """
-    at, size_ = np.uint64(0), np.uint64(size)
-    for row in range(len(offsets)):
-        length, at = _varint(data, at, size_)
-        if at > size_ or length < 2 or length > np.int64(size_ - at):
-            return -1
-        end = at + np.uint64(length)
-        times[row], at = _varint(data, at + np.uint64(1), end)  # past the attributes
-        offsets[row], at = _varint(data, at, end)
-        length, at = _varint(data, at, end)
-        if at > end or length > np.int64(end - at):
-            return -1
-        key_starts[row] = np.int64(at) if length >= 0 else -1
-        at += np.uint64(max(length, 0))
-        key_ends[row] = np.int64(at)
-        length, at = _varint(data, at, end)
-        if at > end or length >= np.int64(end - at):
-            return -1
-        starts[row] = np.int64(at)
-        at += np.uint64(max(length, 0))
-        ends[row] = np.int64(at)
-        data[at] = _NEWLINE
-        at = end
-    return int(at)
+    offsets, times, key_starts, key_ends, starts, ends = (
+        columns[0], columns[1], columns[2], columns[3], columns[4], columns[5],
+    )  # fmt: skip
+    at, row = np.uint64(0), 0
+    for number in range(len(heads)):
+        size_ = np.uint64(heads[number, 0])
+        first_offset, first_ms, append_ms = heads[number, 2], heads[number, 3], heads[number, 4]
+        for _ in range(heads[number, 1]):
+            length, at = _varint(data, at, size_)
+            if at > size_ or length < 2 or length > np.int64(size_ - at):
+                return number
+            end = at + np.uint64(length)
+            time, at = _varint(data, at + np.uint64(1), end)  # past the attributes
+            times[row] = first_ms + time if append_ms == _OWN_TIMES else append_ms
+            offset, at = _varint(data, at, end)
+            offsets[row] = first_offset + offset
+            length, at = _varint(data, at, end)
+            if at > end or length > np.int64(end - at):
+                return number
+            key_starts[row] = np.int64(at) if length >= 0 else -1
+            at += np.uint64(max(length, 0))
+            key_ends[row] = np.int64(at)
+            length, at = _varint(data, at, end)
+            if at > end or length >= np.int64(end - at):
+                return number
+            starts[row] = np.int64(at)
+            at += np.uint64(max(length, 0))
+            ends[row] = np.int64(at)
+            data[at] = _NEWLINE
+            at = end
+            row += 1
+        if at != size_:
+            return number
+    return -1
 
 
 def warm_up() -> None:
     """Compile the kernel, or load it from the cache."""
-    none = np.empty(0, np.int64)
-    _parse(np.zeros(PADDING, np.uint8), 0, none, none, none, none, none, none)
+    data = np.frombuffer(bytearray(PADDING), np.uint8)
+    _parse(data, np.zeros((1, 5), np.int64), np.empty((6, 0), np.int64))

@@ -281,13 +281,4 @@ def cut(batch: Batch, target: int) -> Batch | None:
     count = bisect_left(batch.offsets, target)
     if count == len(batch.offsets):
         return batch
-    if count == 0:
-        return None
-    return Batch(
-        batch.topic,
-        batch.partition,
-        batch.offsets[:count],
-        batch.timestamps_ms[:count],
-        batch.keys[:count],
-        batch.values[:count],
-    )
+    return batch.part(0, count) if count else None
