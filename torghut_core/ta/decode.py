@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.ta.columns import NANOS, Bars, Decoded, Ints, Quotes, Symbols, Trades, floats
+from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades, floats
 from torghut_core.ta.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan_records, unpacked
 from torghut_core.ta.timestamps import INVALID, parse_column
+from torghut_core.ta.verdicts import BAD_SYMBOL, LARGEST, judge
 
 MAX_SYMBOL_LENGTH = 32
-LARGEST = 1e30
-"""Of prices and sizes: products, squares and sums of them stay far from what a double can hold."""
 LARGEST_COUNT = 10**15 - 1
 """Of trades in a minute: up to here the rows hold it exactly."""
 FUTURE_TOLERANCE_NS = 60 * NANOS
@@ -34,8 +33,7 @@ _SUSPICIOUS_JUMP_NS = FUTURE_TOLERANCE_NS
 _JUMP_BLOCK = 1024
 """Times looked through at once, so that a batch of bad ones costs little more than a good one."""
 _MINUTE_NS = 60 * NANOS
-_NEVER = -(1 << 62)
-_BAD_SYMBOL = -1
+_NEVER, _FOREVER = -(1 << 62), 1 << 62
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bad input; the last for nesting too deep."""
 _KIND_NAMES = {TRADE: "trades", QUOTE: "quotes"}
@@ -199,8 +197,8 @@ class Decoder:
         records = ByteColumn.terminated(records)
         found = scan_records(records, kind, self.table)
         self.settle_symbols(found)
-        unusual = np.flatnonzero(found.kind == UNUSUAL)
-        if len(unusual):
+        if found.counts[0]:
+            unusual = np.flatnonzero(found.kind == UNUSUAL)
             rows, places = self.readers[kind].read([records[i] for i in unusual.tolist()], rejected)
             fields = [FIELDS[kind](row.symbol, row.event_ts, row.payload) for row in rows]
             self.fill(found, kind, unusual[places], fields)
@@ -211,8 +209,8 @@ class Decoder:
     def settle_symbols(self, found: Scanned) -> None:
         """Begin a batch: give a code to the scanned symbols that the table lacks."""
         self._unplaced.clear()
-        new = (found.symbol == -1) & (found.kind != UNUSUAL)
-        if new.any():
+        if found.counts[1]:
+            new = (found.symbol == -1) & (found.kind != UNUSUAL)
             packed, which = np.unique(found.packed[new], return_inverse=True)
             found.symbol[new] = np.array([self._code(unpacked(each)) for each in packed.tolist()], np.int64)[which]
 
@@ -225,19 +223,18 @@ class Decoder:
         if known is not None:
             return known
         if not (0 < len(symbol) <= MAX_SYMBOL_LENGTH and symbol.isprintable()):
-            return _BAD_SYMBOL
+            return BAD_SYMBOL
         self._unplaced.append(symbol)
-        return _BAD_SYMBOL - len(self._unplaced)
+        return BAD_SYMBOL - len(self._unplaced)
 
-    def _placed(self, codes: Ints) -> Symbols:
-        """Return the column of usable records' symbols."""
-        new = codes < _BAD_SYMBOL
-        if new.any():
-            different, which = np.unique(codes[new], return_inverse=True)
-            names = [self._unplaced[_BAD_SYMBOL - 1 - code] for code in different.tolist()]
-            codes = codes.copy()
-            codes[new] = np.array([self.table.place(name) for name in names], np.int64)[which]
-        return Symbols(self.table.names, codes)
+    def _placed(self, codes: Ints) -> Ints:
+        """Return usable records' symbols by their places."""
+        new = codes < BAD_SYMBOL
+        different, which = np.unique(codes[new], return_inverse=True)
+        names = [self._unplaced[BAD_SYMBOL - 1 - code] for code in different.tolist()]
+        codes = codes.copy()
+        codes[new] = np.array([self.table.place(name) for name in names], np.int64)[which]
+        return codes
 
     def fill(self, found: Scanned, kind: int, rows: Ints, fields: Sequence[Fields]) -> None:
         """Put what msgspec decoded where the scan had left a gap."""
@@ -251,27 +248,19 @@ class Decoder:
 
     def valid_trades(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Trades | None:
         """Return the usable trades of a scan."""
-        rows, at_ns, ok = self._usable(TRADE, found, record_of, rejected)
-        price, size = found.values[rows, 0], found.values[rows, 1]
-        _require(ok, (price > 0) & (price <= LARGEST), "bad_price", rejected)
-        _require(ok, (size >= 0) & (size <= LARGEST), "bad_size", rejected)
-        if not ok.any():
+        usable = self._usable(TRADE, found, record_of, rejected)
+        if usable is None:
             return None
-        if ok.all():
-            return Trades(self._placed(found.symbol[rows]), at_ns, price, size)
-        return Trades(self._placed(found.symbol[rows][ok]), at_ns[ok], price[ok], size[ok])
+        symbol, at_ns, values = usable
+        return Trades(symbol, at_ns, values[:, 0], values[:, 1])
 
     def valid_quotes(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Quotes | None:
         """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
-        rows, at_ns, ok = self._usable(QUOTE, found, record_of, rejected)
-        values = found.values[rows]
-        for column, reason in zip(values.T, ("bad_price", "bad_price", "bad_size", "bad_size"), strict=True):
-            _require(ok, (column >= 0) & (column <= LARGEST), reason, rejected)
-        if not ok.any():
+        usable = self._usable(QUOTE, found, record_of, rejected)
+        if usable is None:
             return None
-        if ok.all():
-            return Quotes(self._placed(found.symbol[rows]), at_ns, *values.T)
-        return Quotes(self._placed(found.symbol[rows][ok]), at_ns[ok], *values[ok].T)
+        symbol, at_ns, values = usable
+        return Quotes(symbol, at_ns, *values.T)
 
     def valid_bars(
         self, rows: Sequence[tuple[str, str, Any]], record_of: RecordOf, rejected: Counter[str]
@@ -296,19 +285,30 @@ class Decoder:
             return None
         end_ns = np.where(ok, start_ns // _MINUTE_NS * _MINUTE_NS + _MINUTE_NS, 0)
         opened, high, low, close = (price[ok] for price in prices)
-        return Bars(self._placed(place[ok]), end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok])
+        symbol = Symbols(self.table.names, self._placed(place[ok]))
+        return Bars(symbol, end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok])
 
     def _usable(
         self, kind: int, found: Scanned, record_of: RecordOf, rejected: Counter[str]
-    ) -> tuple[Ints | slice, Ints, NDArray[np.bool_]]:
-        """Return the rows of a kind, their event times, and which of them have a time and a symbol."""
-        is_kind = found.kind == kind
-        rows: Ints | slice = slice(None) if is_kind.all() else np.flatnonzero(is_kind)
-        places = np.arange(len(is_kind)) if isinstance(rows, slice) else rows
-        at_ns = self._event_times(
-            _KIND_NAMES[kind], found.at_ns[rows], lambda row: record_of(int(places[row])), rejected
-        )
-        return rows, at_ns, _counted(found.symbol[rows], at_ns, rejected)
+    ) -> tuple[Symbols, Ints, Floats] | None:
+        """Return symbols, event times and values of the usable rows of a kind, None when there are none."""
+        source = _KIND_NAMES[kind]
+        highest = self._highest.get(source, _NEVER)
+        judged = judge(found, kind)
+        if judged.newest_ns > min(highest + _SUSPICIOUS_JUMP_NS, self._latest_ns or _FOREVER):
+            rows = np.flatnonzero(found.kind == kind)
+            found.at_ns[rows] = self._event_times(
+                source, found.at_ns[rows], lambda row: record_of(int(rows[row])), rejected
+            )
+            judged = judge(found, kind)
+        else:
+            self._highest[source] = max(highest, judged.newest_ns)
+        rejected.update(judged.rejected)
+        if judged.rows is None:
+            return None
+        codes = found.symbol[judged.rows]
+        symbol = Symbols(self.table.names, self._placed(codes) if judged.has_unplaced else codes)
+        return symbol, found.at_ns[judged.rows], found.values[judged.rows]
 
     def _event_times(self, source: str, at_ns: Ints, record_of: RecordOf, rejected: Counter[str]) -> Ints:
         """Return times, INVALID where they cannot be: after `latest_ns`, or a jump that their ingest time has not seen."""
@@ -357,7 +357,7 @@ def _without_absurd_jumps(
 
 def _reject_future(count: int, rejected: Counter[str]) -> None:
     rejected["time_in_future"] += count
-    rejected["bad_time"] -= count  # `_counted` counts every unusable time as bad
+    rejected["bad_time"] -= count  # every unusable time is counted as bad elsewhere
 
 
 def _is_after_ingest(at_ns: int, record: bytes, *, unless_said: bool) -> bool:
@@ -372,7 +372,7 @@ def _is_after_ingest(at_ns: int, record: bytes, *, unless_said: bool) -> bool:
 def _counted(place: Ints, at_ns: Ints, rejected: Counter[str]) -> NDArray[np.bool_]:
     ok: NDArray[np.bool_] = np.ones(len(at_ns), np.bool_)
     _require(ok, at_ns != INVALID, "bad_time", rejected)
-    _require(ok, place != _BAD_SYMBOL, "bad_symbol", rejected)
+    _require(ok, place != BAD_SYMBOL, "bad_symbol", rejected)
     return ok
 
 

@@ -51,6 +51,8 @@ class Scanned(NamedTuple):
     """Price and size of a trade; bid, ask, bid size, ask size of a quote."""
     bounds: NDArray[np.int64]
     """Start and end of the line."""
+    counts: NDArray[np.int64]
+    """How many rows are unusual, and how many others have a symbol that the table lacks."""
 
 
 class SymbolTable:
@@ -85,7 +87,7 @@ class SymbolTable:
 
 def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Scanned:
     """Scan `count` newline-separated records followed by `PADDING`."""
-    found = _unscanned(count)
+    found = unscanned(count)
     data = np.frombuffer(lines, np.uint8)
     _scan(_address(data), len(lines) - len(PADDING) + 1, wanted, _address(_TABLES), table.keys, table.slots, found)
     return found
@@ -93,13 +95,14 @@ def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Sca
 
 def scan_records(records: ByteColumn, wanted: int, table: SymbolTable) -> Scanned:
     """Scan a terminated column of records."""
-    found = _unscanned(len(records))
+    found = unscanned(len(records))
     found.bounds[:, 0], found.bounds[:, 1] = records.starts, records.ends
     _scan(_address(records.data), -1, wanted, _address(_TABLES), table.keys, table.slots, found)
     return found
 
 
-def _unscanned(count: int) -> Scanned:
+def unscanned(count: int) -> Scanned:
+    """Return room for `count` rows."""
     return Scanned(
         kind=np.zeros(count, np.uint8),
         symbol=np.empty(count, np.int64),
@@ -107,12 +110,13 @@ def _unscanned(count: int) -> Scanned:
         at_ns=np.empty(count, np.int64),
         values=np.empty((count, 4)),
         bounds=np.empty((count, 2), np.int64),
+        counts=np.zeros(2, np.int64),
     )
 
 
 def _address(array: NDArray[Any]) -> np.uint64:
     """Return where the elements begin; they must outlive its use."""
-    return np.uint64(array.ctypes.data)
+    return np.uint64(array.__array_interface__["data"][0])
 
 
 def unpacked(packed: int) -> str:
@@ -538,9 +542,15 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
         elif end != out.bounds[row, 1]:  # a newline inside the record ends the scan early
             kind = UNUSUAL
         out.kind[row] = kind
-        if kind != UNUSUAL:
+        if kind == UNUSUAL:
+            out.counts[0] += 1
+        else:
             at = _slot(keys, packed)
-            out.symbol[row] = slots[at] if keys[at] == packed else -1
+            if keys[at] == packed:
+                out.symbol[row] = slots[at]
+            else:
+                out.symbol[row] = -1
+                out.counts[1] += 1
             out.packed[row], out.at_ns[row] = packed, at_ns
             out.values[row, 0], out.values[row, 1] = first, second
             out.values[row, 2], out.values[row, 3] = third, fourth

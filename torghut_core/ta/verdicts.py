@@ -1,0 +1,91 @@
+"""Which of the scanned trades or quotes can be used, and why the others cannot, by a compiled pass."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from torghut_core.ta.columns import Ints
+from torghut_core.ta.scanner import QUOTE, TRADE, Scanned, unscanned
+from torghut_core.ta.timestamps import INVALID
+
+LARGEST = 1e30
+"""Of prices and sizes: products, squares and sums of them stay far from what a double can hold."""
+BAD_SYMBOL = -1
+"""In the place of a symbol's code: it can be none. Codes below are symbols that have no place yet."""
+_USABLE, _OTHER_KIND, _BAD_TIME, _BAD_SYMBOL, _BAD_PRICE, _BAD_SIZE, _UNPLACED = range(7)
+_REASONS = {_BAD_TIME: "bad_time", _BAD_SYMBOL: "bad_symbol", _BAD_PRICE: "bad_price", _BAD_SIZE: "bad_size"}
+_NEVER = -(1 << 62)
+
+
+class Judged(NamedTuple):
+    """What a scan holds of one kind."""
+
+    newest_ns: int
+    """The highest time of the kind, usable or not; hugely negative when there is none."""
+    rows: Ints | slice | None
+    """The usable rows, None when there are none."""
+    rejected: dict[str, int]
+    """The others of the kind, by reason."""
+    has_unplaced: bool
+    """Whether a usable row's symbol has no place yet."""
+
+
+def judge(found: Scanned, kind: int) -> Judged:
+    """Judge the rows of a kind, each by the first of: its time, its symbol, its prices, its sizes.
+
+    A trade's price is above 0; a quote's may be 0, as on the side that is missing; sizes are 0 or more.
+    """
+    verdicts = np.empty(len(found.kind), np.uint8)
+    counts = np.zeros(7, np.int64)
+    newest_ns = _judge(found.kind, found.symbol, found.at_ns, found.values, kind, verdicts, counts)
+    usable = int(counts[_USABLE])
+    rejected: dict[str, int] = {}
+    rows: Ints | slice | None = None
+    if usable == len(verdicts) > 0:
+        rows = slice(None)
+    elif usable:
+        rows = np.flatnonzero(verdicts == _USABLE)
+    if usable < len(verdicts):
+        rejected = {reason: int(counts[verdict]) for verdict, reason in _REASONS.items() if counts[verdict]}
+    return Judged(newest_ns, rows, rejected, bool(counts[_UNPLACED]))
+
+
+@njit(cache=True, nogil=True)
+def _judge(  # noqa: PLR0917
+    kinds: Any, symbols: Any, at_ns: Any, values: Any, kind: int, verdicts: Any, counts: Any
+) -> Any:
+    newest_ns = np.int64(_NEVER)
+    for row in range(len(kinds)):
+        first, second = values[row, 0], values[row, 1]
+        if kinds[row] != kind:
+            verdict = _OTHER_KIND
+        elif at_ns[row] == INVALID:
+            verdict = _BAD_TIME
+        elif symbols[row] == BAD_SYMBOL:
+            verdict = _BAD_SYMBOL
+        elif kind == TRADE:
+            if not 0.0 < first <= LARGEST:
+                verdict = _BAD_PRICE
+            else:
+                verdict = _USABLE if 0.0 <= second <= LARGEST else _BAD_SIZE
+        elif not (0.0 <= first <= LARGEST and 0.0 <= second <= LARGEST):
+            verdict = _BAD_PRICE
+        elif 0.0 <= values[row, 2] <= LARGEST and 0.0 <= values[row, 3] <= LARGEST:
+            verdict = _USABLE
+        else:
+            verdict = _BAD_SIZE
+        if verdict != _OTHER_KIND:
+            newest_ns = max(newest_ns, at_ns[row])
+        if verdict == _USABLE and symbols[row] < BAD_SYMBOL:
+            counts[_UNPLACED] += 1
+        counts[verdict] += 1
+        verdicts[row] = verdict
+    return newest_ns
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from the cache."""
+    judge(unscanned(0), QUOTE)
