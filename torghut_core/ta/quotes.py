@@ -8,9 +8,10 @@ from the next second on.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from torghut_core.ta.columns import NANOS, Floats, Ints
@@ -26,6 +27,8 @@ FIELDS = [
 """Columns of what `as_of` returns."""
 
 _NEVER = -(1 << 62)
+_LOOSE = 512
+"""Quotes that may wait as they came, more than one of a symbol and second, before they are looked through."""
 
 
 class QuoteColumns(NamedTuple):
@@ -55,10 +58,11 @@ def _last_per_second(quotes: QuoteColumns) -> QuoteColumns:
     """Keep, per symbol and second, the quote of the highest event time; of equal ones the last that came."""
     if len(quotes.symbol) < 2:
         return quotes
-    order = np.lexsort((quotes.at_ns, quotes.second, quotes.symbol))
-    symbol, second = quotes.symbol[order], quotes.second[order]
-    is_last = np.concatenate([(symbol[1:] != symbol[:-1]) | (second[1:] != second[:-1]), [True]])
-    return quotes.where(np.sort(order[is_last]))
+    base = quotes.second.min()
+    key = quotes.symbol * (quotes.second.max() - base + 1) + (quotes.second - base)
+    is_last = np.zeros(len(key), np.bool_)
+    _mark_last(key, quotes.at_ns, np.argsort(key, kind="stable"), is_last)
+    return quotes.where(is_last)
 
 
 class QuoteBuffer:
@@ -75,6 +79,8 @@ class QuoteBuffer:
         self.seen = 0
         """Quotes taken in since this object was made: tells whether anything changed."""
         self._parts: list[QuoteColumns] = []
+        self._loose = 0
+        """Quotes that came since the parts were last made one."""
 
     @property
     def watermark_ns(self) -> int:
@@ -83,8 +89,7 @@ class QuoteBuffer:
     @property
     def pending(self) -> QuoteColumns:
         """What waits, in arrival order."""
-        if len(self._parts) != 1:
-            self._parts = [_last_per_second(_joined(self._parts))]
+        self._settle()
         return self._parts[0]
 
     def grow(self, symbols: int) -> None:
@@ -101,41 +106,29 @@ class QuoteBuffer:
 
     def add(self, symbol: Ints, at_ns: Ints, values: Floats) -> None:
         """Take quotes in offset order."""
-        highest = np.maximum.accumulate(np.concatenate([[self.highest_ns], at_ns]))
-        self.highest_ns = int(highest[-1])
+        second = np.empty(len(at_ns), np.int64)
+        self.highest_ns = _seconds(at_ns, self.highest_ns, self._tolerance_ns, second)
         self.seen += len(at_ns)
-        passed = (highest[:-1] - self._tolerance_ns) // NANOS
-        second = np.maximum(-(-at_ns // NANOS), passed + 1)
-        self._parts.append(_last_per_second(QuoteColumns(symbol, at_ns, values, second)))
+        self._parts.append(QuoteColumns(symbol, at_ns, values, second))
+        self._loose += len(at_ns)
+        if self._loose > max(_LOOSE, len(self._parts[0].symbol)):
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._loose or not self._parts:
+            self.restore(_last_per_second(_joined(self._parts)))
 
     def restore(self, pending: QuoteColumns) -> None:
         """Put back what `pending` held."""
-        self._parts = [pending]
+        self._parts, self._loose = [pending], 0
 
     def as_of(self, symbol: Ints, end: Ints) -> Floats:
         """Return `FIELDS` per asked symbol and bar end (epoch seconds), NaN without a quote that is fresh enough."""
         out = np.full((len(symbol), len(FIELDS)), np.nan)
-        if not len(symbol):
-            return out
-        first_ns, last = int(end.min()) * NANOS - self._stale_after_ns, int(end.max())
-        parts = [part.where((part.at_ns >= first_ns) & (part.second <= last)) for part in (self.newest, self.pending)]
-        known = _monotone(_last_per_second(_joined(parts)))
-        if not len(known.symbol):
-            return out
-        base = int(min(known.second.min(), end.min()))
-        span = int(max(known.second.max(), last)) - base + 1
-        order = np.argsort(known.symbol * span + (known.second - base), kind="stable")
-        key = (known.symbol * span + (known.second - base))[order]
-        found = np.searchsorted(key, symbol * span + (end - base), side="right") - 1
-        hit = order[np.maximum(found, 0)]
-        ok = (found >= 0) & (known.symbol[hit] == symbol)
-        ok &= end * NANOS - known.at_ns[hit] <= self._stale_after_ns
-        bid, ask, bid_size, ask_size = known.values[hit].T
-        total = bid_size + ask_size
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(total > 0, (bid_size - ask_size) / total, np.nan)
-        fields = np.stack([ask - bid, bid, ask, bid_size, ask_size, ratio], axis=1)
-        out[ok] = fields[ok]
+        if len(symbol):
+            waiting = self.pending
+            by_end, by_second = np.argsort(end, kind="stable"), np.argsort(waiting.second, kind="stable")
+            _sweep(symbol, end, by_end, waiting, by_second, self.newest, self._stale_after_ns, out)
         return out
 
     def forget(self, until: int) -> None:
@@ -155,17 +148,73 @@ class QuoteBuffer:
         self.newest.at_ns[newer.symbol] = newer.at_ns
         self.newest.values[newer.symbol] = newer.values
         self.newest.second[newer.symbol] = newer.second
-        self._parts = [waiting.where(~passed)]
+        self.restore(waiting.where(~passed))
 
 
-def _monotone(quotes: QuoteColumns) -> QuoteColumns:
-    """Drop quotes that came late and are older than one of their symbol that counts from an earlier second."""
-    order = np.lexsort((quotes.at_ns, quotes.second, quotes.symbol))
-    symbol, at_ns = quotes.symbol[order], quotes.at_ns[order]
-    if not ((symbol[1:] == symbol[:-1]) & (at_ns[1:] < at_ns[:-1])).any():
-        return quotes
-    keep = np.ones(len(order), np.bool_)
-    starts = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
-    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
-        keep[start:stop] = at_ns[start:stop] >= np.maximum.accumulate(at_ns[start:stop])
-    return quotes.where(np.sort(order[keep]))
+@njit(cache=True, nogil=True)
+def _seconds(at_ns: Any, highest_ns: int, tolerance_ns: int, second: Any) -> int:
+    """Fill in the first bar's end that may see each quote, as the watermark stood when it came; return the highest time."""
+    for row in range(len(at_ns)):
+        passed = (highest_ns - tolerance_ns) // NANOS
+        second[row] = max(-(-at_ns[row] // NANOS), passed + 1)
+        highest_ns = max(highest_ns, at_ns[row])
+    return highest_ns
+
+
+@njit(cache=True, nogil=True)
+def _mark_last(key: Any, at_ns: Any, order: Any, is_last: Any) -> None:
+    """Mark, of each run of equal keys in `order`, the highest time; of equal times the last."""
+    best = order[0]
+    for place in order[1:]:
+        if key[place] != key[best]:
+            is_last[best] = True
+            best = place
+        elif at_ns[place] >= at_ns[best]:
+            best = place
+    is_last[best] = True
+
+
+@njit(cache=True, nogil=True)
+def _sweep(  # noqa: PLR0917
+    symbol: Any, end: Any, by_end: Any, waiting: Any, by_second: Any, newest: Any, stale_after_ns: int, out: Any
+) -> None:
+    """Fill `out` by going through bars and quotes together, second by second.
+
+    A quote that is older than one of its symbol that counts from an earlier second came late and is passed over.
+    """
+    seen = np.full(len(newest.symbol), -1, np.int64)
+    at = 0
+    for place in by_end:
+        while at < len(by_second) and waiting.second[by_second[at]] <= end[place]:
+            quote = by_second[at]
+            before = seen[waiting.symbol[quote]]
+            if before < 0 or waiting.at_ns[quote] >= waiting.at_ns[before]:
+                seen[waiting.symbol[quote]] = quote
+            at += 1
+        its = symbol[place]
+        quote = seen[its]
+        at_ns = np.int64(_NEVER)
+        if newest.second[its] <= end[place]:
+            at_ns = newest.at_ns[its]
+        if quote >= 0 and waiting.at_ns[quote] >= at_ns:
+            values, at_ns = waiting.values[quote], waiting.at_ns[quote]
+        else:
+            values = newest.values[its]
+        if at_ns == _NEVER or end[place] * NANOS - at_ns > stale_after_ns:
+            continue
+        bid, ask, bid_size, ask_size = values[0], values[1], values[2], values[3]
+        total = bid_size + ask_size
+        out[place, 0], out[place, 1], out[place, 2] = ask - bid, bid, ask
+        out[place, 3], out[place, 4] = bid_size, ask_size
+        if total > 0:
+            out[place, 5] = (bid_size - ask_size) / total
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from the cache."""
+    buffer = QuoteBuffer(0, 0)
+    buffer.grow(1)
+    none = np.zeros(2, np.int64)
+    buffer.add(none, none, np.zeros((2, 4)))
+    _last_per_second(buffer.pending)
+    buffer.as_of(none, none)
