@@ -39,7 +39,7 @@ from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
-from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts
+from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts, windows
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.engine import EngineSettings, SourceName
@@ -393,7 +393,7 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache; takes a minute the first time."""
-    for module in (indicators, quotes, scanner, verdicts, json_rows, kafka_batches, kafka_columns):
+    for module in (indicators, quotes, scanner, verdicts, windows, json_rows, kafka_batches, kafka_columns):
         module.warm_up()
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from torghut_core.ta.columns import NANOS, Floats, Ints
@@ -20,6 +21,8 @@ from torghut_core.ta.columns import NANOS, Floats, Ints
 _NEVER = -(1 << 62)
 _NS_BITS = 30
 """Nanoseconds within a second fit into 30 bits."""
+_MOST_PARTS = 32
+"""Batches that may wait as they came before they are made one."""
 
 
 class Ticks(NamedTuple):
@@ -78,26 +81,46 @@ def reduce(ticks: Ticks) -> BarColumns:
         order = np.argsort((group << _NS_BITS) | (ticks.at_ns - second * NANOS), kind="stable")
     else:
         order = np.lexsort((ticks.at_ns, group))
-    group, price, size = group[order], ticks.price[order], ticks.size[order]
-    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
-    ends = np.concatenate([starts[1:], [len(group)]])
-    count = ends - starts
-    bar = np.repeat(np.arange(len(starts)), count)
-    # bincount adds one after the other; add.reduceat would add in pairs and differ in the last digit.
-    volume: Floats = np.bincount(bar, weights=size, minlength=len(starts)).astype(np.float64)
-    price_size: Floats = np.bincount(bar, weights=price * size, minlength=len(starts)).astype(np.float64)
+    count = np.empty(len(order), np.int64)
+    symbol, end = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    values = np.empty((6, len(order)))
+    bars = _reduce(order, group, second, ticks, symbol, end, count, values)
+    opened, high, low, close, volume, price_size = values[:, :bars]
     return BarColumns(
-        symbol=ticks.symbol[order][starts],
-        end=second[order][starts] + 1,
-        open=price[starts],
-        high=np.maximum.reduceat(price, starts),
-        low=np.minimum.reduceat(price, starts),
-        close=price[ends - 1],
-        volume=volume,
-        price_size=price_size,
-        trades=count,
-        vwap=divided(price_size, volume),
+        symbol[:bars],
+        end[:bars],
+        opened,
+        high,
+        low,
+        close,
+        volume,
+        price_size,
+        count[:bars],
+        divided(price_size, volume),
     )
+
+
+@njit(cache=True, nogil=True)
+def _reduce(  # noqa: PLR0917
+    order: Any, group: Any, second: Any, ticks: Any, symbol: Any, end: Any, count: Any, values: Any
+) -> int:
+    """Fill in one bar per run of equal groups in `order`, and return how many; sums are added up one after the other."""
+    bar, previous = -1, np.int64(-1)
+    for place in order:
+        price, size = ticks.price[place], ticks.size[place]
+        if group[place] != previous:
+            previous = group[place]
+            bar += 1
+            symbol[bar], end[bar], count[bar] = ticks.symbol[place], second[place] + 1, 0
+            values[0, bar], values[1, bar], values[2, bar] = price, price, price
+            values[4, bar], values[5, bar] = 0.0, 0.0
+        count[bar] += 1
+        values[1, bar] = max(values[1, bar], price)
+        values[2, bar] = min(values[2, bar], price)
+        values[3, bar] = price
+        values[4, bar] += size
+        values[5, bar] += price * size
+    return bar + 1
 
 
 def divided(price_size: Floats, size: Floats) -> Floats:
@@ -156,6 +179,8 @@ class TradeWindows:
         A trade is late when its window's end is at or before the watermark that stood when it came.
         """
         self.seen += len(ticks.symbol)
+        if len(self._parts) >= _MOST_PARTS:
+            self.pending = self.pending
         highest = np.maximum.accumulate(ticks.at_ns)
         np.maximum(highest, self.highest_ns, out=highest)
         self.highest_ns = int(highest[-1])
@@ -177,6 +202,8 @@ class TradeWindows:
 
     def close(self, until: int) -> Iterator[tuple[BarColumns, bool]]:
         """Close the windows that end at or before `until`; yield their bars, and corrections (true) between them."""
+        if until <= self.closed_until and not self.late:
+            return  # what came since is of later windows, or it would be late
         while self.late and self.late[0][0] <= until:
             second, late = self.late.pop(0)
             bars = self._take(second)
@@ -235,3 +262,9 @@ def _runs(late: Ticks, met: Ints) -> Iterator[tuple[int, Ticks]]:
         newest[symbol] = second
     if seconds:
         yield watermarks[start], late.between(start, len(seconds))
+
+
+def warm_up() -> None:
+    """Compile the kernel, or load it from the cache."""
+    none = np.zeros(1, np.int64)
+    reduce(Ticks(none, none, np.zeros(1), np.zeros(1)))
