@@ -203,7 +203,9 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
             return None
         records = _DECODERS[attributes & _COMPRESSION](records)
         if not 0 <= count * _SMALLEST_RECORD <= len(records):
-            raise errors.CorruptRecordException(f"{self._tp}: {count} records in {len(records)} bytes, which is too little")
+            raise errors.CorruptRecordException(
+                f"{self._tp}: {count} records in {len(records)} bytes, which is too little"
+            )
         return _Payload(records, first_offset, first_ms, append_ms, count)
 
     def _is_abort(self, marker: _Payload) -> bool:

@@ -56,6 +56,10 @@ _VARIABLES: dict[SourceName, str] = {
 }
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
+_MUCH = 5_000
+"""Records in one poll that are no live feed's: there is a backlog, and what counts is how fast it is read."""
+_SENDING_SECONDS = 0.02
+"""How long the reading of a live feed waits for turns that send: it would take this thread's time from them."""
 _AWAY_SECONDS = 1.0
 """From one poll's end to the next one's, what is more is no listening: the process was stopped, or the machine busy."""
 _WRITE_SECONDS = 14.0
@@ -117,6 +121,8 @@ class TaService:
         self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
         self._polled_at = 0.0
         self._observed_at = 0.0
+        self._is_behind = True
+        """Whether the last poll brought much."""
 
     @property
     def jobs(self) -> dict[int, PartitionJob]:
@@ -339,7 +345,9 @@ class TaService:
         blocked = held if self._is_full else foreign.union(*(job.blocked() for job in self.jobs.values()))
         consumer.pause(blocked)
         consumer.resume(held - blocked)
+        await self._let_send()
         batches = await consumer.poll(max_records=_POLL_RECORDS, wait_seconds=_POLL_SECONDS)
+        self._is_behind = sum(map(len, batches)) > _MUCH
         since_last = time.monotonic() - self._polled_at
         self._polled_at += since_last
         async with self._lock:
@@ -359,6 +367,11 @@ class TaService:
         if time.monotonic() - self._observed_at >= 1:
             self._observed_at = time.monotonic()
             self.metrics.observe(self.jobs, self._table_writers)
+
+    async def _let_send(self) -> None:
+        sending = [worker.sending for worker in self._workers.values()]
+        if any(sending) and not self._is_behind:
+            await asyncio.wait([turn for turn in sending if turn is not None], timeout=_SENDING_SECONDS)
 
     async def _turns_ended(self) -> None:
         await _all(worker.ended() for worker in self._workers.values())

@@ -66,11 +66,10 @@ def _judge(  # noqa: PLR0917
             verdict = _BAD_TIME
         elif symbols[row] == BAD_SYMBOL:
             verdict = _BAD_SYMBOL
+        elif kind == TRADE and not 0.0 < first <= LARGEST:
+            verdict = _BAD_PRICE
         elif kind == TRADE:
-            if not 0.0 < first <= LARGEST:
-                verdict = _BAD_PRICE
-            else:
-                verdict = _USABLE if 0.0 <= second <= LARGEST else _BAD_SIZE
+            verdict = _USABLE if 0.0 <= second <= LARGEST else _BAD_SIZE
         elif not (0.0 <= first <= LARGEST and 0.0 <= second <= LARGEST):
             verdict = _BAD_PRICE
         elif 0.0 <= values[row, 2] <= LARGEST and 0.0 <= values[row, 3] <= LARGEST:

@@ -166,6 +166,11 @@ class PartitionWorker:
         is_too_much = self._is_busy and sum(len(batch.values) for batch in self._waiting) > _MOST_WAITING
         return self._turn if is_too_much else None
 
+    @property
+    def sending(self) -> asyncio.Task[None] | None:
+        """The turn under way, while its rows are on their way to Kafka."""
+        return self._turn if self._is_publishing else None
+
     async def ended(self) -> None:
         """Wait for the turn under way. Raises what it, or the last one, failed with."""
         if self._turn is not None:
