@@ -195,7 +195,8 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
         is_control = bool(attributes & _CONTROL)
         if self._isolation_level == fetcher.READ_COMMITTED and producer >= 0:
             self._consume_aborted_up_to(first_offset)
-            if is_control and count > 0 and self._is_abort(_Payload(records, first_offset, first_ms, append_ms, 1)):
+            marker = _Payload(records, first_offset, first_ms, append_ms, count)
+            if is_control and count > 0 and self._is_abort(marker):
                 self._aborted_producers.discard(producer)
             if attributes & _TRANSACTIONAL and producer in self._aborted_producers:
                 return None
@@ -264,10 +265,11 @@ def _varint(data: Any, at: Any, end: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _parse(data: Any, heads: Any, columns: Any) -> int:
-    """Fill `columns`, shape (6, n), from batches laid end to end; return −1, or the place of a batch that is not what its head says.
+    """Fill `columns`, shape (6, n), from batches laid end to end.
 
-    The byte after each value, where the record's headers begin, becomes the newline that terminates it; headers are not
-    read. A null key starts at −1, a null value is empty.
+    Return −1, or the place of a batch that is not what its head says. The byte after each value, where the record's
+    headers begin, becomes the newline that terminates it; headers are not read. A null key starts at −1, a null value is
+    empty.
     """
     offsets, times, key_starts, key_ends, starts, ends = (
         columns[0], columns[1], columns[2], columns[3], columns[4], columns[5],

@@ -252,7 +252,8 @@ class Decoder:
         if usable is None:
             return None
         symbol, at_ns, values = usable
-        return Trades(symbol, at_ns, values[:, 0], values[:, 1])
+        # Copied, for trades wait: a view would keep all of the scan, and be of another type to compiled code.
+        return Trades(symbol, at_ns, values[:, 0].copy(), values[:, 1].copy())
 
     def valid_quotes(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Quotes | None:
         """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
