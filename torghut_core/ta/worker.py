@@ -45,6 +45,10 @@ _PASSES = 12
 """Passes of the event loop in which the client has a batch on its way to the broker."""
 _AHEAD_NS = 250_000_000
 """How far before a second's end its transaction is begun."""
+_AFTER_SECONDS = 0.25
+"""How long after its rows went out a number takes no checkpoint: the others close the same second about now."""
+_LATE_SECONDS = 1.0
+"""How much later than its interval a checkpoint may be taken for that; no later than another interval."""
 _PREPARED_SECONDS = 5.0
 """How long a transaction that was begun ahead may stay empty; a quarter of its timeout, where that is less."""
 _ANSWER_SECONDS = 30.0
@@ -82,6 +86,7 @@ class PartitionWorker:
         """The second for whose close a transaction was last begun ahead."""
         self._prepared_seconds = min(_PREPARED_SECONDS, outlets.settings.transaction_timeout_ms / 4000)
         self._is_publishing = False
+        self._published_at = 0.0
         self._turn: asyncio.Task[None] | None = None
         self._storing: asyncio.Task[Commits] | None = None
 
@@ -242,6 +247,7 @@ class PartitionWorker:
                     await answered(self._producer.send(topic, topic_keys, topic_values))
         finally:
             self._is_publishing = False
+            self._published_at = time.monotonic()
 
     # Checkpoints
 
@@ -250,17 +256,27 @@ class PartitionWorker:
         if job.first_commits is not None:
             commits, job.first_commits = job.first_commits, None
             await self._commit_checkpoint(commits)
+        interval = self._outlets.settings.checkpoint_interval_ms / 1000
+        since_last = time.monotonic() - job.checkpointed_at
+        if not self._is_quiet and since_last < interval + min(interval, _LATE_SECONDS):
+            return
         if self._storing is not None:
             if self._storing.done():
                 storing, self._storing = self._storing, None
                 await self._commit_checkpoint(storing.result())
             return
-        due = time.monotonic() - job.checkpointed_at >= self._outlets.settings.checkpoint_interval_ms / 1000
-        if due and not job.is_catching_up and job.work != job.checkpointed_work:
+        if since_last >= interval and not job.is_catching_up and job.work != job.checkpointed_work:
             name, data, commits = job.snapshot()
             job.checkpointed_at = time.monotonic()
             job.checkpointed_work = job.work
             self._storing = asyncio.create_task(self._store(name, data, commits))
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether no second closes about now: packing the state would take this thread's time from its rows."""
+        if time.monotonic() - self._published_at < _AFTER_SECONDS:
+            return False
+        return self.job.engine.closes_within(_AHEAD_NS) is None
 
     async def _store(self, name: str, data: bytes, commits: Commits) -> Commits:
         """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""
