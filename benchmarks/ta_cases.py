@@ -52,12 +52,12 @@ def _four_fields() -> Any:
 
 def torghut(records: Records, batch: int = 32_768) -> Callable[[], int]:
     """Decode, second bars and every indicator, by the engine as `run ta` uses it."""
-    from torghut_core.ta import indicators, scanner
+    from torghut_core.ta import indicators, scanner, verdicts, windows
     from torghut_core.ta.decode import Decoder
     from torghut_core.ta.engine import Engine, EngineSettings
 
-    indicators.warm_up()
-    scanner.warm_up()
+    for kernels in (indicators, scanner, verdicts, windows):
+        kernels.warm_up()
     idle: Any = frozenset(["quotes", "bars"])
 
     def run() -> int:

@@ -156,6 +156,8 @@ async def test_kafka_when_a_transaction_is_begun_ahead_then_nobody_waits_for_it_
     at = TopicPartition(topic, 0)
     producer, other = await kafka.producer(f"tx-{topic}"), await kafka.producer()
     stale = {at: Committed(99, "as they stood")}
+    consumer = kafka.consumer([topic], group="g", reset="earliest")
+    await consumer.start()
     producer.prepare("g", stale)  # before the first there is nothing to go by
     await producer.transact({topic: ([b"k"], [b"1"])}, "g", {at: Committed(1)})
     producer.prepare("g", stale)
@@ -163,20 +165,21 @@ async def test_kafka_when_a_transaction_is_begun_ahead_then_nobody_waits_for_it_
     await other.send(topic, [b"k"], [b"2"])
     assert _values(await _read(kafka, topic, "r", 2)) == [b"1", b"2"]
     await producer.transact({topic: ([b"k"], [b"3"])}, "g", {at: Committed(3)})
+    assert await consumer.committed(at) == Committed(3)
     for seconds in (60.0, 0.0):
         producer.prepare("g", stale)
         await producer.withdraw(seconds)
+    assert await consumer.committed(at) == Committed(3)
     producer.prepare("g", stale)
     await producer.transact({}, "g", {at: Committed(4, "no records")})
     producer.prepare("g", stale)
     await producer.close()
     heir = await kafka.producer(f"tx-{topic}")
+    assert await consumer.committed(at) == Committed(4, "no records")
     await heir.transact({topic: ([b"k"], [b"5"])}, "g", {at: Committed(5)})
     await heir.close()
     await other.close()
     assert _values(await _read(kafka, topic, "r", 4)) == [b"1", b"2", b"3", b"5"]
-    consumer = kafka.consumer([topic], group="g", reset="earliest")
-    await consumer.start()
     assert await consumer.committed(at) == Committed(5)
     await consumer.close()
 

@@ -153,7 +153,7 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
             raise
 
     def _take(self, most: int | None) -> Batch:
-        batch = self._rest if self._rest is not None else self._parsed(most)
+        batch = self._rest if self._rest is not None else self._next_batches(most)
         self._rest = None
         if most is not None and len(batch) > most:
             batch, self._rest = batch.part(0, most), batch.part(most, len(batch))
@@ -163,7 +163,7 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
             self.next_fetch_offset = self._after
         return batch
 
-    def _parsed(self, most: int | None) -> Batch:
+    def _next_batches(self, most: int | None) -> Batch:
         """Return the records of the next batches, whole ones, as many as hold `most`."""
         payloads: list[_Payload] = []
         count = 0
@@ -195,9 +195,8 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
         is_control = bool(attributes & _CONTROL)
         if self._isolation_level == fetcher.READ_COMMITTED and producer >= 0:
             self._consume_aborted_up_to(first_offset)
-            marker = _Payload(records, first_offset, first_ms, append_ms, count)
-            if is_control and count > 0 and self._is_abort(marker):
-                self._aborted_producers.discard(producer)
+            if is_control and count > 0:
+                self._end_transaction(producer, _Payload(records, first_offset, first_ms, append_ms, count))
             if attributes & _TRANSACTIONAL and producer in self._aborted_producers:
                 return None
         if is_control:
@@ -209,8 +208,9 @@ class FetchedColumns(_PartitionRecords):  # type: ignore[misc]
             )
         return _Payload(records, first_offset, first_ms, append_ms, count)
 
-    def _is_abort(self, marker: _Payload) -> bool:
-        return bool(ControlRecord.parse(_parsed(self._tp, [marker], marker.first_offset).keys[0]) == ABORT_MARKER)
+    def _end_transaction(self, producer: int, marker: _Payload) -> None:
+        if ControlRecord.parse(_parsed(self._tp, [marker], marker.first_offset).keys[0]) == ABORT_MARKER:
+            self._aborted_producers.discard(producer)
 
 
 def _parsed(at: Any, payloads: Sequence[_Payload], first: int) -> Batch:

@@ -46,14 +46,11 @@ class Trades:
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """Quotes in offset order; prices in dollars, sizes as the feed gives them."""
+    """Quotes in offset order. `values` has bid, ask, bid size, ask size, shape (n, 4), sizes as the feed gives them."""
 
     symbol: Symbols
     at_ns: Ints
-    bid: Floats
-    ask: Floats
-    bid_size: Floats
-    ask_size: Floats
+    values: Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,10 +258,7 @@ class Decoder:
     def valid_quotes(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Quotes | None:
         """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
         usable = self._usable(QUOTE, found, record_of, rejected)
-        if usable is None:
-            return None
-        symbol, at_ns, values = usable
-        return Quotes(symbol, at_ns, *values.T)
+        return None if usable is None else Quotes(*usable)
 
     def valid_bars(
         self, rows: Sequence[tuple[str, str, Any]], record_of: RecordOf, rejected: Counter[str]

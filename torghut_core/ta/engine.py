@@ -161,8 +161,7 @@ class Engine:
 
     def _add_quotes(self, quotes: Quotes) -> None:
         self.counts.input_events += len(quotes.at_ns)
-        values = np.stack([quotes.bid, quotes.ask, quotes.bid_size, quotes.ask_size], axis=1)
-        self.quotes.add(self._numbers(quotes.symbol), quotes.at_ns, values)
+        self.quotes.add(self._numbers(quotes.symbol), quotes.at_ns, quotes.values)
 
     def _add_bars(self, bars: Bars) -> None:
         self.counts.input_events += len(bars.end_ns)

@@ -289,7 +289,7 @@ def test_lines_when_messages_and_envelopes_mix_then_each_kind_is_in_the_order_of
         bar("B", 0, 7).value, quote("B", 2, 5, 6).value,
     )  # fmt: skip
     assert found.trades.price.tolist() == [10.25, 10.25, 11]
-    assert found.quotes.bid.tolist() == [9, 9, 5]
+    assert found.quotes.values[:, 0].tolist() == [9, 9, 5]
     assert found.bars.close.tolist() == [2, 2, 7]
     assert np.isnan(found.bars.vwap[1])
     assert found.rejected.total() == 0

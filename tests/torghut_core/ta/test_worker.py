@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.fakes.ta_inputs import START, Record, quote, trade
 from tests.fakes.ta_process import Outputs, differences, expected_rows, in_process, produce
 from torghut_core import topics
-from torghut_core.engines.kafka import Kafka, KafkaAddress, partition_of
+from torghut_core.clock import open_clock
+from torghut_core.engines.kafka import Kafka, KafkaAddress, TopicPartition, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.settings import load
+from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.clickhouse_sink import ClickHouseSink
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.decode import Decoder
+from torghut_core.ta.engine import Engine, EngineSettings
+from torghut_core.ta.job import PartitionJob, _Input
 from torghut_core.ta.service import TaService
 from torghut_core.ta.settings import TaSettings
+from torghut_core.ta.status import Metrics
+from torghut_core.ta.worker import Outlets, PartitionWorker
 
 pytestmark = pytest.mark.slow
 
@@ -175,3 +183,39 @@ async def test_worker_when_stopped_while_a_transaction_does_not_end_then_the_nex
     await outputs.close()
     assert differences(expected, outputs.rows) == []
     assert outputs.count == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("newest", "published_before", "since_last", "is_taken"),
+    [
+        (2.9, 60, 10.1, False),
+        (2.9, 60, 11.1, True),
+        (2.5, 60, 10.1, True),
+        (2.5, 0, 10.1, False),
+        (2.5, 0, 11.1, True),
+        (2.5, 60, 9.0, False),
+    ],
+    ids=["a second closes", "but it is late", "none does", "others close theirs", "but it is late too", "not yet due"],
+)
+async def test_checkpoint_when_a_second_closes_then_it_waits_no_longer_than_a_second(
+    tmp_path: Path, kafka: Kafka, newest: float, published_before: float, since_last: float, is_taken: bool
+) -> None:
+    """Packing the state must not take the thread from rows that are on their way; nor may rows put it off for good."""
+    settings = _settings(tmp_path, 1000).model_copy(update={"checkpoint_interval_ms": 10_000})
+    engine = Engine(EngineSettings(max_out_of_order_ms=1000))
+    engine.add(Decoder().trades([trade("A", newest, 10).value]))
+    at = TopicPartition("trades", 0)
+    now = time.monotonic()
+    job = PartitionJob(
+        number=0, group="ta", engine=engine, inputs={"trades": _Input(at, 1, now, 1)}, checkpoint_name="", ingest_ms=0
+    )
+    job.checkpointed_at = now - since_last
+    outlets = Outlets(
+        settings=settings, clock=open_clock(settings.clock), store=CheckpointStore(settings.checkpoint_dir, {}),
+        sink=None, metrics=Metrics(CollectorRegistry()),
+    )  # fmt: skip
+    worker = PartitionWorker(job, kafka.consumer(["trades"], group="g", reset="none"), await kafka.producer(), outlets)
+    worker._published_at = now - published_before
+    await worker._checkpoint()
+    assert (worker._storing is not None) is is_taken
+    await worker.close()
