@@ -69,6 +69,8 @@ class Cluster:
     def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
         """Return status and body of `GET path`."""
         parts = path.strip("/").split("/")
+        if parts == ["apis"]:
+            return 200, json.dumps(self._groups()).encode()
         if "proxy" in parts:
             return self._proxied(parts, query)
         if parts[-1] == "log":
@@ -84,6 +86,23 @@ class Cluster:
         if (holder, name) in self.objects:
             return 200, json.dumps(self.objects[holder, name]).encode()
         return _status(404, f'{parts[-2]} "{name}" not found')
+
+    def _groups(self) -> dict[str, Any]:
+        """Return the groups that hold something, as discovery lists them; every known operator is installed."""
+        served: dict[str, list[str]] = {}
+        for collection in sorted(self.collections | {held for held, _ in self.objects}):
+            parts = collection.split("/")
+            if parts[0] == "apis" and parts[2] not in served.setdefault(parts[1], []):
+                served[parts[1]].append(parts[2])
+        groups = [
+            {
+                "name": group,
+                "versions": [{"groupVersion": f"{group}/{version}", "version": version} for version in versions],
+                "preferredVersion": {"groupVersion": f"{group}/{versions[0]}", "version": versions[0]},
+            }
+            for group, versions in served.items()
+        ]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
     def _page(self, collection: str, query: dict[str, str]) -> bytes:
         items = [item for (held, _), item in sorted(self.objects.items()) if held == collection]
@@ -114,6 +133,11 @@ class Cluster:
         return status, json.dumps(body).encode()
 
 
+def _is_meant(path: str, beginning: str) -> bool:
+    """Tell whether a fault at `beginning` is one of `path`; discovery's fault is its own alone."""
+    return path == beginning if beginning == "/apis" else path.startswith(beginning)
+
+
 def _status(code: int, message: str) -> tuple[int, bytes]:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
     return code, json.dumps(body).encode()
@@ -131,7 +155,7 @@ def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
             query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
             cluster.requests.append(self.path)
             fault = max(
-                (item for item in cluster.faults.items() if split.path.startswith(item[0])),
+                (item for item in cluster.faults.items() if _is_meant(split.path, item[0])),
                 key=lambda item: len(item[0]),
                 default=(None, Fault()),
             )[1]

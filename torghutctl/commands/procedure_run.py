@@ -24,7 +24,7 @@ from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment, name_option
-from torghutctl.errors import ConfigurationError, RefusedError
+from torghutctl.errors import ConfigurationError, RefusedError, UpstreamError
 from torghutctl.planning.gates import AgentRun, Intent, told
 from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
@@ -32,6 +32,7 @@ from torghutctl.procedures.verification import Verifier
 from torghutctl.snapshot.repository import Repository
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DISCOVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -443,13 +444,21 @@ def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
     from torghutctl.adapters.kubernetes_client import connect
     from torghutctl.adapters.kubernetes_writer import KubernetesWriter
     from torghutctl.adapters.pod_commands import PodCommands
+    from torghutctl.snapshot.api_versions import ServedVersions
+    from torghutctl.snapshot.http import ReadError
 
     kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
     reader = connect(kubeconfig=kubeconfig, context=options.context or environment.context, environment=os.environ)
-    writer = KubernetesWriter(reader)
+    writer, served = KubernetesWriter(reader), ServedVersions(reader)
 
     def annotate(namespace: str, topic: str, key: str, value: str | None) -> None:
-        path = f"/apis/kafka.strimzi.io/v1beta2/namespaces/{namespace}/kafkatopics/{topic}"
+        try:
+            version = served.version("kafka.strimzi.io", _DISCOVERY_SECONDS)
+        except ReadError as error:
+            raise UpstreamError(
+                f"KafkaTopic {namespace}/{topic}: {error.detail}", hint="look at the operator"
+            ) from error
+        path = f"/apis/kafka.strimzi.io/{version}/namespaces/{namespace}/kafkatopics/{topic}"
         writer.merge_patch(path, {"metadata": {"annotations": {key: value}}}, what=f"KafkaTopic {namespace}/{topic}")
 
     return Hands(run=PodCommands(reader).run, annotate=annotate)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from torghutctl.adapters.http_client import Answer, ExchangeError
 from torghutctl.adapters.kubernetes_client import KubernetesReader, connect
 from torghutctl.snapshot import clickhouse_server, desired, facts, kafka_server, resources, services, sources, workloads
+from torghutctl.snapshot.api_versions import ServedVersions
 from torghutctl.snapshot.collector import Task, collect
 from torghutctl.snapshot.http import ReadError, from_exchange, mapping, parse_json, refuse_status
 from torghutctl.snapshot.kept import MisusedFieldError
@@ -36,6 +37,8 @@ _MAX_PAGES = 40
 _EXPIRED = 410
 _LOG_BYTES = 1_000_000
 _SYMBOL_CHARACTERS = ":"
+_VERSION = "{version}"
+"""Stands in a path for the version that the cluster serves of its group."""
 
 
 def read(
@@ -78,28 +81,29 @@ class ClusterReader:
     def __init__(self, client: KubernetesReader, names: Names) -> None:
         self._client = client
         self._names = names
+        self._served = ServedVersions(client)
 
     def tasks(self, storage_namespace: str | None = None) -> list[Task]:
         """Return what can be asked at once; what follows from a reading is in its task."""
         storage = f"/api/v1/namespaces/{quote(storage_namespace or '')}/pods"
         names, here = self._names, self._names.namespace
         kafka, argocd = names.kafka_namespace, names.argocd_namespace
-        knative, flink = "serving.knative.dev/v1", "flink.apache.org/v1beta1"
+        knative, strimzi = "serving.knative.dev", "kafka.strimzi.io"
         core = f"/api/v1/namespaces/{here}"
         return [
             *([self._list(sources.STORAGE_PODS, storage, workloads.pod, "PodList")] if storage_namespace else []),
             self._list(sources.PODS, f"{core}/pods", workloads.pod, "PodList", then=self._of_pods),
             self._get(
                 sources.FORWARDER_DEPLOYMENT,
-                _named("apps/v1", here, "deployments", names.ws_deployment),
+                _named("apps", here, "deployments", names.ws_deployment),
                 workloads.deployment,
             ),
             self._get(
-                sources.TRADING_SCHEDULER, _named("apps/v1", here, "deployments", facts.SCHEDULER), workloads.deployment
+                sources.TRADING_SCHEDULER, _named("apps", here, "deployments", facts.SCHEDULER), workloads.deployment
             ),
             self._get(
                 sources.TA_DEPLOYMENT,
-                _named(flink, here, "flinkdeployments", names.flink_deployment),
+                _named("flink.apache.org", here, "flinkdeployments", names.flink_deployment),
                 resources.flink_deployment,
                 then=self._of_job,
             ),
@@ -124,60 +128,60 @@ class ClusterReader:
             ),
             self._list(
                 sources.TRADING_REVISIONS,
-                f"/apis/{knative}/namespaces/{here}/revisions",
+                _collection(knative, here, "revisions"),
                 resources.knative_revision,
                 "RevisionList",
                 query={"labelSelector": f"serving.knative.dev/service={names.service}"},
             ),
             self._get(
                 sources.CLICKHOUSE_INSTALLATION,
-                _named("clickhouse.altinity.com/v1", here, "clickhouseinstallations", names.clickhouse_service),
+                _named("clickhouse.altinity.com", here, "clickhouseinstallations", names.clickhouse_service),
                 resources.altinity_installation,
             ),
             self._list(
                 sources.KEEPER_INSTALLATION,
-                f"/apis/clickhouse-keeper.altinity.com/v1/namespaces/{here}/clickhousekeeperinstallations",
+                _collection("clickhouse-keeper.altinity.com", here, "clickhousekeeperinstallations"),
                 resources.altinity_installation,
                 "ClickHouseKeeperInstallationList",
             ),
             self._get(
                 sources.POSTGRES_CLUSTER,
-                _named("postgresql.cnpg.io/v1", here, "clusters", names.cnpg_cluster),
+                _named("postgresql.cnpg.io", here, "clusters", names.cnpg_cluster),
                 resources.cnpg_cluster,
             ),
             self._get(
                 sources.KAFKA_CLUSTER,
-                _named("kafka.strimzi.io/v1beta2", kafka, "kafkas", "kafka"),
+                _named(strimzi, kafka, "kafkas", "kafka"),
                 resources.kafka_cluster,
             ),
             self._list(sources.KAFKA_PODS, f"/api/v1/namespaces/{kafka}/pods", workloads.pod, "PodList"),
             self._list(
                 sources.KAFKA_TOPICS,
-                f"/apis/kafka.strimzi.io/v1beta2/namespaces/{kafka}/kafkatopics",
+                _collection(strimzi, kafka, "kafkatopics"),
                 resources.kafka_topic,
                 "KafkaTopicList",
             ),
             self._list(
                 sources.KAFKA_USERS,
-                f"/apis/kafka.strimzi.io/v1beta2/namespaces/{kafka}/kafkausers",
+                _collection(strimzi, kafka, "kafkausers"),
                 resources.kafka_user,
                 "KafkaUserList",
             ),
             self._get(
                 sources.ARGOCD_APPLICATION,
-                _named("argoproj.io/v1alpha1", argocd, "applications", names.argocd_application),
+                _named("argoproj.io", argocd, "applications", names.argocd_application),
                 resources.argocd_application,
             ),
             self._list(sources.EVENTS, f"{core}/events", workloads.event, "EventList"),
             self._list(
                 sources.ENDPOINTSLICES,
-                f"/apis/discovery.k8s.io/v1/namespaces/{here}/endpointslices",
+                _collection("discovery.k8s.io", here, "endpointslices"),
                 workloads.endpointslice,
                 "EndpointSliceList",
             ),
             self._list(
                 sources.BUDGETS,
-                f"/apis/policy/v1/namespaces/{here}/poddisruptionbudgets",
+                _collection("policy", here, "poddisruptionbudgets"),
                 workloads.disruption_budget,
                 "PodDisruptionBudgetList",
             ),
@@ -285,7 +289,9 @@ class ClusterReader:
         then: Callable[[Reading], list[Task]] | None = None,
     ) -> Task:
         def ask(seconds: float) -> Any:
-            answer = self._ask(path, None, seconds)
+            ends = time.monotonic() + seconds
+            served = self._at_served_version(path, seconds)
+            answer = self._ask(served, None, ends - time.monotonic())
             refuse_status(answer)
             item = mapping(parse_json(answer))
             wanted = path.rsplit("/", 1)[1]
@@ -307,11 +313,12 @@ class ClusterReader:
     ) -> Task:
         def ask(seconds: float) -> Any:
             ends = time.monotonic() + seconds
+            served = self._at_served_version(path, seconds)
             found: list[Any] = []
             token = ""
             for _ in range(_MAX_PAGES):
                 page = {**(query or {}), "limit": str(_PAGE), **({"continue": token} if token else {})}
-                answer = self._ask(path, page, ends - time.monotonic())
+                answer = self._ask(served, page, ends - time.monotonic())
                 if answer.status == _EXPIRED and token:  # the list moved on between two pages: begin again
                     found, token = [], ""
                     continue
@@ -326,6 +333,12 @@ class ClusterReader:
             raise ReadError(Failure.UNPARSABLE, f"the list has over {_PAGE * _MAX_PAGES} entries")
 
         return Task(source=source, read=ask, then=then, may_be_absent=sources.describe(source).may_be_absent)
+
+    def _at_served_version(self, path: str, seconds: float) -> str:
+        if _VERSION not in path:
+            return path
+        group = path.split("/")[2]
+        return path.replace(_VERSION, self._served.version(group, seconds), 1)
 
     def _ask(self, path: str, query: Mapping[str, str] | None, seconds: float) -> Answer:
         try:
@@ -342,5 +355,10 @@ def _kept(keep: Callable[[dict[str, Any]], Any], item: dict[str, Any]) -> Any:
         raise ReadError(Failure.UNPARSABLE, f"the object lacks or misuses a field ({what})") from error
 
 
-def _named(group_version: str, namespace: str, resource: str, name: str) -> str:
-    return f"/apis/{group_version}/namespaces/{namespace}/{resource}/{quote(name)}"
+def _collection(group: str, namespace: str, resource: str) -> str:
+    """Return the path of a collection; its version is put in when it is asked for."""
+    return f"/apis/{group}/{_VERSION}/namespaces/{namespace}/{resource}"
+
+
+def _named(group: str, namespace: str, resource: str, name: str) -> str:
+    return f"{_collection(group, namespace, resource)}/{quote(name)}"

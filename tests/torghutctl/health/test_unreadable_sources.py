@@ -107,7 +107,7 @@ def test_report_when_one_source_hangs_then_its_deadline_is_all_it_costs(tmp_path
             released.set()
         return _mistakes(path, judge(snapshot, Operator()))
 
-    hung = [*REQUIRED, f"/{base.KAFKA}/kafkas/kafka", f"/{base.EVENTS}"]
+    hung = [*REQUIRED, "/apis", f"/{base.KAFKA}/kafkas/kafka", f"/{base.EVENTS}"]
     with ThreadPoolExecutor(3) as pool:  # they mostly wait
         assert [line for lines in pool.map(hang, range(len(hung)), hung) for line in lines] == []
 
