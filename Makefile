@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo test test-fast lint format bench soak engines clean constraints
+.PHONY: demo test test-fast test-e2e test-kube lint format bench soak engines clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,10 +24,16 @@ engines: $(VENV)/.dev  ## fetch Apache Kafka for the tests that need the real br
 	$(BIN)/python scripts/fetch_github_description.py
 
 test: $(VENV)/.dev engines  ## every test but the soaks
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not kube and not e2e" $(ARGS)
 
 test-fast: $(VENV)/.dev  ## no external engine, under a minute
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not slow and not engine and not kafka" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not kube and not e2e and not slow and not engine and not kafka" $(ARGS)
+
+test-e2e: $(VENV)/.dev engines  ## what needs many processes, a browser or a wheel
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e" $(ARGS)
+
+test-kube: $(VENV)/.dev  ## manifests, AgentRuns, policy and reading against a real kube-apiserver, where ../shared/kube is
+	$(BIN)/python -m pytest -m kube --timeout 900 $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

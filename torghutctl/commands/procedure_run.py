@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 import socket
@@ -25,10 +24,11 @@ from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment, name_option
 from torghutctl.errors import ConfigurationError, RefusedError, UpstreamError
-from torghutctl.planning.gates import AgentRun, Intent, told
+from torghutctl.planning.gates import Intent, told
 from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
 from torghutctl.procedures.verification import Verifier
+from torghutctl.snapshot.agent_run import read_agent_run
 from torghutctl.snapshot.repository import Repository
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -193,7 +193,7 @@ def build_request(
         raise ConfigurationError("--branch, --pr and --act: choose one")
     if options.from_snapshot is not None and (options.branch or options.pr or act):
         raise ConfigurationError("--from-snapshot: is for a mere plan", hint="act on what the system says now")
-    if options.at is not None and spec.needs_cluster and (options.branch or options.pr or act):
+    if options.at is not None and spec.needs_cluster and not spec.is_stamped and (options.branch or options.pr or act):
         raise ConfigurationError(
             f"--at {options.at}: is for a mere plan of {spec.name}",
             hint="what it starts is decided by the clock: leave --at out",
@@ -335,26 +335,6 @@ def default_audit_path(environment: Mapping[str, str]) -> Path:
         Path(environment.get("HOME", "~")).expanduser() / ".local" / "state"
     )
     return Path(root) / "torghut" / "audit.jsonl"
-
-
-def read_agent_run(environment: Mapping[str, str]) -> AgentRun | None:
-    """Return the AgentRun this process is part of, None outside of one.
-
-    The platform's runner names its description in AGENT_RUN_SPEC; its presence, even empty, means "in an AgentRun", and
-    what cannot be read is handed on as such, for the gates to refuse.
-    """
-    markers = [
-        name for name in ("AGENT_RUN_SPEC", "AGENT_RUNNER_SPEC_PATH", "AGENT_RUNNER_SPEC") if name in environment
-    ]
-    if not markers:
-        return None
-    path = environment.get("AGENT_RUN_SPEC", "")
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return AgentRun(source=f"AGENT_RUN_SPEC={path or '(empty)'}", document=None)
-    inner = document.get("agentRun", document) if isinstance(document, dict) else None
-    return AgentRun(source=path, document=inner if isinstance(inner, dict) else None)
 
 
 def forge_credential(repo: str, token_file: str | None) -> Credential | None:

@@ -6,26 +6,18 @@ Pure. Absent, empty or unreadable input is a no; nothing forces a gate.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torghutctl.errors import RefusedError
 from torghutctl.planning.plan import Plan
+from torghutctl.snapshot.agent_run import AgentRun
 
 _UNREAD = re.compile(r"\S+: (?P<cause>[a-z ]+ \(.+\))")
 """How a precondition says that a source could not be read."""
 CONFIRM_PHRASE = "ACTUATE_TORGHUT"
 ACTUATION_LABEL = "torghut.proompteng.ai/actuation"
 PURPOSE_LABEL = "torghut.proompteng.ai/purpose"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentRun:
-    """The run this process is part of. `document` is None when its description could not be read."""
-
-    source: str
-    document: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +54,7 @@ def ask_gates(
     """
     answers = [_reason(intent), _confirm(intent), _production(intent)]
     if intent.agent_run is not None:
-        answers.extend(_agent_run(intent.agent_run))
+        answers.extend(_agent_run(intent.agent_run, plan))
     if only_a_person:
         answers.append(_person(intent))
     if second_phrase:
@@ -142,11 +134,23 @@ def _person(intent: Intent) -> GateAnswer:
     )
 
 
-def _agent_run(run: AgentRun) -> list[GateAnswer]:
-    labels = _mapping(run.document, "metadata", "labels")
-    policy = _mapping(run.document, "spec", "vcsPolicy")
-    wanted_labels = {ACTUATION_LABEL: "true", PURPOSE_LABEL: "actuation"}
+def _agent_run(run: AgentRun, plan: Plan) -> list[GateAnswer]:
+    """Return the gates of a run: it is known, says that it actuates, may write, and is about this very plan."""
+    labels, policy, parameters = (
+        run.part("metadata", "labels"),
+        run.part("spec", "vcsPolicy"),
+        run.part("spec", "parameters"),
+    )
     answers = [
+        GateAnswer(
+            name="agent run",
+            is_open=run.document is not None,
+            detail=f"{run.source}: {run.failure or 'read'}",
+            opens_with="" if run.document is not None else "a run that its ServiceAccount may get",
+        )
+    ]
+    wanted_labels = {ACTUATION_LABEL: "true", PURPOSE_LABEL: "actuation"}
+    answers += [
         GateAnswer(
             name=f"agent run label {key}",
             is_open=labels.get(key) == value,
@@ -155,20 +159,23 @@ def _agent_run(run: AgentRun) -> list[GateAnswer]:
         )
         for key, value in wanted_labels.items()
     ]
-    allowed = policy.get("required") is True and policy.get("mode") == "read-write"
+    is_allowed = policy.get("required") is True and policy.get("mode") == "read-write" and run.may_write
     answers.append(
         GateAnswer(
             name="agent run vcsPolicy",
-            is_open=allowed,
-            detail="required and read-write" if allowed else "is not required and read-write",
+            is_open=is_allowed,
+            detail="required and read-write" if is_allowed else "is not required and read-write, in policy and effect",
             opens_with="an AgentRun with vcsPolicy {required: true, mode: read-write}",
         )
     )
+    for key, value in (("change", plan.procedure), ("plan", plan.digest)):
+        is_same = parameters.get(key) == value
+        answers.append(
+            GateAnswer(
+                name=f"agent run parameter {key}",
+                is_open=is_same,
+                detail=f"is {value}" if is_same else f"is {parameters.get(key)!r}, not {value}",
+                opens_with=f"an AgentRun with parameters.{key}: {value}",
+            )
+        )
     return answers
-
-
-def _mapping(document: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any]:
-    current: Any = document
-    for key in path:
-        current = current.get(key) if isinstance(current, Mapping) else None
-    return current if isinstance(current, Mapping) else {}

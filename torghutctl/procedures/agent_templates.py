@@ -1,24 +1,34 @@
-"""AgentRun and ImplementationSpec documents for every procedure, made from its `SPEC` alone.
+"""AgentRun documents for every procedure and for the health report, made from the procedures' `SPEC`s alone.
 
-A procedure that acts through git gets an actuation run; one that deletes or acts at once gets diagnostics and nothing
-else. The platform compares no values: the gates here and the admission policy beside the templates do.
+A procedure has two runs in two phases. The diagnostics run may not write: it plans, and reports the digest and the
+parameters of the second. The actuation run carries that digest and opens the pull request. What deletes, or acts outside
+git, has the first alone. Both are carried out by the program itself in a pod of its own image, with an Agent and an
+AgentProvider of its own: no language model stands between the parameters and the command.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torghutctl.planning.gates import ACTUATION_LABEL, CONFIRM_PHRASE, PURPOSE_LABEL
+from torghutctl.planning.gates import ACTUATION_LABEL, PURPOSE_LABEL
+from torghutctl.procedures.agent_schema import API_VERSION
 from torghutctl.procedures.specification import Danger, Spec
 
-API_VERSION = "agents.proompteng.ai/v1alpha1"
-MAX_NAME, MAX_PARAMETERS, MAX_VALUE_BYTES, MAX_TEXT, MAX_SUMMARY = 63, 100, 2048, 131_072, 256
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-OPTIONS: dict[str, str] = {
+NAMESPACE = "agents"
+"""The controller looks at runs of its own namespaces alone."""
+HEALTH_REPORT = "health-report"
+DIAGNOSTICS, ACTUATION = "diagnostics", "actuation"
+AGENTS = {DIAGNOSTICS: "torghut-diagnostics", ACTUATION: "torghut-actuation"}
+"""Name of Agent, AgentProvider and ServiceAccount of a kind of run."""
+VCS_PROVIDER = "github"
+IMAGE = "registry.example/torghut/torghutctl@sha256:" + "0" * 64
+"""Stands for the image until a release pins it."""
+CONFIG_FOLDER = "/workspace/config"
+OPTIONS: Mapping[str, str] = {
     "environment": "--environment",
-    "repo": "--repo",
     "base": "--base",
     "gitopsPath": "--gitops-path",
     "reason": "--reason",
@@ -28,168 +38,271 @@ OPTIONS: dict[str, str] = {
     "ticket": "--ticket",
     "to": "--to",
     "id": "--id",
+    "mode": "--mode",
     "since": "--since",
+    "namespace": "--namespace",
+    "service": "--service",
+    "wsDeployment": "--ws-deployment",
+    "flinkDeployment": "--flink-deployment",
+    "clickhouseService": "--clickhouse-service",
+    "cnpgCluster": "--cnpg-cluster",
 }
 """Parameters of a run that become options of the command; any other one is refused."""
-FLAGS: dict[str, str] = {"cancelOrders": "--cancel-orders", "restart": "--restart"}
-_OWN = {"change", "head", "issueNumber", "step"}
-_STEPS = {"replay-ta": ("start", "exit", "status")}
-_SYSTEM_PROMPT = (
-    "You operate Torghut. Run exactly the command that the implementation names, once, and report its output. Never merge "
-    "a pull request, never edit a file or a branch by hand, never repeat a refused command with other values."
-)
+FLAGS: Mapping[str, str] = {"cancelOrders": "--cancel-orders", "restart": "--restart", "all": "--all"}
+OWN = ("change", "head", "repository", "step")
+"""Parameters that are no option by themselves."""
+KNOWN = (*OPTIONS, *FLAGS, *OWN)
+_OF_PROCEDURE: Mapping[str, tuple[str, ...]] = {
+    "pause-trading": ("cancelOrders",),
+    "rollback-image": ("to",),
+    "resume-ta": ("restart",),
+    "suspend-ta": ("all",),
+    "replay-ta": ("id", "mode", "since", "step"),
+}
+"""What only these procedures take."""
+_OF_ACTING = ("reason", "confirm", "plan", "ticket", "head")
+_NOT_OF_REPORT = ("at", "ticket")
+STEPS: Mapping[str, tuple[str, ...]] = {"replay-ta": ("start", "exit", "status")}
+_OF_STEP: Mapping[str, tuple[str, ...]] = {"start": ("id", "mode", "since"), "status": ("id",), "exit": ()}
+ACTING_STEPS: Mapping[str, tuple[str, ...]] = {"replay-ta": ("start", "exit")}
+BACKFILL = "backfill"
+"""The only mode of a replay that a run may act with; from scratch deletes, and is for a person at a terminal."""
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_SECONDS = 1800
+_RETENTION_SECONDS = 2_592_000
+_PROMPTS = {
+    DIAGNOSTICS: "This Agent runs torghutctl and nothing else, to read and to plan. It changes nothing: no branch, no pull "
+    "request, no object of the cluster. A run that asks for more is refused.",
+    ACTUATION: "This Agent runs torghutctl and nothing else, once a run. It opens one pull request for one reviewed plan and "
+    "never merges one, never edits a file or a branch by hand, never pushes to the base branch, never repeats a refused "
+    "command with other values. Live trading, secrets and whatever deletes are not within its reach.",
+}
 
 
-def is_actuation(spec: Spec) -> bool:
-    """Tell whether an agent may act with this procedure at all."""
-    return spec.danger is Danger.GITOPS
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing that a run may be about."""
+
+    name: str
+    spec: Spec | None
+    """None for the health report."""
+
+    @property
+    def may_act(self) -> bool:
+        """Whether an agent may act with it at all."""
+        return self.spec is not None and (self.spec.danger is Danger.GITOPS or self.name in ACTING_STEPS)
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        return (DIAGNOSTICS, ACTUATION) if self.may_act else (DIAGNOSTICS,)
+
+    def specification(self, purpose: str) -> str:
+        """Return the name of its ImplementationSpec."""
+        return f"torghut-{self.name}" if purpose == ACTUATION or self.spec is None else f"torghut-{self.name}-plan"
+
+    def required(self, purpose: str) -> tuple[str, ...]:
+        """Return the parameters that a run must have, by `contract.requiredKeys`."""
+        keys = {"change", "environment"}
+        if self.spec is not None:
+            keys |= {"repository"}
+        if self.name in STEPS:
+            keys |= {"step"}
+        if purpose == ACTUATION:
+            keys |= {"reason", "confirm", "plan"}
+            if self.spec is not None and self.spec.is_stamped:
+                keys |= {"at"}
+        return tuple(sorted(keys))
+
+    def known(self, purpose: str) -> tuple[str, ...]:
+        """Return every parameter that a run may have."""
+        foreign = {key for name, keys in _OF_PROCEDURE.items() if name != self.name for key in keys}
+        if purpose == DIAGNOSTICS:
+            foreign |= set(_OF_ACTING) - {"head"}
+        if self.spec is None:
+            foreign |= set(_NOT_OF_REPORT)
+        elif purpose == ACTUATION and self.spec.needs_cluster and not self.spec.is_stamped:
+            foreign |= {"at"}
+        return tuple(key for key in KNOWN if key not in foreign)
 
 
-def implementation_spec(spec: Spec) -> dict[str, Any]:
-    """Return the ImplementationSpec: what the agent is told to do and when it is done."""
-    acts = is_actuation(spec)
-    command = "torghutctl agentruns exec"
-    text = "\n".join(
-        (
-            f"{spec.summary}",
-            "",
+def changes_of(specs: Mapping[str, Spec]) -> dict[str, Change]:
+    """Return everything a run may be about, by name."""
+    found = {name: Change(name=name, spec=spec) for name, spec in specs.items()}
+    return {**found, HEALTH_REPORT: Change(name=HEALTH_REPORT, spec=None)}
+
+
+def head_prefix(change: str) -> str:
+    """Return the beginning of every branch that the program pushes for a change."""
+    return f"agentruns/torghut-{change}-"
+
+
+def implementation_spec(change: Change, purpose: str) -> dict[str, Any]:
+    """Return the ImplementationSpec: what a run is for, what it takes, runs and tells, and what it never does."""
+    spec, acts = change.spec, purpose == ACTUATION
+    summary = (
+        spec.summary if spec is not None else "Classify the whole system; name the top cause and the next procedure."
+    )
+    if not acts and spec is not None:
+        summary = f"Plan, changing nothing: {summary[0].lower()}{summary[1:]}"
+    lines = [f"Objective: {summary}"]
+    if spec is not None:
+        lines += [
             f"When: {spec.when}",
             f"Needs: {spec.needs}",
-            f"Does: {spec.does}" if acts else "Does: reads and plans only. A person acts at a terminal.",
-            f"Verify: {spec.verify}",
-            f"Undo: {spec.undo}",
-            "",
-            f"Run `{command}`. It takes everything from this run's parameters and opens a pull request."
-            if acts
-            else f"Run `{command}`. It takes everything from this run's parameters and shows a plan.",
-            "Exit code 0: report the pull request and the digest. 6: report the refusal and stop. 7: report what moved and "
-            "stop. Anything else: report the message and stop.",
-        )
-    )
-    criteria = [
-        "the command ran once and its whole output is reported",
-        "a pull request with the plan's digest is open, and nothing was merged" if acts else "nothing was changed",
+            f"Does: {spec.does if acts else 'reads and plans only.'}",
+        ]
+        lines += [f"Verify: {spec.verify}", f"Undo: {spec.undo}"] if acts else []
+    if not change.may_act and spec is not None:
+        lines.append("Acting: a person does it at a terminal; no run may.")
+    lines += [
+        "",
+        f"Inputs (parameters): {', '.join(change.required(purpose))}; optional: "
+        + ", ".join(key for key in change.known(purpose) if key not in change.required(purpose) and key != "head")
+        + ".",
+        "",
+        "Commands: the provider runs `torghutctl agentruns exec`, which validates the run, asks the gates and then runs "
+        "exactly this:",
+        "",
+        f"    {shown_command(change, purpose)}",
+        "",
+        "Output: a markdown report, and in the run's status the exit code, the refusal if any, the plan's digest"
+        + (" and the pull request." if acts else ", and the parameters of the actuation run that carries it out.")
+        if spec is not None
+        else "Output: the report in markdown; its exit code is 0 healthy, 3 degraded, 4 down, 5 unknown.",
+        "",
+        "Never: merge a pull request; push to the base branch; edit a file by hand; run another procedure than the one "
+        "named by `change`; repeat a refused command with other values; show a secret.",
     ]
     return {
         "apiVersion": API_VERSION,
         "kind": "ImplementationSpec",
-        "metadata": {"name": f"torghut-{spec.name}"},
+        "metadata": {"name": change.specification(purpose), "namespace": NAMESPACE},
         "spec": {
-            "source": {"provider": "custom", "externalId": f"torghutctl/{spec.name}"},
-            "summary": spec.summary[:MAX_SUMMARY],
-            "text": text + "\n",
-            "acceptanceCriteria": criteria,
-            "contract": {"requiredKeys": sorted(_required(spec))},
+            "source": {"provider": "custom", "externalId": f"torghutctl/{change.name}/{purpose}"},
+            "summary": summary[:256],
+            "text": "\n".join(lines) + "\n",
+            "acceptanceCriteria": [
+                "the command ran once and its whole output is reported",
+                "one pull request with the plan's digest is open, and nothing was merged"
+                if acts
+                else "nothing was changed",
+            ],
+            "contract": {"requiredKeys": list(change.required(purpose))},
         },
     }
 
 
-def agent_run(spec: Spec, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the AgentRun; values to be filled in are in angle brackets."""
-    acts = is_actuation(spec)
-    purpose = "actuation" if acts else "diagnostics"
-    given = {key: f"<{key}>" for key in sorted(_required(spec))}
-    given |= {"change": spec.name, "head": f"agentruns/torghut-{spec.name}", "issueNumber": "0"}
+def agent_run(change: Change, purpose: str, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the AgentRun; values that are to be filled in stand in angle brackets, and no check lets them pass."""
+    acts = purpose == ACTUATION
+    given = {key: f"<{key}>" for key in change.required(purpose)}
+    given["change"] = change.name
+    if change.spec is not None:
+        given["base"] = "main"
+    if acts:
+        given["head"] = _head(change.name, {**given, **(parameters or {})})
     given.update(parameters or {})
     labels = {PURPOSE_LABEL: purpose, **({ACTUATION_LABEL: "true"} if acts else {})}
+    policy = {"required": True, "mode": "read-write"} if acts else {"required": False, "mode": "read-only"}
+    body: dict[str, Any] = {
+        "agentRef": {"name": AGENTS[purpose]},
+        "implementationSpecRef": {"name": change.specification(purpose)},
+        "runtime": {"type": "job"},
+        "parameters": dict(sorted(given.items())),
+        "vcsRef": {"name": VCS_PROVIDER},
+        "vcsPolicy": policy,
+        "ttlSecondsAfterFinished": _RETENTION_SECONDS,
+    }
+    if change.spec is None:
+        body["vcsPolicy"] = {"required": False, "mode": "none"}
+    suffix = "" if acts or change.spec is None else "plan-"
     return {
         "apiVersion": API_VERSION,
         "kind": "AgentRun",
-        "metadata": {"generateName": f"torghut-{spec.name}-", "labels": labels},
-        "spec": {
-            "agentRef": {"name": "codex-agent"},
-            "implementationSpecRef": {"name": f"torghut-{spec.name}"},
-            "runtime": {"type": "workflow"},
-            "workflow": {"steps": [{"name": spec.name, "retries": 0, "timeoutSeconds": 1800}]},
-            "systemPrompt": _SYSTEM_PROMPT,
-            "parameters": dict(sorted(given.items())),
-            "vcsRef": {"name": "github"},
-            "vcsPolicy": {"required": True, "mode": "read-write"} if acts else {"required": False, "mode": "read-only"},
-            "ttlSecondsAfterFinished": 2_592_000,
-        },
+        "metadata": {"generateName": f"torghut-{change.name}-{suffix}", "namespace": NAMESPACE, "labels": labels},
+        "spec": body,
     }
 
 
-def _required(spec: Spec) -> set[str]:
-    required = {"environment", "repo"}
-    if is_actuation(spec):
-        required |= {"reason", "confirm", "plan"}
-    return required | ({"id", "step"} if spec.name in _STEPS else set())
+def _head(change: str, parameters: Mapping[str, str]) -> str:
+    """Return the branch as the program will name it, as far as its time and digest are known."""
+    stamp = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):\d\dZ", parameters.get("at", ""))
+    digest = re.fullmatch(r"sha256:([0-9a-f]{8})[0-9a-f]{56}", parameters.get("plan", ""))
+    parts = ["".join(stamp.groups()[:3]) + "-" + "".join(stamp.groups()[3:])] if stamp else []
+    return head_prefix(change) + "-".join([*parts, digest[1] if digest else "plan"])
 
 
-def command_line(spec: Spec, parameters: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the arguments of torghutctl for a run's parameters, and what is wrong with them."""
-    problems = [f"parameters.{key}: is not known" for key in sorted(set(parameters) - set(OPTIONS) - set(FLAGS) - _OWN)]
-    arguments = [spec.name]
-    if spec.name in _STEPS:
-        step = str(parameters.get("step", ""))
-        if step not in _STEPS[spec.name]:
-            problems.append(f"parameters.step={step!r}: must be one of {', '.join(_STEPS[spec.name])}")
-        arguments.append(step)
-    for key, option in OPTIONS.items():
-        value = parameters.get(key)
-        if value not in (None, "") and not (not is_actuation(spec) and key in ("reason", "confirm")):
-            # One word with `=`, so that a value can never become an option.
-            arguments.append(f"{option}={value}")
-    if parameters.get("at") and is_actuation(spec) and spec.needs_cluster:
-        problems.append("parameters.at: is for a mere plan; what this starts is decided by the clock")
-    arguments += [flag for key, flag in FLAGS.items() if str(parameters.get(key, "")).lower() == "true"]
-    return [*arguments, *(["--pr"] if is_actuation(spec) else [])], problems
+def command_line(change: Change, purpose: str, parameters: Mapping[str, str], *, repo: str | None) -> list[str]:
+    """Return the arguments of torghutctl for a run. `repo` is the address that `parameters.repository` means.
+
+    One word with `=` each, so that a value can never become an option.
+    """
+    arguments = [change.name]
+    if change.name in STEPS:
+        arguments.append(parameters.get("step", ""))
+    known = set(change.known(purpose))
+    if change.name in STEPS:
+        known -= set(_OF_PROCEDURE[change.name]) - set(_OF_STEP.get(parameters.get("step", ""), ()))
+    arguments += [
+        f"{option}={parameters[key]}" for key, option in OPTIONS.items() if key in known and parameters.get(key)
+    ]
+    if repo is not None:
+        arguments.append(f"--repo={repo}")
+    arguments += [flag for key, flag in FLAGS.items() if key in known and parameters.get(key) == "true"]
+    return [*arguments, *(["--pr"] if purpose == ACTUATION else [])]
 
 
-def problems_of(document: Mapping[str, Any], specs: Mapping[str, Spec]) -> list[str]:
-    """Return what is wrong with an AgentRun or ImplementationSpec, by the platform's limits and by the gates."""
-    kind = document.get("kind")
-    if document.get("apiVersion") != API_VERSION or kind not in ("AgentRun", "ImplementationSpec"):
-        return [f"apiVersion, kind: must be {API_VERSION} AgentRun or ImplementationSpec"]
-    body = _mapping(document.get("spec"))
-    if kind == "ImplementationSpec":
-        text, summary = body.get("text"), body.get("summary", "")
-        found = (
-            []
-            if isinstance(text, str) and 0 < len(text) <= MAX_TEXT
-            else [f"spec.text: needs 1 to {MAX_TEXT} characters"]
-        )
-        return found + ([f"spec.summary: at most {MAX_SUMMARY} characters"] if len(str(summary)) > MAX_SUMMARY else [])
-    return _run_problems(_mapping(document.get("metadata")), body, specs)
+def shown_command(change: Change, purpose: str) -> str:
+    """Return the command line of a run with its values in capitals, as the ImplementationSpec shows it."""
+    values = {key: key.upper() for key in change.required(purpose)}
+    if change.name in STEPS:
+        values["step"] = STEPS[change.name][0]
+        values["id"] = "ID"
+    if "at" in values:
+        values["at"] = "2026-03-02T14:30:00Z"
+    if "plan" in values:
+        values["plan"] = "sha256:" + "0" * 64
+    return " ".join(["torghutctl", *command_line(change, purpose, values, repo=None if change.spec is None else "URL")])
 
 
-def _run_problems(metadata: Mapping[str, Any], body: Mapping[str, Any], specs: Mapping[str, Spec]) -> list[str]:
-    found: list[str] = []
-    if len(str(metadata.get("name", ""))) > MAX_NAME:
-        found.append(f"metadata.name: at most {MAX_NAME} characters")
-    if not _mapping(body.get("agentRef")).get("name"):
-        found.append("spec.agentRef.name: must be given")
-    steps = _mapping(body.get("workflow")).get("steps")
-    if _mapping(body.get("runtime")).get("type") == "workflow" and not steps:
-        found.append("spec.workflow.steps: a workflow without steps fails (MissingWorkflowSteps)")
-    parameters = _mapping(body.get("parameters"))
-    if len(parameters) > MAX_PARAMETERS:
-        found.append(f"spec.parameters: at most {MAX_PARAMETERS}")
-    for key, value in parameters.items():
-        if not isinstance(value, str) or len(value.encode()) > MAX_VALUE_BYTES:
-            found.append(f"spec.parameters.{key}: must be a string of at most {MAX_VALUE_BYTES} bytes")
-    spec = specs.get(str(parameters.get("change")))
-    if spec is None:
-        return [*found, f"spec.parameters.change: must be one of {', '.join(specs)}"]
-    found += command_line(spec, parameters)[1]
-    labels, policy = _mapping(metadata.get("labels")), _mapping(body.get("vcsPolicy"))
-    if not is_actuation(spec):
-        if ACTUATION_LABEL in labels or policy.get("mode") not in ("read-only", "none"):
-            found.append(f"{spec.name}: diagnostics only; no label {ACTUATION_LABEL}, vcsPolicy.mode read-only")
-        return found
-    if labels.get(ACTUATION_LABEL) != "true" or labels.get(PURPOSE_LABEL) != "actuation":
-        found.append(f'metadata.labels: needs {ACTUATION_LABEL}: "true" and {PURPOSE_LABEL}: actuation')
-    if policy.get("required") is not True or policy.get("mode") != "read-write":
-        found.append("spec.vcsPolicy: must be {required: true, mode: read-write}")
-    if not str(parameters.get("reason", "")).strip():
-        found.append("spec.parameters.reason: must be given")
-    if parameters.get("confirm") != CONFIRM_PHRASE:
-        found.append(f"spec.parameters.confirm: must be {CONFIRM_PHRASE}")
-    if DIGEST.fullmatch(str(parameters.get("plan", ""))) is None:
-        found.append("spec.parameters.plan: must be the digest of the plan that was reviewed (parameters stay mutable)")
+def agents() -> list[dict[str, Any]]:
+    """Return an Agent and an AgentProvider of each kind of run: our image, our ServiceAccount, nothing else in reach."""
+    found: list[dict[str, Any]] = []
+    for purpose, name in AGENTS.items():
+        metadata = {"name": name, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "torghut"}}
+        provider = {
+            "binary": "/usr/local/bin/torghutctl",
+            "argsTemplate": ["agentruns", "exec"],
+            "envTemplate": {"XDG_CONFIG_HOME": CONFIG_FOLDER, "HOME": "/workspace"},
+            "inputFiles": [{"path": f"{CONFIG_FOLDER}/torghut/environments.yaml", "content": _ENVIRONMENTS}],
+            "outputArtifacts": [{"name": "report", "path": "/workspace/.agent/report.md"}],
+            "adapter": {"type": "exec"},
+            "workload": {
+                "image": IMAGE,
+                "serviceAccountName": name,
+                "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+            },
+            "health": {"capacityFailurePolicy": "block"},
+        }
+        agent = {
+            "providerRef": {"name": name},
+            "vcsRef": {"name": VCS_PROVIDER},
+            "defaults": {"systemPrompt": _PROMPTS[purpose], "timeoutSeconds": _SECONDS, "retryLimit": 0},
+            "security": {
+                # The platform itself mounts these two into every run; none else may be named.
+                "allowedSecrets": ["codex-auth", "github-token"],
+                "allowedServiceAccounts": [name],
+                "allowedImplementationSourceProviders": ["custom"],
+            },
+        }
+        found.append({"apiVersion": API_VERSION, "kind": "AgentProvider", "metadata": metadata, "spec": provider})
+        found.append({"apiVersion": API_VERSION, "kind": "Agent", "metadata": metadata, "spec": agent})
     return found
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+_ENVIRONMENTS = """# Who may be named by parameters.environment. Tokens never stand here.
+environments:
+  paper:
+    namespace: torghut
+    gitopsPath: argocd/applications/torghut
+"""

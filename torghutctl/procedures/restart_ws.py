@@ -21,6 +21,7 @@ SPEC = Spec(
     verify="one pod, 1/1 ready; /readyz 200; the status topic goes on; bars are fresh within minutes of the session.",
     undo="nothing to undo: reverting the change restarts the forwarder once more.",
     paths=(FILE,),
+    is_stamped=True,
 )
 
 

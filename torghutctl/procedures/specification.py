@@ -44,6 +44,8 @@ class Spec:
     """Whether it only stops something, so that a contradicting open pull request must not hold it up."""
     needs_cluster: bool = False
     """Whether it cannot be planned without what the cluster says."""
+    is_stamped: bool = False
+    """Whether it writes --at (or now) into the change, so that the same plan needs the same --at."""
     needs_history: tuple[str, ...] = ()
     """Files whose history it reads, relative to the gitops path."""
     history_of: Callable[[Tree], tuple[str, ...]] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.agent_runs import ACTUATION, CHANGES, filled, run_json, stored
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.actuation import engine
 from torghutctl.actuation.request import Effect, Outcome, Request
@@ -21,8 +22,9 @@ from torghutctl.effects.forge import PullRequestDraft
 from torghutctl.effects.local_forge import LocalForge
 from torghutctl.environments import Environment
 from torghutctl.errors import InputError, RefusedError, StalePlanError, UpstreamError
-from torghutctl.planning.gates import AgentRun, Intent
+from torghutctl.planning.gates import Intent
 from torghutctl.procedures import pause_trading, restart_ta, restart_ws, resume_ta, suspend_ta
+from torghutctl.snapshot.agent_run import AgentRun
 from torghutctl.snapshot.repository import Repository
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
@@ -31,10 +33,15 @@ AT = "2026-03-04T15:06:07Z"
 GOOD = Intent(
     reason="stale data", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None
 )
-RUN = {
-    "metadata": {"labels": {"torghut.proompteng.ai/actuation": "true", "torghut.proompteng.ai/purpose": "actuation"}},
-    "spec": {"vcsPolicy": {"required": True, "mode": "read-write"}},
-}
+
+
+def agent_run(
+    digest: str, bend: Callable[[dict[str, Any]], Any] = lambda _: None, mode: str = "read-write"
+) -> AgentRun:
+    """Return the run that may carry out the plan with this digest, with one thing bent."""
+    document = stored(filled(CHANGES["pause-trading"], ACTUATION, plan=digest))
+    bend(document)
+    return AgentRun(source="x", document=document, description=run_json(document, clone_base="u", mode=mode))
 
 
 @pytest.fixture
@@ -90,29 +97,19 @@ CLOSED = {
     "wrong confirmation": {"confirm": "actuate_torghut"},
     "confirmation with a blank": {"confirm": "ACTUATE_TORGHUT "},
     "production not named": {"is_production": True, "is_environment_named": False},
-    "run unreadable": {"agent_run": AgentRun(source="x", document=None)},
-    "run empty": {"agent_run": AgentRun(source="x", document={})},
-    "run without labels": {"agent_run": AgentRun(source="x", document={**RUN, "metadata": {}})},
-    "label true as a boolean": {
-        "agent_run": AgentRun(
-            source="x",
-            document={
-                **RUN,
-                "metadata": {"labels": {**RUN["metadata"]["labels"], "torghut.proompteng.ai/actuation": True}},
-            },
-        )
-    },
-    "policy not required": {
-        "agent_run": AgentRun(source="x", document={**RUN, "spec": {"vcsPolicy": {"mode": "read-write"}}})
-    },
-    "policy without mode": {
-        "agent_run": AgentRun(source="x", document={**RUN, "spec": {"vcsPolicy": {"required": True}}})
-    },
-    "policy read-only": {
-        "agent_run": AgentRun(
-            source="x", document={**RUN, "spec": {"vcsPolicy": {"required": True, "mode": "read-only"}}}
-        )
-    },
+}
+LABELS = "torghut.proompteng.ai/"
+BENT_RUNS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "without labels": lambda d: d["metadata"].pop("labels"),
+    "label true as a boolean": lambda d: d["metadata"]["labels"].update({f"{LABELS}actuation": True}),
+    "purpose another": lambda d: d["metadata"]["labels"].update({f"{LABELS}purpose": "diagnostics"}),
+    "policy not required": lambda d: d["spec"].update(vcsPolicy={"mode": "read-write"}),
+    "policy without mode": lambda d: d["spec"].update(vcsPolicy={"required": True}),
+    "policy read-only": lambda d: d["spec"].update(vcsPolicy={"required": True, "mode": "read-only"}),
+    "another change": lambda d: d["spec"]["parameters"].update(change="suspend-ta"),
+    "no change": lambda d: d["spec"]["parameters"].pop("change"),
+    "another plan": lambda d: d["spec"]["parameters"].update(plan="sha256:" + "1" * 64),
+    "no plan": lambda d: d["spec"]["parameters"].pop("plan"),
 }
 
 
@@ -140,9 +137,30 @@ def test_run_when_the_evidence_is_missing_then_a_start_is_refused_and_a_stop_is_
     assert pull(engine.run(ask(pause_trading))) == (1, False)
 
 
-def test_run_when_an_agent_run_has_label_and_policy_then_it_may_act(ask: Callable[..., Request]) -> None:
-    """The labels' values and the policy are compared, not only there."""
-    intent = replace(GOOD, agent_run=AgentRun(source="run.json", document=RUN))
+@pytest.mark.parametrize("case", [*BENT_RUNS, "unreadable", "empty", "no token that may write"])
+def test_run_when_its_agent_run_is_bent_then_nothing_is_written(
+    case: str, ask: Callable[..., Request], gitops: Any
+) -> None:
+    """Everything else is as it must be: each of these alone refuses."""
+    digest = engine.run(ask(pause_trading, Effect.SHOW)).plan.digest
+    if case == "unreadable":
+        run = replace(agent_run(digest), document=None, failure="HTTP 403")
+    elif case == "empty":
+        run = replace(agent_run(digest), document={})
+    elif case == "no token that may write":
+        run = agent_run(digest, mode="read-only")
+    else:
+        run = agent_run(digest, BENT_RUNS[case])
+    before = gitops.refs()
+    with pytest.raises(RefusedError, match="agent run"):
+        engine.run(ask(pause_trading, intent=replace(GOOD, agent_run=run)))
+    assert gitops.refs() == before
+
+
+def test_run_when_an_agent_run_is_all_that_it_must_be_then_it_may_act(ask: Callable[..., Request]) -> None:
+    """Labels, policy, the platform's own mode, the change and the plan are compared, and this one is right."""
+    digest = engine.run(ask(pause_trading, Effect.SHOW)).plan.digest
+    intent = replace(GOOD, agent_run=agent_run(digest))
     assert pull(engine.run(ask(pause_trading, intent=intent))) == (1, False)
 
 

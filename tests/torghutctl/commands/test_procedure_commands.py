@@ -309,7 +309,7 @@ def test_command_when_in_an_agent_run_that_cannot_be_trusted_then_6(
     if content is not None:
         path.write_text(content)
     done = run("suspend-ta", "--repo", str(gitops.bare), "--pr", *ACT, AGENT_RUN_SPEC=str(path))
-    assert (done.returncode, "agent run label" in done.stderr) == (6, True)
+    assert (done.returncode, "agent run" in done.stderr) == (6, True)
 
 
 @pytest.mark.slow

@@ -300,7 +300,7 @@ def test_procedure_when_its_agent_run_cannot_be_trusted_then_no_write_is_attempt
     options = where(site, command)
     before = site.contents()
     done = site.run(*command, *options, "--kubeconfig", str(site.kubeconfig), *GIVEN, AGENT_RUN_SPEC=str(path))
-    assert answer(done, "agent run label") == (6, True, False), done.errors
+    assert answer(done, "agent run") == (6, True, False), done.errors
     assert attempted(site, done, before) == []
 
 

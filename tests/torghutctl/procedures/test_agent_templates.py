@@ -1,189 +1,258 @@
-"""The templates are what the procedures say, pass their own check, and lose nothing when something is missing."""
+"""The documents for the AgentRun platform are what the procedures say, pass every check, and lose nothing when bent."""
 
 from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from torghut_core.rfc3339 import parse_ns
-from torghutctl.commands.agentruns import template_text
-from torghutctl.environments import Environment
-from torghutctl.planning.plan import Draft, Plan
-from torghutctl.procedures import pause_trading, restart_ta, restart_ws, suspend_ta
+from tests.fakes.agent_runs import (
+    ACTUATION,
+    BENDS,
+    CHANGES,
+    DIAGNOSTICS,
+    EVERY,
+    FILLED,
+    UNSEEN_BY_ADMISSION,
+    UPDATES,
+    bent,
+    filled,
+    stored,
+)
+from torghutctl.cli import app
+from torghutctl.procedures.agent_checks import problems_of, problems_of_all
+from torghutctl.procedures.agent_policy import broken_rules, policy
+from torghutctl.procedures.agent_schema import SPECS as SCHEMAS
 from torghutctl.procedures.agent_templates import (
     agent_run,
+    agents,
     command_line,
     implementation_spec,
-    is_actuation,
-    problems_of,
+    shown_command,
 )
 from torghutctl.procedures.catalogue import SPECS
-from torghutctl.procedures.specification import PlanningInput
-from torghutctl.snapshot.repository import Tree, TreeFile
 
 ROOT = Path(__file__).resolve().parents[3]
-FILLED = {
-    "environment": "staging",
-    "repo": "https://github.example/acme/lab",
-    "reason": "stale data",
-    "confirm": "ACTUATE_TORGHUT",
-    "plan": "sha256:" + "0" * 64,
-    "id": "gap-1",
-    "step": "status",
-}
+CRDS = ROOT.parent / "shared" / "crds"
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_template_when_rendered_then_the_stored_file_is_the_same(name: str) -> None:
-    """Run scripts/write_agent_templates.py after a SPEC changed."""
-    stored = [(ROOT / "agentruns" / f"{name}.{kind}.yaml").read_text() for kind in ("agentrun", "implementationspec")]
-    assert [template_text(agent_run(SPECS[name])), template_text(implementation_spec(SPECS[name]))] == stored
+def test_files_when_rendered_then_the_stored_ones_are_the_same() -> None:
+    """Run scripts/write_agent_templates.py after a SPEC changed; every document is in the kustomization but the runs."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    found = spec_from_file_location("write_agent_templates", ROOT / "scripts" / "write_agent_templates.py")
+    assert found is not None and found.loader is not None
+    module: Any = module_from_spec(found)
+    found.loader.exec_module(module)
+    by_hand = {"rbac.yaml", "kustomization.yaml"}
+    written = {path.name: path.read_text() for path in (ROOT / "agentruns").glob("*.yaml") if path.name not in by_hand}
+    assert module.files() == written
+    listed = yaml.safe_load((ROOT / "agentruns" / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == sorted(["rbac.yaml", *(name for name in written if not name.endswith(".agentrun.yaml"))])
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_template_when_filled_in_then_it_passes_and_when_not_it_does_not(name: str) -> None:
+@pytest.mark.parametrize(("name", "purpose"), EVERY)
+def test_run_when_filled_in_then_it_passes_and_when_not_it_does_not(name: str, purpose: str) -> None:
     """A template as it is stored is no permission."""
-    spec = SPECS[name]
-    assert problems_of(implementation_spec(spec), SPECS) == []
-    required = set(implementation_spec(spec)["spec"]["contract"]["requiredKeys"])
-    filled = agent_run(spec, {key: value for key, value in FILLED.items() if key in required})
-    assert problems_of(filled, SPECS) == []
-    assert (problems_of(agent_run(spec), SPECS) != []) == (is_actuation(spec) or "step" in required)
+    change = CHANGES[name]
+    documents = [*agents(), implementation_spec(change, purpose), filled(change, purpose)]
+    assert problems_of_all(documents, CHANGES) == []
+    assert any("placeholder" in problem for problem in problems_of(agent_run(change, purpose), CHANGES))
 
 
-def test_restore_and_replay_when_rendered_then_they_are_diagnostics_only() -> None:
-    """Nothing that deletes has a run that may write."""
-    for name in ("replay-ta", "restore-replica"):
-        document = agent_run(SPECS[name])
-        assert document["spec"]["vcsPolicy"] == {"required": False, "mode": "read-only"}
-        assert "torghut.proompteng.ai/actuation" not in document["metadata"]["labels"]
-        assert "--pr" not in command_line(SPECS[name], FILLED)[0]
+def test_changes_when_they_delete_or_act_outside_git_then_they_have_diagnostics_alone() -> None:
+    """restore-replica never acts in a run, and a replay from scratch neither."""
+    assert CHANGES["restore-replica"].purposes == (DIAGNOSTICS,)
+    scratch = filled(CHANGES["replay-ta"], ACTUATION, step="start", mode="from-scratch")
+    assert [problem.split(":")[0] for problem in problems_of(scratch, CHANGES)] == ["spec.parameters.mode"]
+    status = filled(CHANGES["replay-ta"], ACTUATION, step="status")
+    assert [problem.split(":")[0] for problem in problems_of(status, CHANGES)] == ["spec.parameters.step"]
 
 
-BENT: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "label missing": lambda d: d["metadata"]["labels"].pop("torghut.proompteng.ai/actuation"),
-    "label a boolean": lambda d: d["metadata"]["labels"].update({"torghut.proompteng.ai/actuation": True}),
-    "purpose another": lambda d: d["metadata"]["labels"].update({"torghut.proompteng.ai/purpose": "diagnostics"}),
-    "policy missing": lambda d: d["spec"].pop("vcsPolicy"),
-    "policy without mode": lambda d: d["spec"]["vcsPolicy"].pop("mode"),
-    "no steps": lambda d: d["spec"].pop("workflow"),
-    "no confirmation": lambda d: d["spec"]["parameters"].pop("confirm"),
-    "blank reason": lambda d: d["spec"]["parameters"].update(reason=" "),
-    "no digest": lambda d: d["spec"]["parameters"].update(plan="latest"),
-    "unknown parameter": lambda d: d["spec"]["parameters"].update(force="true"),
-    "unknown change": lambda d: d["spec"]["parameters"].update(change="rm"),
-    "number": lambda d: d["spec"]["parameters"].update(ticket=7),
-    "too long": lambda d: d["spec"]["parameters"].update(reason="ü" * 1025),
-    "another kind": lambda d: d.update(kind="Pod"),
-}
-
-
-@pytest.mark.parametrize("case", BENT)
-def test_problems_when_something_is_bent_then_it_is_found(case: str) -> None:
+@pytest.mark.parametrize("case", [*BENDS, *UNSEEN_BY_ADMISSION])
+def test_validate_when_one_thing_is_bent_then_it_is_found(case: str) -> None:
     """Each bend is one problem at least."""
-    document = copy.deepcopy(
-        agent_run(SPECS["pause-trading"], {k: v for k, v in FILLED.items() if k not in ("id", "step")})
-    )
-    assert problems_of(document, SPECS) == []
-    BENT[case](document)
-    assert problems_of(document, SPECS)
+    assert problems_of(bent(case), CHANGES)
+
+
+def _is_refused_by_schema(document: dict[str, Any]) -> bool:
+    """Tell whether the CRD alone refuses it, schema or CEL, so that admission never sees it."""
+    from torghutctl.adapters.json_schema import violations
+    from torghutctl.procedures.agent_checks import _cel, _strict
+
+    schema = SCHEMAS["AgentRun"]
+    return bool(violations(_strict(schema), document["spec"], at="spec") or _cel(schema, document["spec"], "spec"))
+
+
+@pytest.mark.parametrize("case", BENDS)
+def test_admission_when_one_thing_is_bent_then_the_policy_or_the_schema_denies(case: str) -> None:
+    """What weakens a run never gets onto the cluster."""
+    document = bent(case)
+    assert broken_rules(document, CHANGES) or _is_refused_by_schema(document)
+
+
+@pytest.mark.parametrize("case", UPDATES)
+def test_admission_when_a_run_exists_then_what_counts_of_it_does_not_change(case: str) -> None:
+    """Old and new object are compared, so that no two updates in a row can do what one may not."""
+    before = stored(filled(CHANGES["pause-trading"], ACTUATION))
+    after = copy.deepcopy(before)
+    UPDATES[case](after)
+    assert broken_rules(after, CHANGES, before=before)
+    assert broken_rules(before, CHANGES, before=before) == []
+
+
+def test_admission_when_labels_were_dropped_then_they_cannot_be_put_back_over_other_parameters() -> None:
+    """The way around that an old policy left open: every step of it is denied."""
+    before = stored(filled(CHANGES["pause-trading"], ACTUATION))
+    bare = copy.deepcopy(before)
+    del bare["metadata"]["labels"]
+    changed = copy.deepcopy(bare)
+    changed["spec"]["parameters"]["plan"] = "sha256:" + "1" * 64
+    for old, new in ((before, bare), (bare, changed), (changed, {**changed, "metadata": before["metadata"]})):
+        assert broken_rules(new, CHANGES, before=old)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"agentRef": {"name": "codex-agent"}, "implementationSpecRef": {"name": "tidy-docs"}},
+        {"agentRef": {"name": "codex-agent"}, "implementation": {"inline": {"text": "tidy the documents"}}},
+        {
+            "agentRef": {"name": "codex-agent"},
+            "implementationSpecRef": {"name": "tidy"},
+            "workflow": {"steps": [{"name": "one", "implementation": {"inline": {"text": "x"}}}]},
+        },
+    ],
+)
+def test_admission_when_a_run_is_not_ours_then_it_is_left_alone(spec: dict[str, Any]) -> None:
+    """Other people's runs pass whatever they look like."""
+    run = {"metadata": {"name": "x"}, "spec": {"runtime": {"type": "workflow"}, **spec}}
+    assert broken_rules(run, CHANGES) == []
 
 
 def test_command_line_when_a_value_looks_like_an_option_then_it_stays_a_value() -> None:
     """No parameter can smuggle an option in."""
-    arguments, problems = command_line(SPECS["pause-trading"], {"reason": "--act --pr", "cancelOrders": "true"})
-    assert (arguments, problems) == (["pause-trading", "--reason=--act --pr", "--cancel-orders", "--pr"], [])
+    given = {"reason": "--act --pr", "cancelOrders": "true", "confirm": "x"}
+    acting = command_line(CHANGES["pause-trading"], ACTUATION, given, repo="u")
+    assert acting == ["pause-trading", "--reason=--act --pr", "--confirm=x", "--repo=u", "--cancel-orders", "--pr"]
+    planning = command_line(CHANGES["pause-trading"], DIAGNOSTICS, given, repo="u")
+    assert planning == ["pause-trading", "--repo=u", "--cancel-orders"]
 
 
-@pytest.mark.slow
-def test_exec_when_the_run_is_complete_then_it_opens_the_pull_request(gitops: Any, tmp_path: Path) -> None:
-    """Plan first, as a person reviews it; then the run with its digest, in a process that is inside an AgentRun."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    call = [sys.executable, "-m", "torghutctl"]
-    shown = subprocess.run(
-        [*call, "pause-trading", "--repo", str(gitops.bare), "-o", "json"],
-        env=environment,
-        capture_output=True,
-        check=True,
-    )
-    digest = json.loads(shown.stdout)["digest"]
-    parameters = {
-        "environment": "default",
-        "repo": str(gitops.bare),
-        "plan": digest,
-        "reason": "why",
-        "confirm": "ACTUATE_TORGHUT",
-    }
-    path = tmp_path / "run.json"
-    path.write_text(json.dumps({"agentRun": agent_run(SPECS["pause-trading"], parameters)}))
-    inside = {**environment, "AGENT_RUN_SPEC": str(path)}
-    done = subprocess.run([*call, "agentruns", "exec"], env=inside, capture_output=True, text=True, check=False)
-    assert (done.returncode, "refs/torghut/pull-requests/1" in gitops.refs()) == (0, True), done.stderr
-    path.write_text(json.dumps({"agentRun": agent_run(SPECS["pause-trading"], {**parameters, "plan": FILLED["plan"]})}))
-    other = subprocess.run([*call, "agentruns", "exec"], env=inside, capture_output=True, text=True, check=False)
-    assert other.returncode == 7
+@pytest.mark.parametrize(("name", "purpose"), EVERY)
+def test_command_line_when_shown_then_todays_program_takes_it(name: str, purpose: str) -> None:
+    """Every option that a run can carry is one of its command's."""
+    change = CHANGES[name]
+    given = {key: FILLED.get(key, "x") for key in change.known(purpose)} | {"cancelOrders": "true", "all": "true"}
+    words = command_line(change, purpose, given, repo="u")
+    path = [word for word in words if not word.startswith("--")]
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    options = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert [option for option in sorted(options) if f"{option} " not in shown.stdout] == []
+    assert shown_command(change, purpose).startswith(f"torghutctl {name}")
 
 
-def test_policy_when_parsed_then_it_fails_closed_and_knows_every_gate() -> None:
-    """The admission policy is YAML, denies, and names each value that the platform does not compare."""
-    policy, binding = yaml.safe_load_all((ROOT / "agentruns/policy.yaml").read_text())
-    text = json.dumps(policy["spec"]["validations"])
-    assert (policy["spec"]["failurePolicy"], binding["spec"]["validationActions"]) == ("Fail", ["Deny", "Audit"])
-    assert all(
-        word in text for word in ("ACTUATE_TORGHUT", "sha256:", "read-write", "actuation", "replay-ta", "oldObject")
-    )
+def test_schema_when_held_against_the_deployed_crds_then_it_is_the_same() -> None:
+    """Types, limits, enums and required fields of every path; CEL rules by what they refuse."""
+    if not CRDS.is_dir():
+        pytest.skip("../shared/crds is not there")
+    own: dict[str, Any] = {}
+    deployed: dict[str, Any] = {}
+    for path in CRDS.glob("agents-*.yaml"):
+        crd = yaml.safe_load(path.read_text())
+        kind = crd["spec"]["names"]["kind"]
+        if kind in SCHEMAS:
+            _flatten(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"], kind, deployed)
+            _flatten(SCHEMAS[kind], kind, own)
+    assert own == deployed
+    assert len(own) > 150
 
 
-def inputs() -> PlanningInput:
-    folder = ROOT / "manifests"
-    files = {
-        f"a/{p.relative_to(folder)}": TreeFile(
-            path=f"a/{p.relative_to(folder)}", blob="b", mode="100644", data=p.read_bytes()
-        )
-        for p in sorted(folder.rglob("*.yaml"))
-    }
-    return PlanningInput(
-        tree=Tree(folder="a", commit="c", files=files),
-        environment=Environment(),
-        at_ns=parse_ns("2026-03-04T05:06:07Z"),
-    )
+def _flatten(node: dict[str, Any], place: str, found: dict[str, Any]) -> None:
+    limits = ("type", "enum", "maxLength", "minLength", "maxItems", "maxProperties", "minimum", "pattern")
+    kept = {key: sorted(node[key]) if key == "enum" else node[key] for key in limits if key in node}
+    found[place] = {**kept, "required": sorted(node.get("required", []))}
+    for key, inner in node.get("properties", {}).items():
+        _flatten(inner, f"{place}.{key}", found)
+    for key in ("items", "additionalProperties"):
+        inner = node.get(key)
+        if isinstance(inner, dict) and inner.get("type"):
+            _flatten(inner, f"{place}[{key}]", found)
 
 
-@pytest.mark.parametrize("module", [pause_trading, restart_ws, suspend_ta, restart_ta])
-def test_procedure_when_planned_twice_then_the_digest_is_the_same_and_only_declared_paths_change(module: Any) -> None:
-    """Deterministic, and never outside what the SPEC declares; never the mode, the live switch or a secret."""
+def test_validate_when_given_the_deployed_crds_then_it_finds_the_same(tmp_path: Path) -> None:
+    """`--crds` takes the CustomResourceDefinitions themselves."""
+    if not CRDS.is_dir():
+        pytest.skip("../shared/crds is not there")
+    from torghutctl.commands.agentruns import _schemas
 
-    def plan(draft: Draft) -> Plan:
-        return Plan(procedure="x", arguments={}, environment="e", base="main@c", draft=draft)
-
-    first, second = plan(module.plan(inputs())), plan(module.plan(inputs()))
-    declared = module.SPEC.paths
-    paths = {edit.path.removeprefix("a/") for edit in first.draft.edits}
-    assert first.digest == second.digest
-    assert paths and (declared == ("*",) or paths <= set(declared))
-    changed = "\n".join(
-        line
-        for e in first.draft.edits
-        for line in e.diff.splitlines()
-        if line[:1] in "+-" and line[:3] not in ("+++", "---")
-    )
-    assert not any(word in changed for word in ("TRADING_MODE", "TRADING_LIVE_ENABLED", "secret"))
+    schemas = _schemas(CRDS)
+    assert set(schemas) >= set(SCHEMAS)
+    assert [case for case in [*BENDS, *UNSEEN_BY_ADMISSION] if not problems_of(bent(case), CHANGES, schemas)] == []
+    for name, purpose in EVERY:
+        documents = [*agents(), implementation_spec(CHANGES[name], purpose), filled(CHANGES[name], purpose)]
+        assert problems_of_all(documents, CHANGES, schemas) == []
+    path = tmp_path / "run.yaml"
+    path.write_text(json.dumps(bent("system prompt")))
+    done = CliRunner().invoke(app, ["agentruns", "validate", str(path), "--crds", str(CRDS)])
+    assert (done.exit_code, "AgentRun-level systemPrompt" in done.stdout) == (6, True)
+    assert CliRunner().invoke(app, ["agentruns", "validate", str(path), "--crds", str(tmp_path)]).exit_code == 2
 
 
-@pytest.mark.parametrize(("name", "is_refused"), [("resume-ta", True), ("restart-ws", False), ("replay-ta", False)])
-def test_command_line_when_a_run_gives_a_time_then_only_what_starts_something_is_refused(
-    name: str, is_refused: bool
-) -> None:
-    """A restart is stamped with it, a plan is made for it; a start is decided by the clock."""
-    given = {"at": "2026-03-04T15:06:07Z", "step": "status"} if name == "replay-ta" else {"at": "2026-03-04T15:06:07Z"}
-    problems = command_line(SPECS[name], given)[1]
-    assert [problem.startswith("parameters.at") for problem in problems] == [True] * is_refused
+def test_validate_when_many_files_and_standard_input_are_given_then_each_problem_names_its_file(tmp_path: Path) -> None:
+    """One bad document costs itself alone, in a table and in JSON."""
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(json.dumps(filled(CHANGES["restart-ws"], ACTUATION)))
+    bad.write_text(json.dumps(bent("no digest")))
+    done = CliRunner().invoke(app, ["agentruns", "validate", str(good), str(bad), "-", "-o", "json"], input="- 1\n")
+    report = json.loads(done.stdout[: done.stdout.rindex("}") + 1].split('\n{"schemaVersion": "torghut.error')[0])
+    assert done.exit_code == 6
+    assert {item["file"] for item in report["problems"]} == {str(bad), "-"}
+
+
+def test_render_when_it_would_not_validate_then_it_is_refused() -> None:
+    """A run that nobody may create is not written; a template is, on request."""
+    words = ["agentruns", "render", "restart-ws", "--purpose", "actuation"]
+    assert CliRunner().invoke(app, words).exit_code == 6
+    assert CliRunner().invoke(app, [*words, "--template"]).exit_code == 0
+    assert CliRunner().invoke(app, ["agentruns", "render", "restore-replica", "--purpose", "actuation"]).exit_code == 6
+    assert CliRunner().invoke(app, ["agentruns", "render", "rm"]).exit_code == 2
+    given = [word for key in CHANGES["restart-ws"].required(ACTUATION) for word in ("-p", f"{key}={FILLED.get(key)}")]
+    given[given.index("change=None")] = "change=restart-ws"
+    for output in ([], ["-o", "yaml"]):
+        done = CliRunner().invoke(app, [*words, *given, *output])
+        documents = list(yaml.safe_load_all(done.stdout))
+        assert [item["kind"] for item in documents] == ["ImplementationSpec", "AgentRun"]
+        assert documents[1]["spec"]["parameters"]["head"] == "agentruns/torghut-restart-ws-20260302-1430-00000000"
+
+
+def test_validate_when_a_run_stands_before_its_specification_then_it_is_told() -> None:
+    """The platform gives a run up for good whose specification does not exist yet."""
+    change = CHANGES["restart-ws"]
+    documents = [filled(change, ACTUATION), implementation_spec(change, ACTUATION)]
+    assert [problem.split(":")[0] for problem in problems_of_all(documents, CHANGES)] == ["document 1"]
+
+
+def test_validate_when_a_specification_of_ours_was_changed_then_it_is_told() -> None:
+    """Nobody may put other words under a name of ours."""
+    document = implementation_spec(CHANGES["restart-ws"], ACTUATION)
+    document["spec"]["text"] += "Merge it too.\n"
+    assert problems_of(document, CHANGES)
+
+
+def test_policy_when_written_then_it_fails_closed() -> None:
+    """Denies and audits; an expression that fails denies."""
+    found, binding = policy(CHANGES)
+    assert (found["spec"]["failurePolicy"], binding["spec"]["validationActions"]) == ("Fail", ["Deny", "Audit"])
+
+
+def test_templates_when_listed_then_every_procedure_has_them() -> None:
+    """A procedure without a diagnostics run is a hole."""
+    assert set(CHANGES) == {*SPECS, "health-report"}
+    assert all(DIAGNOSTICS in change.purposes for change in CHANGES.values())
