@@ -147,12 +147,11 @@ def _sync(options: ProcedureOptions, environment: Environment) -> Callable[[bool
 def list_releases(options: ProcedureOptions) -> None:
     """Write the last images of the trading service, newest first."""
     from torghutctl.actuation.engine import plan_input
-    from torghutctl.procedures.rollback_image import SPEC, plan, releases
-    from torghutctl.procedures.switches import KNATIVE_FILE
+    from torghutctl.procedures.rollback_image import SPEC, history_files, plan, releases
     from torghutctl.render.output import columns, write
 
     given = plan_input(build_request(options, SPEC, plan, {}))
-    rows = [release.row() for release in releases(given.history[KNATIVE_FILE], 10)]
+    rows = [release.row() for release in releases(given.history[history_files(given.tree)[0]], 10)]
 
     def table(report: Mapping[str, Any]) -> str:
         head = ("digest", "version", "commit", "at", "rolled back")

@@ -77,7 +77,7 @@ def insert_named_item(file: YamlFile, sibling: Address, name: str, value: str) -
     written = {str(key.value): _source(file, node) for key, node in item.value if is_scalar(node)}
     entry = [
         ("name", quote_like(written.get("name", ""), name)),
-        ("value", quote_like(written.get("value") or '""', value)),
+        ("value", insert_like(written.get("value") or '""', value)),
     ]
     newline = file.newline
     if item.flow_style:

@@ -143,7 +143,9 @@ def _moved(editor: FileEditor, setting: Setting) -> Address:
 
 def _signs_of_trading(given: PlanningInput) -> list[Setting]:
     """Return settings that only a trading process has, so that one without TRADING_ENABLED is not overlooked."""
-    return [s for name in (MODE, LIVE_ENABLED) for s in find_switch(given.tree, name).settings]
+    found = [s for name in (MODE, LIVE_ENABLED) for s in find_switch(given.tree, name).settings]
+    # A CronJob that is told the mode reconciles; it holds no loop, and sends no order.
+    return [setting for setting in found if setting.owner.split(" ")[0] not in ("CronJob", "Job")]
 
 
 def _try_set(editor: FileEditor, setting: Setting, wanted: str, name: str, blocked: list[Blocked]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+from torghut_core.clock import utc_datetime
 from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.planning.yaml_document import UneditableError
 from torghutctl.procedures.evidence import clickhouse_writable, data_fresh, revision_ready
@@ -19,9 +21,11 @@ from torghutctl.procedures.switches import (
     is_false,
     is_true,
 )
+from torghutctl.procedures.trading_workload import Workload, is_api_only, trading_workload
 from torghutctl.procedures.verification import Check, switch_checks
 from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
 
+REVISION = "TORGHUT_REVISION"
 IsWanted = Callable[[str | None], bool]
 
 
@@ -43,7 +47,9 @@ SPEC = Spec(
     needs="the system, live (or --from-snapshot for a mere plan): fresh bars and signals while the market is open, "
     "ClickHouse up, writable and with 15 % disk free, the newest revision Ready. What cannot be read refuses.",
     does="sets TRADING_ENABLED to true and TRADING_KILL_SWITCH_ENABLED to false, whichever is not so, in one change: in "
-    "knative-service.yaml, or where other manifests set them, in the one that the last pause changed, by their history. "
+    "the workload that submits orders (the scheduler Deployment where there is one, else knative-service.yaml), or where "
+    "other manifests set them, in the one that the last pause changed, by their history. A process that only serves the "
+    "API is never turned on. A Deployment's TORGHUT_REVISION is set to --at (or now), which lifts a recorded stop. "
     "Two processes are never started by one command. "
     "TRADING_MODE and TRADING_LIVE_ENABLED are never touched.",
     verify="the newest revision has both values, /trading/status says enabled=true, running=true, "
@@ -52,15 +58,18 @@ SPEC = Spec(
     paths=("*",),
     needs_cluster=True,
     history_of=_switched_files,
+    is_stamped=True,
 )
 
 
 def plan(given: PlanningInput) -> Draft:
     """Return the draft. Raises UneditableError when a switch stands where it cannot be edited."""
-    path = f"{given.tree.folder}/{KNATIVE_FILE}" if given.tree.folder else KNATIVE_FILE
+    workload = trading_workload(given.tree, given.environment.names.service)
+    own = f"{given.tree.folder}/{KNATIVE_FILE}" if given.tree.folder else KNATIVE_FILE
+    path = workload.file.path if workload is not None else own
     if given.tree.files.get(path) is None:
         raise UneditableError(path, "is not in the repository at the base", hint="check --gitops-path and --base")
-    enabled, kill = find_switch(given.tree, ENABLED), find_switch(given.tree, KILL_SWITCH)
+    enabled, kill = _of_traders(find_switch(given.tree, ENABLED)), _of_traders(find_switch(given.tree, KILL_SWITCH))
     for switches in (enabled, kill):
         for item in switches.blocked:
             if item.path == path:
@@ -74,6 +83,8 @@ def plan(given: PlanningInput) -> Draft:
     for setting, wanted in (*((s, "true") for s in turned), *((s, "false") for s in freed)):
         editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
         editor.set(setting.address, wanted, label=f"{setting.name} of {setting.owner}", is_text=True)
+    if workload is not None:
+        _stamp_revision(given, workload, editors)
     return draft_of(
         list(editors.values()),
         Draft(
@@ -94,6 +105,35 @@ def plan(given: PlanningInput) -> Draft:
             summary="resume trading",
             risk="New orders are sent as soon as the new revision holds the leadership.",
         ),
+    )
+
+
+def _of_traders(switches: Switches) -> Switches:
+    """Leave out what belongs to a process that only serves the API: its switch is off for good, and nobody turns it on."""
+    return replace(switches, settings=tuple(s for s in switches.settings if not is_api_only(s)))
+
+
+def _stamp_revision(given: PlanningInput, workload: Workload, editors: dict[str, FileEditor]) -> None:
+    """Make the start one that may lift a recorded stop: a revision that nobody has seen before.
+
+    A Knative Service has its own new revision with every change; a Deployment says its revision itself. Where nothing else
+    changes it is stamped only when a process says that a stop stands.
+    """
+    if not workload.is_deployment or not (editors or _has_stop(given)):
+        return
+    found = [s for s in find_switch(given.tree, REVISION).settings if s.owner == workload.owner]
+    stamp = utc_datetime(given.at_ns).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for setting in found:
+        editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
+        editor.set(setting.address, stamp, label=f"{REVISION} of {setting.owner}", is_text=True, is_restart=True)
+
+
+def _has_stop(given: PlanningInput) -> bool:
+    readings = given.snapshot.readings if given.snapshot is not None else {}
+    return any(
+        (reading.value or {}).get("stop") is not None
+        for source, reading in readings.items()
+        if source.startswith("trading/status/")
     )
 
 

@@ -7,33 +7,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torghut_core.rfc3339 import format_ns
+from torghutctl.environments import Environment
 from torghutctl.errors import InputError, RefusedError
 from torghutctl.planning.plan import Draft, Precondition
-from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, is_sequence, parse
+from torghutctl.planning.yaml_document import (
+    Address,
+    UneditableError,
+    YamlFile,
+    is_mapping,
+    is_scalar,
+    is_sequence,
+    parse,
+    show,
+    walk_nodes,
+)
 from torghutctl.procedures.evidence import not_known, read_source
-from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, open_manifest
+from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
 from torghutctl.procedures.switches import KNATIVE_FILE
+from torghutctl.procedures.trading_workload import Workload, main_container, relative_path, trading_workload
 from torghutctl.procedures.verification import Check, image_checks
-from torghutctl.snapshot.repository import HistoryEntry
+from torghutctl.snapshot.repository import HistoryEntry, Tree
+
+
+def history_files(tree: Tree) -> tuple[str, ...]:
+    """Return the file whose history tells the releases, relative to the gitops path."""
+    workload = trading_workload(tree, Environment().names.service)
+    return (KNATIVE_FILE,) if workload is None else (relative_path(tree, workload.file.path),)
+
 
 SPEC = Spec(
     name="rollback-image",
     summary="Go back to an earlier image of the trading service.",
     when="the newest revision fails or crashes, or misbehaves since a release.",
-    needs="the system, live (or --from-snapshot for a mere plan): the Knative Service must be readable.",
-    does="puts an earlier image digest from the history of knative-service.yaml back, with the TORGHUT_VERSION and "
-    "TORGHUT_COMMIT that went with it. --list shows the last ones; --to chooses; without it the newest one that was "
+    needs="the system, live (or --from-snapshot for a mere plan): the workload that trades must be readable.",
+    does="puts an earlier image digest back, from the history of the manifest that trades (the scheduler Deployment where "
+    "there is one, else knative-service.yaml), in every place under the gitops path that pins the digest it replaces, "
+    "with the TORGHUT_VERSION, TORGHUT_COMMIT and TORGHUT_IMAGE_DIGEST that stand beside them. --list shows the last ones; --to chooses; without it the newest one that was "
     "not itself rolled back is taken.",
-    verify="the newest revision is Ready with that digest, /healthz and /trading/health answer 200.",
+    verify="the newest pods are Ready with that digest, /healthz and /readyz answer 200.",
     undo="roll forward: torghutctl rollback-image --to the digest that was replaced.",
-    paths=(KNATIVE_FILE,),
+    paths=("*",),
     needs_cluster=True,
-    needs_history=(KNATIVE_FILE,),
+    history_of=history_files,
 )
 _IMAGES = re.compile(r"^[^#\n]*?\bimage[\"']?\s*:\s*[\"']?([^\s\"',}]+)", re.M)
 _PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_MOVED_TOGETHER = ("TORGHUT_VERSION", "TORGHUT_COMMIT")
+_MOVED_TOGETHER = ("TORGHUT_VERSION", "TORGHUT_COMMIT", "TORGHUT_IMAGE_DIGEST", "TORGHUT_IMAGE_PLATFORMS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,26 +120,17 @@ def releases(history: Sequence[HistoryEntry], limit: int) -> list[Release]:
 
 def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
     """Return the draft. Raises InputError when the history has no such image."""
-    editor, index = open_manifest(given, KNATIVE_FILE, "Service", given.environment.names.service)
-    container = _container(editor.yaml, index)
-    current = editor.yaml.value((*container, "image")) or ""
-    known = releases(given.history.get(KNATIVE_FILE, ()), 50)
+    workload = _workload(given.tree, given.environment.names.service)
+    yaml = parse(workload.file.path, workload.file.data)
+    current = yaml.value((*workload.container, "image")) or ""
+    known = releases(given.history.get(relative_path(given.tree, workload.file.path), ()), 50)
     target = _choose(given, known, current, to)
-    editor.set((*container, "image"), target.image, label="image", is_text=True)
-    for name, address in _entries(editor.yaml, container, _MOVED_TOGETHER):
-        wanted = target.variables.get(name)
-        if wanted is None:
-            raise UneditableError(
-                editor.source.path,
-                f"the version at {target.commit[:12]} sets no {name}",
-                hint="choose another with --to",
-            )
-        editor.set(address, wanted, label=name, is_text=True)
+    editors, places = _move(given.tree, workload, current, target)
     return draft_of(
-        [editor],
+        editors,
         Draft(
             preconditions=(
-                _service_read(given),
+                _service_read(given, workload),
                 Precondition(
                     name="the chosen image was not rolled back before",
                     ok=not target.was_rolled_back,
@@ -127,16 +138,96 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
                     + (", which was rolled back once: look why" if target.was_rolled_back else ""),
                     refuses=False,
                 ),
+                Precondition(
+                    name="every place that pins the image moves",
+                    ok=True,
+                    detail=f"{len(places)} in {', '.join(sorted({path for path, _ in places}))}",
+                    refuses=False,
+                ),
             ),
             verification=(
-                f"the newest revision of {given.environment.names.service} is Ready with {target.digest}",
-                "/healthz and /trading/health answer 200",
+                f"the newest pods of {workload.owner} are Ready with {target.digest}",
+                "/healthz and /readyz answer 200",
             ),
             rollback=(_forward(given, current),),
             summary=f"roll the trading image back to {target.variables.get('TORGHUT_VERSION') or target.digest[:19]}",
             risk="A database migration of the newer image stays; look whether the older one understands it.",
         ),
     )
+
+
+def _workload(tree: Tree, service: str) -> Workload:
+    found = trading_workload(tree, service)
+    if found is None:
+        where = f"{tree.folder}/{KNATIVE_FILE}" if tree.folder else KNATIVE_FILE
+        raise UneditableError(where, "there is no one workload that trades", hint="check --gitops-path and --base")
+    return found
+
+
+def _move(
+    tree: Tree, workload: Workload, current: str, target: Release
+) -> tuple[list[FileEditor], list[tuple[str, str]]]:
+    """Return editors that put the target wherever the current digest is pinned, and the places, by file and address.
+
+    A tag that pins nothing is moved in the workload alone. Raises UneditableError when a place cannot be edited.
+    """
+    digest = _DIGEST.search(current)
+    files = [workload.file]
+    if digest is not None:
+        needle = digest.group().encode()
+        files += [f for f in tree.files.values() if f.path != workload.file.path and needle in f.data]
+    editors: list[FileEditor] = []
+    places: list[tuple[str, str]] = []
+    for file in files:
+        if not file.path.endswith((".yaml", ".yml", ".json")):
+            raise UneditableError(file.path, f"pins {digest.group()[:19] if digest else current} and is not YAML")
+        editor = FileEditor.open(file)
+        own = workload.container if file.path == workload.file.path else None
+        for address in _pins(editor.yaml, digest.group() if digest else None, own):
+            before = editor.yaml.value(address) or ""
+            wanted = before.replace(digest.group(), target.digest) if digest is not None else target.image
+            if before == current:
+                wanted = target.image
+            editor.set(address, wanted, label=_label(address), is_text=True)
+            places.append((file.path, show(address)))
+        for container in _containers(editor.yaml, target.image):
+            for name, address in _entries(editor.yaml, container, _MOVED_TOGETHER):
+                known = target.variables.get(name) or (target.digest if name == "TORGHUT_IMAGE_DIGEST" else None)
+                if known is None:
+                    raise UneditableError(
+                        file.path,
+                        f"the version at {target.commit[:12]} sets no {name}",
+                        hint="choose another with --to",
+                    )
+                editor.set(address, known, label=name, is_text=True)
+        editors.append(editor)
+    return editors, places
+
+
+def _label(address: Address) -> str:
+    return "image" if address[-1] == "image" else show(address)
+
+
+def _pins(yaml: YamlFile, digest: str | None, own: Address | None) -> list[Address]:
+    """Return the addresses of the scalars that pin the image: the workload's own, and every other that has its digest."""
+    found: list[Address] = [(*own, "image")] if own is not None else []
+    if digest is None:
+        return found
+    for index, root in enumerate(yaml.documents):
+        for address, node in walk_nodes(root, (index,)):
+            if is_scalar(node) and address not in found and str(node.value).endswith(digest):
+                found.append(address)
+    return found
+
+
+def _containers(yaml: YamlFile, image: str) -> list[Address]:
+    """Return every container that runs the image, wherever its pod template stands."""
+    return [
+        address
+        for index, root in enumerate(yaml.documents)
+        for address, node in walk_nodes(root, (index,))
+        if is_mapping(node) and yaml.value((*address, "image")) == image and yaml.value((*address, "name")) is not None
+    ]
 
 
 def _choose(given: PlanningInput, known: list[Release], current: str, to: str | None) -> Release:
@@ -153,7 +244,7 @@ def _choose(given: PlanningInput, known: list[Release], current: str, to: str | 
         if release.image != current and not release.was_rolled_back:
             return release
     raise RefusedError(
-        f"refused, nothing was changed: an earlier image: the history of {KNATIVE_FILE} has none by digest that was not "
+        "refused, nothing was changed: an earlier image: the history of the workload's manifest has none by digest that was not "
         "itself rolled back",
         hint=f"{listing} shows what there is; --to chooses one",
     )
@@ -164,17 +255,6 @@ def _forward(given: PlanningInput, current: str) -> str:
     if found is None:
         return f"put {current} back by a reviewed change: it has no digest that --to could name"
     return given.undo(SPEC, "rollback-image", "--to", found.group())
-
-
-def _container(yaml: YamlFile, index: int) -> Address:
-    containers: Address = (index, "spec", "template", "spec", "containers")
-    node = yaml.node(containers)
-    if not is_sequence(node) or not node.value:
-        raise UneditableError(yaml.path, "has no containers")
-    for position in range(len(node.value)):
-        if yaml.value((*containers, position, "name")) in ("user-container", "torghut"):
-            return (*containers, position)
-    return (*containers, 0)
 
 
 def _entries(yaml: YamlFile, container: Address, names: tuple[str, ...]) -> list[tuple[str, Address]]:
@@ -197,38 +277,46 @@ def _image(data: bytes) -> str:
     """
     named = _IMAGES.findall(data.decode("utf-8", "replace"))
     if len(named) > 1:
-        try:
-            yaml = parse(KNATIVE_FILE, data)
-            named = [yaml.value((*_container(yaml, _document(yaml)), "image")) or ""]
-        except UneditableError:
-            return ""
+        container = _container_of(data)
+        named = [container[0].value((*container[1], "image")) or ""] if container is not None else []
     return named[0] if named and _PINNED.fullmatch(named[0]) else ""
 
 
-def _document(yaml: YamlFile) -> int:
-    """Return the index of the Service that has containers. Raises UneditableError when there is none."""
-    containers = ("spec", "template", "spec", "containers")
-    for index in yaml.find("Service"):
-        if is_sequence(yaml.node((index, *containers))):
-            return index
-    raise UneditableError(yaml.path, "has no containers")
+def _container_of(data: bytes) -> tuple[YamlFile, Address] | None:
+    """Return a version of the workload's file and its container; None where it holds no workload."""
+    try:
+        yaml = parse(KNATIVE_FILE, data)
+    except UneditableError:
+        return None
+    for kind in ("Deployment", "Service"):
+        for index in yaml.find(kind):
+            container = main_container(yaml, index)
+            if container is not None:
+                return yaml, container
+    return None
 
 
 def _variables(entry: HistoryEntry) -> dict[str, str]:
+    found = _container_of(entry.data)
+    if found is None:
+        return {}
+    yaml, container = found
     try:
-        yaml = parse(KNATIVE_FILE, entry.data)
-        pairs = _entries(yaml, _container(yaml, _document(yaml)), _MOVED_TOGETHER)
+        pairs = _entries(yaml, container, _MOVED_TOGETHER)
     except UneditableError:
         return {}
     return {name: value for name, address in pairs if (value := yaml.value(address)) is not None}
 
 
-def _service_read(given: PlanningInput) -> Precondition:
+def _service_read(given: PlanningInput, workload: Workload) -> Precondition:
     name = "the trading service can be read"
-    reading = read_source(given, "trading/service")
+    reading = read_source(given, "trading/scheduler" if workload.is_deployment else "trading/service")
     if not isinstance(reading.value, dict):
         return not_known(name, reading)
-    detail = f"newest created {reading.value.get('newestCreated')}, newest ready {reading.value.get('newestReady')}"
+    if workload.is_deployment:
+        detail = f"{reading.value.get('readyReplicas')} of {reading.value.get('replicas')} ready"
+    else:
+        detail = f"newest created {reading.value.get('newestCreated')}, newest ready {reading.value.get('newestReady')}"
     return Precondition(name=name, ok=True, detail=detail, value="read")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torghutctl.planning.plan import Draft
+from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.procedures.evidence import trading_paused
-from torghutctl.procedures.flink_job import FILE, open_job
-from torghutctl.procedures.specification import PlanningInput, Spec, draft_of
+from torghutctl.procedures.flink_job import all_jobs, open_job, other_jobs
+from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
 from torghutctl.procedures.verification import Check, job_checks
 
 SPEC = Spec(
@@ -14,22 +14,42 @@ SPEC = Spec(
     when="ClickHouse is short of disk, a replica is read-only, or the job retries its writes without end.",
     needs="the repository alone. Pausing trading first is wise: signals will go stale. An audit log that is damaged (8) "
     "or cannot be written (9) does not hold it up: it is done, and the exit code tells of the gap.",
-    does="sets spec.job.state to suspended in ta/flinkdeployment.yaml. A one-process TA on a single machine is stopped "
+    does="sets spec.job.state to suspended in ta/flinkdeployment.yaml, and names every other FlinkDeployment under the "
+    "gitops path, which goes on writing; with --all each of them is suspended. A one-process TA on a single machine is stopped "
     "by stopping it.",
     verify="the FlinkDeployment's lifecycle is SUSPENDED; the disk stops falling.",
     undo="torghutctl resume-ta.",
-    paths=(FILE,),
+    paths=("*",),
     is_stop=True,
 )
 
 
-def plan(given: PlanningInput) -> Draft:
-    """Return the draft that suspends the job."""
+def plan(given: PlanningInput, *, every: bool = False) -> Draft:
+    """Return the draft that suspends the job; with `every` each FlinkDeployment under the gitops path."""
     editor, index = open_job(given)
     editor.set((index, "spec", "job", "state"), "suspended", label="spec.job.state", is_text=True)
-    advice = (trading_paused(given, refuses=False),)
+    editors = {editor.source.path: editor}
+    others = other_jobs(given)
+    if every:
+        for path, position, name in all_jobs(given.tree):
+            if (path, name) in others:
+                other = editors.setdefault(path, FileEditor.open(given.tree.files[path]))
+                label = f"spec.job.state of {name}"
+                other.set((position, "spec", "job", "state"), "suspended", label=label, is_text=True)
+    named = ", ".join(f"{name} ({path})" for path, name in others)
+    advice = (
+        trading_paused(given, refuses=False),
+        Precondition(
+            name="no other Flink job writes on",
+            ok=every or not others,
+            detail=f"{'suspended too' if every else 'goes on, unless --all is given'}: {named}"
+            if others
+            else "none here",
+            refuses=False,
+        ),
+    )
     return draft_of(
-        [editor],
+        list(editors.values()),
         Draft(
             preconditions=advice,
             verification=(
@@ -37,7 +57,7 @@ def plan(given: PlanningInput) -> Draft:
                 "the guardrail gauges show the disk no longer falling",
             ),
             rollback=(given.undo(SPEC, "resume-ta"),),
-            summary="suspend the technical analysis job",
+            summary="suspend every Flink job" if every and others else "suspend the technical analysis job",
             risk="Bars and signals stop; trading sees stale signals and trades nothing.",
         ),
     )

@@ -5,17 +5,19 @@ Checks compare with git as it is after the merge, never with a plan, so that fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from torghutctl.planning.yaml_document import UneditableError
+from torghutctl.planning.yaml_document import UneditableError, parse
 from torghutctl.procedures.evidence import job, read_source
 from torghutctl.procedures.flink_job import open_job
 from torghutctl.procedures.specification import PlanningInput, open_manifest
 from torghutctl.procedures.switch_search import find_switch
-from torghutctl.procedures.switches import KNATIVE_FILE, is_false, is_true
+from torghutctl.procedures.switches import is_false, is_true
+from torghutctl.procedures.trading_workload import trading_workload
+from torghutctl.snapshot.facts import SCHEDULER, belongs_to, pod
 from torghutctl.snapshot.model import Failure, Reading
 
 
@@ -38,40 +40,84 @@ class Check:
     detail: str
 
 
+_NO_WORKLOAD = Check(
+    stage=Stage.LIVE,
+    name="the workload that submits orders",
+    ok=None,
+    detail="no manifest, or several, could be it: neither a scheduler Deployment nor the Knative Service stands out",
+)
 Verifier = Callable[[PlanningInput], tuple[Check, ...]]
 
 
 def switch_checks(given: PlanningInput, *names: str) -> tuple[Check, ...]:
-    """Check that switches are everywhere as `knative-service.yaml` has them."""
-    path = f"{given.tree.folder}/{KNATIVE_FILE}" if given.tree.folder else KNATIVE_FILE
+    """Check that switches are in force as the workload that submits orders has them in git."""
+    workload = trading_workload(given.tree, given.environment.names.service)
+    if workload is None:
+        return (_NO_WORKLOAD,)
     checks: list[Check] = []
-    service = read_source(given, "trading/service")
-    newest = (service.value or {}).get("newestCreated")
-    revision = _revision(given, newest)
     for name in names:
-        wanted = find_switch(given.tree, name).value_in(path)
+        settings = find_switch(given.tree, name).settings
+        own = [setting for setting in settings if setting.owner == workload.owner]
+        wanted = next((s.value for s in own), None) or next(
+            (s.value for s in settings if s.file.path == workload.file.path), None
+        )
         if wanted is None:
             continue
-        if service.failure is not Failure.NOT_PRESENT:
-            live = _variable(service.value, name)
-            checks.append(_compare(Stage.LIVE, f"{name} of the Knative Service", wanted, live))
-            own = _variable(revision, name)
-            is_ready = newest is not None and newest == (service.value or {}).get("newestReady")
-            checks.append(_compare(Stage.REVISION, f"{name} of revision {newest}", wanted, own))
-            checks.append(
-                Check(stage=Stage.REVISION, name=f"revision {newest} is Ready", ok=is_ready, detail=f"Ready={is_ready}")
-            )
-        checks.append(_effective(given, name, wanted))
+        live = read_source(given, "trading/scheduler" if workload.is_deployment else "trading/service")
+        checks += (
+            _of_deployment(live, name, wanted) if workload.is_deployment else _of_service(given, live, name, wanted)
+        )
+        checks.append(_effective(given, name, wanted, live if workload.is_deployment else None))
     return tuple(checks)
 
 
-def _effective(given: PlanningInput, name: str, wanted: str) -> Check:
+def _of_service(given: PlanningInput, service: Reading, name: str, wanted: str) -> Iterator[Check]:
+    if service.failure is Failure.NOT_PRESENT:
+        return
+    newest = (service.value or {}).get("newestCreated")
+    yield _compare(Stage.LIVE, f"{name} of the Knative Service", wanted, _variable(service.value, name))
+    own = _variable(_revision(given, newest), name)
+    is_ready = newest is not None and newest == (service.value or {}).get("newestReady")
+    yield _compare(Stage.REVISION, f"{name} of revision {newest}", wanted, own)
+    yield Check(stage=Stage.REVISION, name=f"revision {newest} is Ready", ok=is_ready, detail=f"Ready={is_ready}")
+
+
+def _of_deployment(live: Reading, name: str, wanted: str) -> Iterator[Check]:
+    found = live.value
+    if not isinstance(found, dict):
+        yield _unread(Stage.LIVE, "the Deployment that trades", live)
+        return
+    yield _compare(Stage.LIVE, f"{name} of Deployment {found.get('name')}", wanted, _variable(found, name))
+    replicas = found.get("replicas")
+    is_rolled_out = (
+        found.get("observedGeneration") == found.get("generation")
+        and found.get("updatedReplicas") == replicas
+        and found.get("readyReplicas") == replicas
+    )
+    detail = f"updated {found.get('updatedReplicas')}, ready {found.get('readyReplicas')} of {replicas}"
+    yield Check(
+        stage=Stage.REVISION, name=f"Deployment {found.get('name')} is rolled out", ok=is_rolled_out, detail=detail
+    )
+
+
+def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading | None) -> Check:
+    """Ask the processes that trade what they go by; one that does not say goes by its rolled out specification."""
     key = {"TRADING_ENABLED": "enabled", "TRADING_KILL_SWITCH_ENABLED": "killSwitch"}[name]
     readings = given.snapshot.readings if given.snapshot is not None else {}
     answers = {s.rsplit("/", 1)[1]: r for s, r in readings.items() if s.startswith("trading/status/")}
-    said = {pod: (reading.value or {}).get(key) for pod, reading in answers.items()}
+    if deployment is not None:
+        pods = readings.get("pods")
+        owned = [item for item in (pods.value or [] if pods is not None else []) if belongs_to(pod(item), SCHEDULER)]
+        answers = {item["name"]: answers[item["name"]] for item in owned if item["name"] in answers}
+    said = {name_: (reading.value or {}).get(key) for name_, reading in answers.items()}
+    by_specification = _variable(deployment.value, name) if deployment is not None and deployment.is_ok else None
+    if by_specification is not None:
+        said = {name_: is_true(by_specification) if value is None else value for name_, value in said.items()}
     ok = bool(said) and all(value is is_true(wanted) for value in said.values())
-    detail = ", ".join(f"{pod}: {key}={value}" for pod, value in sorted(said.items())) or "no trading process answers"
+    detail = (
+        ", ".join(f"{pod_name}: {key}={value}" for pod_name, value in sorted(said.items()))
+        or "no trading process answers"
+    )
     return Check(stage=Stage.EFFECTIVE, name=f"/trading/status {key}={is_true(wanted)}".lower(), ok=ok, detail=detail)
 
 
@@ -119,9 +165,28 @@ def forwarder_checks(given: PlanningInput) -> tuple[Check, ...]:
 
 
 def image_checks(given: PlanningInput) -> tuple[Check, ...]:
-    """Check that the Knative Service and its newest, Ready revision have the manifest's image."""
-    editor, index = open_manifest(given, KNATIVE_FILE, "Service", given.environment.names.service)
-    wanted = editor.yaml.value((index, "spec", "template", "spec", "containers", 0, "image"))
+    """Check that the workload that trades runs the manifest's image: the live object, and what it rolled out."""
+    workload = trading_workload(given.tree, given.environment.names.service)
+    if workload is None:
+        return (_NO_WORKLOAD,)
+    wanted = parse(workload.file.path, workload.file.data).value((*workload.container, "image"))
+    if workload.is_deployment:
+        live = read_source(given, "trading/scheduler")
+        found = live.value
+        if not isinstance(found, dict):
+            return (_unread(Stage.LIVE, "the Deployment that trades", live),)
+        rolled_out = found.get("observedGeneration") == found.get("generation") and found.get(
+            "readyReplicas"
+        ) == found.get("replicas")
+        return (
+            _compare(Stage.LIVE, f"image of Deployment {found.get('name')}", wanted, found.get("image")),
+            Check(
+                stage=Stage.REVISION,
+                name=f"Deployment {found.get('name')} is rolled out",
+                ok=rolled_out,
+                detail=f"ready {found.get('readyReplicas')} of {found.get('replicas')}",
+            ),
+        )
     service = read_source(given, "trading/service").value or {}
     newest = service.get("newestCreated")
     revision = _revision(given, newest) or {}

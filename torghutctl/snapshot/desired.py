@@ -9,6 +9,7 @@ from torghutctl.adapters.git_client import Credential
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.snapshot import kept, resources, sources, workloads
 from torghutctl.snapshot.collector import Task
+from torghutctl.snapshot.facts import SCHEDULER
 from torghutctl.snapshot.http import ReadError
 from torghutctl.snapshot.model import Failure, Names
 
@@ -52,7 +53,9 @@ def desired_state(files: Mapping[str, bytes], names: Names) -> dict[str, Any]:
                 found |= _wanted(document, names)
             except kept.MisusedFieldError as error:
                 raise ReadError(Failure.UNPARSABLE, f"{path}: {error}") from error
-    return found
+    # Where a scheduler submits the orders, git's wish for trading is what it says of that one.
+    scheduler = found.pop("scheduler", None)
+    return found if scheduler is None else {**found, "trading": scheduler}
 
 
 def _wanted(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -67,6 +70,9 @@ def _wanted(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
     if kind == "Service" and name == names.service and "knative" in str(document.get("apiVersion")):
         template = kept.part(spec.get("template"), "spec.template")
         return {"trading": workloads.container_settings(template.get("spec"))}
+    if kind == "Deployment" and name == SCHEDULER:
+        template = kept.part(spec.get("template"), "spec.template")
+        return {"scheduler": workloads.container_settings(template.get("spec"))}
     if kind == "Deployment" and name == names.ws_deployment:
         return {"forwarderReplicas": kept.whole(spec.get("replicas"), "spec.replicas")}
     return {}

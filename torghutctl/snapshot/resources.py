@@ -202,7 +202,7 @@ def argocd_application(item: dict[str, Any]) -> dict[str, Any]:
     history = kept.objects(status.get("history"))
     return {
         **kept.metadata(item.get("metadata")),
-        "isAutoSynced": isinstance(kept.table(spec.get("syncPolicy")).get("automated"), dict),
+        "isAutoSynced": _is_automated(kept.table(spec.get("syncPolicy")).get("automated")),
         "sync": kept.state(sync.get("status"), _SYNC, "status.sync.status"),
         "revision": _commit(sync.get("revision")),
         "health": kept.state(health.get("status"), _HEALTH, "status.health.status"),
@@ -225,6 +225,11 @@ def argocd_application(item: dict[str, Any]) -> dict[str, Any]:
             if entry.get("status") != "Synced" or kept.table(entry.get("health")).get("status") not in (None, "Healthy")
         ],
     }
+
+
+def _is_automated(value: Any) -> bool:
+    """Tell whether Argo CD syncs by itself: `automated` is there, and is not switched off inside (Argo CD 3)."""
+    return isinstance(value, dict) and value.get("enabled") is not False
 
 
 def _commit(value: Any) -> str | None:

@@ -184,8 +184,9 @@ SOURCES: tuple[Source, ...] = (
     Source(
         name=TRADING_HEALTH,
         component="trading",
-        reads="/trading/health of each running trading pod",
+        reads="/trading/health of each running trading pod, where it has one",
         access=_get("", "pods/proxy"),
+        may_be_absent=True,
     ),
     Source(
         name=TRADING_CONFIGURATION,

@@ -99,8 +99,11 @@ def test_set_scalar_when_the_mapping_around_it_is_missing_then_it_is_made_as_its
     ("before", "after"),
     [
         (b"e:\n- name: A\n  value: '1'\n", b"e:\n- name: A\n  value: '1'\n- name: K\n  value: 'true'\n"),
-        (b"e:\n  -   name: A\n      value: x", b"e:\n  -   name: A\n      value: x\n  -   name: K\n      value: true"),
-        (b"e: [{name: A, value: 1}]\n", b"e: [{name: A, value: 1}, {name: K, value: true}]\n"),
+        (
+            b"e:\n  -   name: A\n      value: x",
+            b'e:\n  -   name: A\n      value: x\n  -   name: K\n      value: "true"',
+        ),
+        (b"e: [{name: A, value: 1}]\n", b'e: [{name: A, value: 1}, {name: K, value: "true"}]\n'),
         (b"e:\n- {name: A, value: '1'} # c\n", b"e:\n- {name: A, value: '1'} # c\n- {name: K, value: 'true'}\n"),
         (
             b'{"e": [{"name": "A", "value": "1"}]}',
@@ -109,8 +112,8 @@ def test_set_scalar_when_the_mapping_around_it_is_missing_then_it_is_made_as_its
     ],
 )
 def test_insert_named_item_when_the_neighbour_has_a_style_then_it_is_copied(before: bytes, after: bytes) -> None:
-    """A new entry looks as the one it follows."""
-    assert yaml.safe_load(after)["e"][1]["name"] == "K"
+    """A new entry looks as the one it follows, and its value stays a string: an EnvVar takes no boolean."""
+    assert yaml.safe_load(after)["e"][1] == {"name": "K", "value": "true"}
     assert after == insert_named_item(parse("x.yaml", before), (0, "e", 0), "K", "true").data
 
 

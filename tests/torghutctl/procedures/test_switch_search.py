@@ -169,7 +169,7 @@ HISTORIES = {
     "the pause turned both": (
         versions(("7", SERVICE_OFF), ("1", SERVICE_ON)),
         versions(("7", OFF), ("1", ON)),
-        ["knative-service.yaml"],
+        ["scheduler.yaml"],
     ),
     "the service never traded": (versions(("1", SERVICE_OFF)), versions(("7", OFF), ("1", ON)), ["scheduler.yaml"]),
     "the scheduler was off for long": (
@@ -177,7 +177,7 @@ HISTORIES = {
         versions(("3", OFF), ("1", ON)),
         ["knative-service.yaml"],
     ),
-    "history does not tell": (versions(("1", SERVICE_OFF)), versions(("1", OFF)), ["knative-service.yaml"]),
+    "history does not tell": (versions(("1", SERVICE_OFF)), versions(("1", OFF)), ["scheduler.yaml"]),
 }
 
 
