@@ -6,8 +6,10 @@ is reported at once, one line each. A secret's value is never part of a message.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,12 +17,17 @@ from pydantic.fields import FieldInfo
 from torghut_core.errors import ConfigurationError, rule_of
 
 _SHOWN_VALUE_LENGTH = 60
+_LOG = logging.getLogger("torghut.settings")
 
 
 class Settings(BaseModel):
-    """Base of every runtime's settings: frozen, by alias, unknown variables ignored."""
+    """Base of every runtime's settings: frozen, by alias, variables of other programs ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=False)
+    families: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of variable names that belong to this runtime alone: another one of them is a slip, and is told."""
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose value is never shown, beside secrets."""
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -34,12 +41,70 @@ def variable_names(field: FieldInfo, name: str) -> tuple[str, ...]:
     return (str(alias),)
 
 
+def known_variables(model: type[Settings]) -> frozenset[str]:
+    """Return every variable that a runtime reads, each spelling of it: another one of its families is a slip."""
+    return frozenset(variable for name, field in model.model_fields.items() for variable in variable_names(field, name))
+
+
+def unknown_variables(model: type[Settings], environment: Mapping[str, str]) -> list[str]:
+    """Return the variables of the runtime's families that it does not know, sorted."""
+    known = known_variables(model)
+    return sorted(name for name in environment if name.startswith(model.families) and name not in known)
+
+
+def told_unknown(model: type[Settings], environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each unknown variable, with the known name that it may be meant for."""
+    known = sorted(known_variables(model))
+    sentences = []
+    for name in unknown_variables(model, environment):
+        near = get_close_matches(name, known, n=1, cutoff=0.75)
+        sentences.append(f"{name}: is not known and has no effect" + (f"; is {near[0]} meant?" if near else ""))
+    return sentences
+
+
+def explain(model: type[Settings], environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return every setting's variable, effective value, source (`environment` or `default`) and meaning, by variable.
+
+    Secrets are only said to be set. Raises ConfigurationError for a value that breaks its own rule.
+    """
+    settings = load(model, environment)
+    rows = []
+    for name, field in model.model_fields.items():
+        names = variable_names(field, name)
+        given = next((candidate for candidate in names if environment.get(candidate, "").strip()), None)
+        value = getattr(settings, name)
+        is_hidden = isinstance(value, SecretStr) or (name in model.hidden and value is not None)
+        rows.append(
+            {
+                "variable": given or names[0],
+                "value": "(hidden)" if is_hidden else _plain(value),
+                "source": "default" if given is None else "environment",
+                "means": field.description or "",
+            }
+        )
+    return sorted(rows, key=lambda row: str(row["variable"]))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can have it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
 def load(model: type[SettingsT], environment: Mapping[str, str]) -> SettingsT:
     """Return `model` filled from `environment`. A variable set to nothing counts as unset.
 
+    A variable of the runtime's families that nothing reads is warned of, so that a misspelt switch never passes in silence.
     Raises ConfigurationError that names each variable, its value (secrets masked) and the rule it breaks.
     """
     given = {key: value.strip() for key, value in environment.items() if value.strip()}
+    for sentence in told_unknown(model, environment):
+        _LOG.warning("%s", sentence)
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "show or verify the audit log"),
     "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
     "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
+    "explain-config": (
+        "explain_config",
+        "a runtime's effective settings with their source, and names it does not know",
+    ),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's effective settings with their source"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),

@@ -16,6 +16,8 @@ REPLAY_GROUP_PREFIX = "torghut-ta-replay-"
 class TaSettings(Settings):
     """What `run ta` reads once at start."""
 
+    families = ("TA_",)
+
     kafka_bootstrap: str = Field(default="kafka-kafka-bootstrap.kafka:9092", alias="TA_KAFKA_BOOTSTRAP")
     """Brokers, or `embedded:DIR`."""
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(

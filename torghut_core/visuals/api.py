@@ -17,6 +17,7 @@ from torghut_core.visuals.ta_reader import Kind, TaReader
 from torghut_core.visuals.universe import SYMBOL, AssetClass, Universe
 
 _MAX_SPAN = timedelta(days=7)
+_MAX_BODY_BYTES = 64 * 1024
 _TA_SYMBOL = re.compile(r"[A-Z0-9._:-]{1,32}")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self'",
@@ -40,6 +41,12 @@ def create_app(*, universe: Universe | None, reader: TaReader | None, write_toke
     async def healthz() -> dict[str, str]:
         return {"status": "ok", "service": "torghut-visuals"}
 
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        lacking = [name for name, store in (("DB_DSN", universe), ("TA_CLICKHOUSE_URL", reader)) if store is None]
+        body = {"ready": not lacking, "status": "not_ready" if lacking else "ready", "lacking": lacking}
+        return JSONResponse(body, status_code=503 if lacking else 200)
+
     @app.get("/")
     async def page() -> HTMLResponse:
         return HTMLResponse(_asset("page.html"), headers=_SECURITY_HEADERS)
@@ -57,18 +64,44 @@ def _asset(name: str) -> str:
     return files("torghut_core.visuals").joinpath(name).read_text()
 
 
-def _asset_class(value: str | None) -> AssetClass:
-    return "crypto" if value == "crypto" else "equity"
+def _asset_class(value: Any) -> AssetClass:
+    if value in (None, "equity"):
+        return "equity"
+    if value == "crypto":
+        return "crypto"
+    raise InputError(f"assetClass={str(value)[:40]!r}: must be equity or crypto")
+
+
+def _refusal(request: Request, write_token: str | None) -> JSONResponse | None:
+    """Return why a request may not change anything, None where it may.
+
+    Without a token the API is read-only. A page of another site can send no JSON without asking first, and a browser says
+    whose page it is: both are looked at besides the token.
+    """
+
+    def no(status: int, message: str) -> JSONResponse:
+        return JSONResponse({"ok": False, "message": message, "error": "refused"}, status_code=status)
+
+    if write_token is None:
+        return no(403, "the API is read-only: TORGHUT_API_TOKEN is not set where it runs")
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), write_token.encode()):
+        return no(401, "authorization: needs the bearer token of TORGHUT_API_TOKEN")
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        return no(403, "origin: another site's page may not change symbols")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return no(415, "content-type: must be application/json")
+    length = request.headers.get("content-length", "")
+    if not length.isdigit():
+        return no(411, "content-length: must be given")
+    if int(length) > _MAX_BODY_BYTES:
+        return no(413, f"body: at most {_MAX_BODY_BYTES} bytes")
+    return None
 
 
 def _add_symbols(app: FastAPI, universe: Universe | None, write_token: str | None) -> None:
     missing = JSONResponse({"error": "DB_DSN is not configured"}, status_code=503)
-
-    def is_refused(request: Request) -> bool:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return write_token is not None and not hmac.compare_digest(given.encode(), write_token.encode())
-
-    refused = JSONResponse({"error": "a bearer token is needed to change symbols"}, status_code=401)
 
     @app.get("/api/torghut/symbols")
     async def symbols(request: Request) -> JSONResponse:
@@ -87,7 +120,8 @@ def _add_symbols(app: FastAPI, universe: Universe | None, write_token: str | Non
     async def post_symbols(request: Request) -> JSONResponse:
         if universe is None:
             return missing
-        if is_refused(request):
+        refused = _refusal(request, write_token)
+        if refused is not None:
             return refused
         body = await _json_object(request)
         enabled = body.get("enabled", True)
@@ -101,7 +135,8 @@ def _add_symbols(app: FastAPI, universe: Universe | None, write_token: str | Non
     async def patch_symbol(symbol: str, request: Request) -> JSONResponse:
         if universe is None:
             return missing
-        if is_refused(request):
+        refused = _refusal(request, write_token)
+        if refused is not None:
             return refused
         body = await _json_object(request)
         enabled = body.get("enabled")

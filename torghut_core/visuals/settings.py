@@ -22,19 +22,21 @@ class ClickHouseSettings(Settings):
 class VisualsSettings(ClickHouseSettings):
     """What `run visuals` reads once at start."""
 
+    families = ("VISUALS_", "DATABASE_")
     port: int = Field(default=8090, alias="VISUALS_PORT", ge=0, le=65_535)
     db_dsn: SecretStr | None = Field(default=None, alias="DB_DSN")
     """PostgreSQL of the symbol universe, or `embedded:DIR`."""
     symbols: str = Field(default="", alias="SYMBOLS")
     """Comma-separated; the universe's first content, used when the table is empty."""
     market_calendar: CalendarName = Field(default="XNYS", alias="TORGHUT_MARKET_CALENDAR")
-    write_token: SecretStr | None = Field(default=None, alias="VISUALS_WRITE_TOKEN")
-    """When set, POST and PATCH need it as a bearer token."""
+    write_token: SecretStr | None = Field(default=None, alias="TORGHUT_API_TOKEN")
+    """What changes the universe needs it as a bearer token; without it the API is read-only."""
 
 
 class GuardrailsSettings(ClickHouseSettings):
     """What `run guardrails` reads once at start."""
 
+    families = ("GUARDRAILS_",)
     port: int = Field(default=9108, alias="GUARDRAILS_PORT", ge=0, le=65_535)
     scrape_seconds: float = Field(default=15, alias="GUARDRAILS_SCRAPE_SECONDS", gt=0)
     data_path: str | None = Field(default=None, alias="GUARDRAILS_DATA_PATH")

@@ -34,6 +34,9 @@ def universe() -> Iterator[Universe]:
         postgres.close()
 
 
+WRITER = {"Authorization": "Bearer writer"}
+
+
 class Client:
     """Asks the app through its ASGI door, one request at a time."""
 
@@ -65,11 +68,11 @@ def _client(universe: Universe | None = None, reader: Any = None, token: str | N
 @pytest.mark.engine
 def test_symbols_when_posted_and_patched_then_listed(universe: Universe) -> None:
     """Upper-cased, by asset class, disabled ones only when asked for."""
-    client = _client(universe)
+    client = _client(universe, token="writer")
     assert client.get("/api/torghut/symbols").json() == {"symbols": ["AAPL", "MSFT"]}
-    posted = client.post("/api/torghut/symbols", json={"symbolsText": "nvda, tsla"})
+    posted = client.post("/api/torghut/symbols", json={"symbolsText": "nvda, tsla"}, headers=WRITER)
     assert posted.json() == {"insertedOrUpdated": 2, "symbols": ["NVDA", "TSLA"]}
-    assert client.patch("/api/torghut/symbols/TSLA", json={"enabled": False}).json() == {"ok": True}
+    assert client.patch("/api/torghut/symbols/TSLA", json={"enabled": False}, headers=WRITER).json() == {"ok": True}
     assert client.get("/api/torghut/symbols").json() == {"symbols": ["AAPL", "MSFT", "NVDA"]}
     full = client.get("/api/torghut/symbols?format=full&includeDisabled=true").json()["items"]
     assert [(item["symbol"], item["enabled"]) for item in full] == [
@@ -78,7 +81,7 @@ def test_symbols_when_posted_and_patched_then_listed(universe: Universe) -> None
         ("NVDA", True),
         ("TSLA", False),
     ]
-    client.post("/api/torghut/symbols", json={"symbols": ["BTC/USD"], "assetClass": "crypto"})
+    client.post("/api/torghut/symbols", json={"symbols": ["BTC/USD"], "assetClass": "crypto"}, headers=WRITER)
     assert client.get("/api/torghut/symbols?assetClass=crypto").json() == {"symbols": ["BTC/USD"]}
 
 
@@ -91,23 +94,62 @@ def test_symbols_when_posted_and_patched_then_listed(universe: Universe) -> None
         ({"symbols": [1]}, "symbols: must be an array of texts"),
         ({"symbols": ["A"], "enabled": "yes"}, "enabled='yes': must be true or false"),
         ([], "body: must be a JSON object"),
+        ({"symbols": ["A"], "assetClass": "bogus"}, "assetClass='bogus': must be equity or crypto"),
     ],
 )
 def test_symbols_when_body_is_wrong_then_400_names_the_field(universe: Universe, body: Any, words: str) -> None:
     """A non-boolean never disables silently."""
-    answer = _client(universe).post("/api/torghut/symbols", json=body)
+    answer = _client(universe, token="writer").post("/api/torghut/symbols", json=body, headers=WRITER)
     assert answer.status_code == 400
     assert words in answer.json()["message"]
 
 
+REFUSED: dict[str, tuple[dict[str, str], bytes, int]] = {
+    "no token": ({"Content-Type": "application/json"}, b'{"symbols": ["A"]}', 401),
+    "wrong token": (
+        {**WRITER, "Authorization": "Bearer x", "Content-Type": "application/json"},
+        b'{"symbols": ["A"]}',
+        401,
+    ),
+    "no bearer": ({"Authorization": "writer", "Content-Type": "application/json"}, b'{"symbols": ["A"]}', 401),
+    "plain text, as any page may send": ({**WRITER, "Content-Type": "text/plain"}, b'{"symbols": ["A"]}', 415),
+    "no type": (dict(WRITER), b'{"symbols": ["A"]}', 415),
+    "another site's page": (
+        {**WRITER, "Content-Type": "application/json", "Origin": "https://evil.example"},
+        b'{"symbols": ["A"]}',
+        403,
+    ),
+    "too much": ({**WRITER, "Content-Type": "application/json"}, b" " * 70_000, 413),
+}
+
+
 @pytest.mark.engine
-def test_symbols_when_a_token_is_required_then_writes_need_it(universe: Universe) -> None:
-    """Reads stay open, writes need the bearer token."""
+@pytest.mark.parametrize("case", REFUSED)
+def test_symbols_when_a_write_is_not_allowed_then_nothing_changes(universe: Universe, case: str) -> None:
+    """Token, type, origin and size, each by itself; reads stay open, and the page's own origin may write."""
     client = _client(universe, token="writer")
-    assert client.post("/api/torghut/symbols", json={"symbols": ["A"]}).status_code == 401
-    headers = {"Authorization": "Bearer writer"}
-    assert client.post("/api/torghut/symbols", json={"symbols": ["AAPL"]}, headers=headers).status_code == 200
+    before = client.get("/api/torghut/symbols?format=full&includeDisabled=true").json()
+    headers, body, status = REFUSED[case]
+    for method, path in (("POST", "/api/torghut/symbols"), ("PATCH", "/api/torghut/symbols/AAPL")):
+        assert client.request(method, path, content=body, headers=headers).status_code == status
+    assert client.get("/api/torghut/symbols?format=full&includeDisabled=true").json() == before
+    own = {**WRITER, "Origin": "http://visuals"}
+    assert client.post("/api/torghut/symbols", json={"symbols": ["AAPL"]}, headers=own).status_code == 200
+
+
+@pytest.mark.engine
+def test_symbols_when_no_token_is_set_then_the_api_is_read_only(universe: Universe) -> None:
+    """Whatever a request carries."""
+    client = _client(universe)
+    answer = client.post("/api/torghut/symbols", json={"symbols": ["A"]}, headers=WRITER)
+    assert (answer.status_code, "TORGHUT_API_TOKEN" in answer.json()["message"]) == (403, True)
     assert client.get("/api/torghut/symbols").status_code == 200
+
+
+def test_readyz_when_a_store_is_missing_then_503_names_it() -> None:
+    """Ready means that both stores are configured."""
+    answer = _client().get("/readyz")
+    assert (answer.status_code, answer.json()["lacking"]) == (503, ["DB_DSN", "TA_CLICKHOUSE_URL"])
 
 
 def test_api_when_stores_are_missing_then_503_names_the_variable() -> None:

@@ -1,0 +1,81 @@
+"""`torghutctl explain-config ws|ta|trading|visuals|guardrails`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from torghutctl.errors import ConfigurationError, InputError
+from torghutctl.render.output import Format, columns, write
+
+RUNTIMES: Mapping[str, tuple[str, str]] = {
+    "ws": ("torghut_core.ingest.settings", "IngestSettings"),
+    "ta": ("torghut_core.ta.settings", "TaSettings"),
+    "trading": ("torghut_core.trading.settings", "TradingSettings"),
+    "visuals": ("torghut_core.visuals.settings", "VisualsSettings"),
+    "guardrails": ("torghut_core.visuals.settings", "GuardrailsSettings"),
+}
+"""Module and name of each runtime's settings class."""
+
+
+def settings_class(runtime: str) -> Any:
+    """Return a runtime's settings class. Raises InputError for an unknown runtime."""
+    if runtime not in RUNTIMES:
+        raise InputError(f"{runtime}: is no runtime", hint=f"one of {', '.join(RUNTIMES)}")
+    module, name = RUNTIMES[runtime]
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
+
+
+def command(
+    runtime: Annotated[str, typer.Argument(metavar="RUNTIME", help="ws, ta, trading, visuals or guardrails")],
+    given: Annotated[bool, typer.Option("--set", help="only what the environment sets")] = False,
+    output: Annotated[Format | None, typer.Option("-o", "--output", help="how it is written")] = None,
+) -> None:
+    """Show a runtime's effective settings with their source, and name variables of its families that it does not know.
+
+    Reads this process's environment as the runtime would, starts nothing. Secrets are only said to be set. A value that
+    breaks its rule ends with 2 and names variable, value and rule.
+
+    \b
+    TRADING_KILLSWITCH_ENABLED=true torghutctl explain-config trading --set
+    """
+    from torghut_core.settings import explain, told_unknown
+
+    model = settings_class(runtime)
+    environment = dict(os.environ)
+    rows = [row for row in explain(model, environment) if not given or row["source"] == "environment"]
+    report: dict[str, Any] = {
+        "schemaVersion": "torghut.config/v1",
+        "runtime": runtime,
+        "settings": rows,
+        "unknown": told_unknown(model, environment),
+    }
+    if runtime == "trading":
+        report |= _of_trading(environment)
+    write(report, output, table=_table)
+
+
+def _of_trading(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what only trading has: derived values, contradictions that would stop a start, the AI review's policy."""
+    from torghut_core.trading.explanation import explain as explain_trading
+
+    found = explain_trading(environment)
+    return {key: found[key] for key in ("derived", "contradictions", "policyResolution")}
+
+
+def _table(report: Mapping[str, Any]) -> str:
+    rows = [
+        (row["variable"], "" if row["value"] is None else str(row["value"]), row["source"])
+        for row in report["settings"]
+    ]
+    lines = [columns([("variable", "value", "source"), *rows])]
+    lines += [f"unknown: {sentence}" for sentence in report["unknown"]]
+    lines += [f"contradiction: {sentence}" for sentence in report.get("contradictions", ())]
+    return "\n".join(lines)
