@@ -80,8 +80,23 @@ def _build(root: Path, fill: Callable[[Path], None]) -> GitOps:
 
 @pytest.fixture
 def gitops(tmp_path: Path) -> GitOps:
-    """The project's own manifests on main of a bare repository."""
+    """The project's own manifests on main of a bare repository, with the TA on Flink."""
+    return _build(tmp_path / "gitops", _with_flink)
+
+
+@pytest.fixture
+def gitops_of_one_process(tmp_path: Path) -> GitOps:
+    """The project's own manifests as they are shipped: the TA as one process."""
     return _build(tmp_path / "gitops", lambda folder: shutil.copytree(MANIFESTS, folder) and None)
+
+
+def _with_flink(folder: Path) -> None:
+    shutil.copytree(MANIFESTS, folder)
+    path = folder / "ta" / "kustomization.yaml"
+    text = path.read_text()
+    assert "  - deployment.yaml\n" in text and "  # - flinkdeployment.yaml\n" in text
+    path.write_text(text.replace("  - deployment.yaml\n", "").replace("  # - flink", "  - flink"))
+    (folder / "ta" / "deployment.yaml").unlink()
 
 
 @pytest.fixture

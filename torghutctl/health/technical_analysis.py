@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torghut_core.market_calendar import Session
 from torghutctl.health import freshness, pods, reading
 from torghutctl.health.model import Finding, Level, Moment, graced, newest
 from torghutctl.snapshot import sources
-from torghutctl.snapshot.facts import Facts, signature_names
+from torghutctl.snapshot.facts import Facts, conditions, signature_names
 from torghutctl.snapshot.kept import OTHER
 
 NAME = "ta"
@@ -57,6 +58,9 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return the TA job's findings."""
     if facts.is_local:
         return [*_local(facts), *_stalled(facts, moment)]
+    process = facts.ta_process()
+    if process is not None:
+        return _process(facts, process, moment)
     found = reading.required(facts, NAME, sources.TA_DEPLOYMENT)
     job = facts.value(sources.TA_DEPLOYMENT)
     alive = [pod for pod in facts.ta_pods() if pod.is_alive]
@@ -70,22 +74,78 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     return found + pods.judge(NAME, facts, alive, moment)
 
 
+def _process(facts: Facts, process: Mapping[str, Any], moment: Moment) -> list[Finding]:
+    """Judge the one-process TA: a Deployment, its pods, and what they say of themselves."""
+    alive = [pod for pod in facts.ta_pods() if pod.is_alive]
+    wanted = "suspended" if process["replicas"] == 0 else "running"
+    desired = (facts.desired() or {}).get("jobState")
+    found: list[Finding] = []
+    if desired in ("running", "suspended") and desired != wanted:
+        found.append(
+            Finding(
+                component=NAME,
+                reason="ta_suspended_drift",
+                level=Level.DEGRADED,
+                message=f"git wants the TA {desired}, the cluster has it {wanted}",
+                evidence=(f"git: {desired}", f"live: spec.replicas {process['replicas']}"),
+            )
+        )
+    if wanted == "suspended":
+        found.append(
+            Finding(
+                component=NAME,
+                reason="ta_suspended",
+                level=Level.INFO if moment.session is Session.CLOSED else Level.DEGRADED,
+                message=f"the TA is suspended {_DURING[moment.session]}",
+                evidence=("spec.replicas 0",),
+            )
+        )
+    else:
+        found += _process_running(facts, process, moment)
+    found += [*_replay(facts), *_stalled(facts, moment)]
+    return found + pods.judge(NAME, facts, alive, moment)
+
+
+def _process_running(facts: Facts, process: Mapping[str, Any], moment: Moment) -> list[Finding]:
+    answers = facts.ta_pods_ready()
+    if any(item.is_ok and item.value["ready"] for item in answers.values()):
+        return []
+    failed = [item for item in answers.values() if not item.is_ok]
+    said = [item.value for item in answers.values() if item.is_ok]
+    if failed and not said:
+        return [reading.unknown(NAME, failed)]
+    available = conditions(process).get("Available")
+    since = available.since if available is not None and not available.is_true else process["created"]
+    if not said:
+        finding = Finding(
+            component=NAME,
+            reason="ta_restarting",
+            level=Level.DEGRADED,
+            message="no pod of the TA is running",
+            since=since,
+            evidence=(f"Deployment {process['name']}: {process['readyReplicas']} of {process['replicas']} ready",),
+        )
+        return [graced(finding, moment)]
+    found = _not_ready(said[0])
+    return [graced(replace(found, since=since), moment) if found.reason == "ta_restarting" else found]
+
+
 def _local(facts: Facts) -> list[Finding]:
     answer = facts.value(sources.TA_READY)
     if answer is None:
         return reading.required(facts, NAME, sources.TA_READY)
-    if answer["ready"]:
-        return []
+    return [] if answer["ready"] else [_not_ready(answer)]
+
+
+def _not_ready(answer: Mapping[str, Any]) -> Finding:
     reason = _FAILED_BY_READY.get(answer["reason"], "ta_restarting")
-    return [
-        Finding(
-            component=NAME,
-            reason=reason,
-            level=Level.DEGRADED if reason == "ta_restarting" else Level.DOWN,
-            message=_MESSAGES.get(reason, f"the TA process is not ready: {answer['reason'] or 'it does not say why'}"),
-            evidence=(f"/readyz of the TA: HTTP {answer['httpStatus']}, reason {answer['reason'] or 'none'}",),
-        )
-    ]
+    return Finding(
+        component=NAME,
+        reason=reason,
+        level=Level.DEGRADED if reason == "ta_restarting" else Level.DOWN,
+        message=_MESSAGES.get(reason, f"the TA process is not ready: {answer['reason'] or 'it does not say why'}"),
+        evidence=(f"/readyz of the TA: HTTP {answer['httpStatus']}, reason {answer['reason'] or 'none'}",),
+    )
 
 
 def _running(facts: Facts, job: Mapping[str, Any], moment: Moment) -> list[Finding]:

@@ -206,6 +206,11 @@ def ta_suspended(given: PlanningInput, *, refuses: bool = True) -> Precondition:
     """Ask whether the TA job is suspended in effect: nothing of it runs."""
     name = "TA is suspended"
     found = job(given)
+    process = read_source(given, "ta/deployment").value
+    if found is None and isinstance(process, dict):
+        ok = process.get("replicas") == 0 and process.get("readyReplicas") == 0
+        detail = f"{process.get('readyReplicas')} of {process.get('replicas')} replicas ready"
+        return Precondition(name=name, ok=ok, detail=detail, refuses=refuses, value=str(ok))
     if found is None:
         return not_known(name, read_source(given, "ta/flinkdeployment"), refuses=refuses)
     ok = found.get("wantedState") == "suspended" and found.get("lifecycle") == "SUSPENDED"

@@ -6,6 +6,7 @@ from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.procedures.evidence import trading_paused
 from torghutctl.procedures.flink_job import all_jobs, open_job, other_jobs
 from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec, draft_of
+from torghutctl.procedures.ta_process import open_process, suspend
 from torghutctl.procedures.verification import Check, job_checks
 
 SPEC = Spec(
@@ -15,8 +16,8 @@ SPEC = Spec(
     needs="the repository alone. Pausing trading first is wise: signals will go stale. An audit log that is damaged (8) "
     "or cannot be written (9) does not hold it up: it is done, and the exit code tells of the gap.",
     does="sets spec.job.state to suspended in ta/flinkdeployment.yaml, and names every other FlinkDeployment under the "
-    "gitops path, which goes on writing; with --all each of them is suspended. A one-process TA on a single machine is stopped "
-    "by stopping it.",
+    "gitops path, which goes on writing; with --all each of them is suspended. Where a Deployment torghut-ta "
+    "stands in its place (one process), sets spec.replicas to 0 and records the count.",
     verify="the FlinkDeployment's lifecycle is SUSPENDED; the disk stops falling.",
     undo="torghutctl resume-ta.",
     paths=("*",),
@@ -26,8 +27,12 @@ SPEC = Spec(
 
 def plan(given: PlanningInput, *, every: bool = False) -> Draft:
     """Return the draft that suspends the job; with `every` each FlinkDeployment under the gitops path."""
-    editor, index = open_job(given)
-    editor.set((index, "spec", "job", "state"), "suspended", label="spec.job.state", is_text=True)
+    process = open_process(given)
+    editor, index = process or open_job(given)
+    if process is not None:
+        suspend(editor, index)
+    else:
+        editor.set((index, "spec", "job", "state"), "suspended", label="spec.job.state", is_text=True)
     editors = {editor.source.path: editor}
     others = other_jobs(given)
     if every:
@@ -53,7 +58,9 @@ def plan(given: PlanningInput, *, every: bool = False) -> Draft:
         Draft(
             preconditions=advice,
             verification=(
-                f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
+                f"Deployment {given.environment.names.flink_deployment}: no pod"
+                if process is not None
+                else f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
                 "the guardrail gauges show the disk no longer falling",
             ),
             rollback=(given.undo(SPEC, "resume-ta"),),

@@ -122,7 +122,16 @@ def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading
 
 
 def job_checks(given: PlanningInput) -> tuple[Check, ...]:
-    """Check the FlinkDeployment against its manifest, and its job against the wanted state."""
+    """Check the FlinkDeployment against its manifest, and its job against the wanted state; or the one process's."""
+    from torghutctl.procedures.ta_process import RESTARTED_AT, open_process
+
+    process = open_process(given)
+    if process is not None:
+        editor, index = process
+        template = (index, "spec", "template", "metadata", "annotations", RESTARTED_AT)
+        return _process_checks(
+            given, editor.yaml.value((index, "spec", "replicas")) or "1", editor.yaml.value(template)
+        )
     editor, index = open_job(given)
     state = editor.yaml.value((index, "spec", "job", "state")) or "running"
     nonce = editor.yaml.value((index, "spec", "restartNonce"))
@@ -139,6 +148,23 @@ def job_checks(given: PlanningInput) -> tuple[Check, ...]:
     wanted, key = ("SUSPENDED", "lifecycle") if state == "suspended" else ("RUNNING", "job")
     checks.append(_compare(Stage.EFFECTIVE, f"{key} {wanted}", wanted, found.get(key)))
     return tuple(checks)
+
+
+def _process_checks(given: PlanningInput, replicas: str, restarted_at: str | None) -> tuple[Check, ...]:
+    live = read_source(given, "ta/deployment")
+    found = live.value
+    if not isinstance(found, dict):
+        return (_unread(Stage.LIVE, "the TA's Deployment", live),)
+    readings = given.snapshot.readings if given.snapshot is not None else {}
+    ready = [r.value.get("ready") for s, r in readings.items() if s.startswith("ta/readyz/") and r.is_ok]
+    is_current = found.get("observedGeneration") == found.get("generation")
+    wanted = [True] * int(replicas) if replicas.isdecimal() else None
+    return (
+        _compare(Stage.LIVE, "spec.replicas", replicas, str(found.get("replicas"))),
+        _compare(Stage.LIVE, "restartedAt", restarted_at, found.get("templateRestartedAt")),
+        Check(stage=Stage.LIVE, name="the controller has seen it", ok=is_current, detail=_seen(found)),
+        Check(stage=Stage.EFFECTIVE, name="/readyz of each pod", ok=ready == wanted, detail=f"ready={ready}"),
+    )
 
 
 def _seen(found: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ FlinkDeployment, which holds the job's id), `ta/latest` (on the universe). No ch
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torghutctl.snapshot.reader import Target
 
 FORWARDER_PORT = 8080
+TA_PORT = 8080
 TRADING_PORT = 8181
 SCHEDULER_PORT = 8183
 VISUALS = (facts.VISUALS, 8090)
@@ -82,6 +84,8 @@ class ClusterReader:
         self._client = client
         self._names = names
         self._served = ServedVersions(client)
+        self._process_pods = threading.Lock()
+        self._seen: dict[str, Reading] = {}
 
     def tasks(self, storage_namespace: str | None = None) -> list[Task]:
         """Return what can be asked at once; what follows from a reading is in its task."""
@@ -106,6 +110,12 @@ class ClusterReader:
                 _named("flink.apache.org", here, "flinkdeployments", names.flink_deployment),
                 resources.flink_deployment,
                 then=self._of_job,
+            ),
+            self._get(
+                sources.TA_PROCESS,
+                _named("apps", here, "deployments", names.flink_deployment),
+                workloads.deployment,
+                then=self._of_process,
             ),
             self._get(
                 sources.FORWARDER_CONFIG, f"{core}/configmaps/{quote(names.ws_deployment)}-config", workloads.configmap
@@ -210,7 +220,24 @@ class ClusterReader:
                     tasks.append(self._answer(f"{sources.TRADING_STATUS}{pod.name}", status, services.trading_status))
                     tasks.append(self._answer(f"{sources.TRADING_HEALTH}{pod.name}", health, services.trading_health))
         speaking = (*found.forwarder_pods(), *found.ta_pods(), *found.trading_pods(), *schedulers)
+        tasks += self._process_ready(sources.PODS, reading)
         return [*tasks, *(task for pod in speaking if pod.is_alive for task in self._logs(pod))]
+
+    def _of_process(self, reading: Reading) -> list[Task]:
+        return self._process_ready(sources.TA_PROCESS, reading)
+
+    def _process_ready(self, source: str, reading: Reading) -> list[Task]:
+        """Return what the one-process TA's pods are asked, once both its Deployment and the list of pods are there."""
+        with self._process_pods:
+            self._seen[source] = reading
+            if len(self._seen) < 2 or not self._seen[sources.TA_PROCESS].is_ok:
+                return []
+            snapshot = Snapshot(observed_at_ns=0, names=self._names, readings=dict(self._seen))
+        running = [pod for pod in facts.Facts(snapshot).ta_pods() if pod.is_running]
+        return [
+            self._answer(f"{sources.TA_POD_READY}{pod.name}", self._pod(pod.name, TA_PORT, "readyz"), services.ta_ready)
+            for pod in running
+        ]
 
     def _logs(self, pod: facts.PodFact) -> list[Task]:
         tasks = []

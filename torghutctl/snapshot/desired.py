@@ -70,6 +70,8 @@ def _wanted(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
     if kind == "Service" and name == names.service and "knative" in str(document.get("apiVersion")):
         template = kept.part(spec.get("template"), "spec.template")
         return {"trading": workloads.container_settings(template.get("spec"))}
+    if kind == "Deployment" and name == names.flink_deployment:
+        return {"jobState": "suspended" if spec.get("replicas") == 0 else "running"}
     if kind == "Deployment" and name == SCHEDULER:
         template = kept.part(spec.get("template"), "spec.template")
         return {"scheduler": workloads.container_settings(template.get("spec"))}

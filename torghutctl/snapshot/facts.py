@@ -194,7 +194,7 @@ class Facts:
         return tuple(item for item in self.pods() or () if belongs_to(item, SCHEDULER))
 
     def ta_pods(self) -> tuple[PodFact, ...]:
-        """Return job manager and task managers of the FlinkDeployment."""
+        """Return job manager and task managers of the FlinkDeployment, or the pods of the one-process TA."""
         return self._labelled("app", self.names.flink_deployment)
 
     def clickhouse_pods(self) -> tuple[PodFact, ...]:
@@ -275,15 +275,29 @@ class Facts:
         """Tell whether some forwarder says it is ready."""
         return any(item.is_ok and item.value["ready"] for item in self.forwarder_ready().values())
 
+    def ta_process(self) -> Mapping[str, Any] | None:
+        """Return the one-process TA's Deployment, where it stands in the FlinkDeployment's place; None otherwise."""
+        found = self.value(sources.TA_PROCESS)
+        is_instead = self.failure(sources.TA_DEPLOYMENT) is Failure.ABSENT
+        return found if is_instead and isinstance(found, dict) else None
+
+    def ta_pods_ready(self) -> dict[str, Reading]:
+        """Return `/readyz` of each running pod of the one-process TA, by pod name."""
+        return dict(self.family(sources.TA_POD_READY))
+
     def is_ta_running(self) -> bool:
         """Tell whether the TA job runs: FlinkDeployment RUNNING, or the one-process TA's `/readyz` 200."""
         if self.is_local:
             return bool((self.value(sources.TA_READY) or {}).get("ready"))
+        if self.ta_process() is not None:
+            return any(item.is_ok and item.value["ready"] for item in self.ta_pods_ready().values())
         found = self.value(sources.TA_DEPLOYMENT) or {}
         return bool(found.get("wantedState") == "running" and found.get("job") == "RUNNING")
 
     def is_ta_readable(self) -> bool:
         """Tell whether the TA's required source was read."""
+        if self.ta_process() is not None:
+            return True
         return self.reading(sources.TA_READY if self.is_local else sources.TA_DEPLOYMENT).is_ok
 
     def gauges(self) -> Mapping[str, Mapping[str, float]] | None:

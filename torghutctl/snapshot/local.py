@@ -27,6 +27,7 @@ _ABSENT_HERE = (
     sources.PODS,
     sources.FORWARDER_DEPLOYMENT,
     sources.TA_DEPLOYMENT,
+    sources.TA_PROCESS,
     sources.KEEPER_INSTALLATION,
     sources.POSTGRES_CLUSTER,
     sources.TRADING_SERVICE,

@@ -14,7 +14,9 @@ FORWARDER_READY = "forwarder/readyz/"
 PODS = "pods"
 TA_DEPLOYMENT = "ta/flinkdeployment"
 TA_CONFIG = "ta/configmap"
+TA_PROCESS = "ta/deployment"
 TA_READY = "ta/readyz"
+TA_POD_READY = "ta/readyz/"
 TA_CHECKPOINTS = "ta/checkpoints"
 TA_EXCEPTIONS = "ta/exceptions"
 CLICKHOUSE_GAUGES = "clickhouse/gauges"
@@ -115,7 +117,21 @@ SOURCES: tuple[Source, ...] = (
         access=_get("flink.apache.org", "flinkdeployments"),
         is_required=True,
     ),
+    Source(
+        name=TA_PROCESS,
+        component="ta",
+        reads="the Deployment of the one-process TA, where it stands in the FlinkDeployment's place",
+        access=_get("apps", "deployments"),
+        may_be_absent=True,
+    ),
     Source(name=TA_READY, component="ta", reads="/readyz of the one-process TA (local target)", is_required=True),
+    Source(
+        name=TA_POD_READY,
+        component="ta",
+        reads="/readyz of each running pod of the one-process TA",
+        access=_get("", "pods/proxy"),
+        is_required=True,
+    ),
     Source(name=TA_CONFIG, component="ta", reads="the TA's ConfigMap", access=_get("", "configmaps")),
     Source(
         name=TA_CHECKPOINTS,

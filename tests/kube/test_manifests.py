@@ -1,0 +1,47 @@
+"""Every document that is shipped, applied to a real API server with strict field validation and the deployed CRDs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kube.conftest import ROOT, documents
+
+pytestmark = [
+    pytest.mark.kube,
+    # The server's wrapper leaves its own log open.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+MANIFESTS = ROOT / "manifests"
+
+
+def built(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield what a kustomization lists, folders followed."""
+    for name in documents(folder / "kustomization.yaml")[0]["resources"]:
+        path = folder / name
+        if path.is_dir():
+            yield from built(path)
+        else:
+            yield from ((path, item) for item in documents(path))
+
+
+def shipped() -> list[tuple[Path, dict[str, Any]]]:
+    found = [*built(MANIFESTS), *built(MANIFESTS / "kafka"), *built(MANIFESTS / "rbac")]
+    flink = MANIFESTS / "ta" / "flinkdeployment.yaml"
+    return [*found, *((flink, item) for item in documents(flink))]
+
+
+def test_manifests_when_applied_strictly_then_the_server_takes_every_document(lab: Any) -> None:
+    """No unknown field, no wrong type, no warning, and each file of the tree is in a kustomization."""
+    wrong = []
+    for path, item in shipped():
+        code, answer, warnings = lab.apply(item, namespace="torghut")
+        if code >= 300 or warnings:
+            wrong.append((str(path.relative_to(ROOT)), item["kind"], answer if code >= 300 else warnings))
+    assert wrong == []
+    listed = {path for path, _ in shipped()}
+    lying = {path for path in MANIFESTS.rglob("*.yaml") if path.name != "kustomization.yaml"} - listed
+    assert sorted(str(path.relative_to(ROOT)) for path in lying) == []
