@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "show or verify the audit log"),
     "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
     "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
+    "runbook": ("runbook", "a runbook in the terminal, or the list"),
     "explain-config": (
         "explain_config",
         "a runtime's effective settings with their source, and names it does not know",

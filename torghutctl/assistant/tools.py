@@ -66,12 +66,17 @@ class Tool:
     required: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     """Sub-commands, one of which the argument `step` names."""
+    is_report: bool = True
+    """Whether the command writes a report, which is then asked for as JSON."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Arguments that are words of the command line by themselves, with what they mean."""
 
     def describe(self) -> dict[str, Any]:
         """Return the tool as `tools/list` tells of it."""
         properties: dict[str, Any] = {
             name: {"type": "string", "description": text} for name, (_, text) in self.options.items()
         }
+        properties |= {name: {"type": "string", "description": text} for name, text in self.words.items()}
         properties |= {name: {"type": "boolean", "description": text} for name, (_, text) in self.flags.items()}
         if self.steps:
             properties["step"] = {"type": "string", "enum": list(self.steps), "description": "which step"}
@@ -89,7 +94,7 @@ class Tool:
 
     def command_line(self, arguments: Mapping[str, Any]) -> list[str]:
         """Return the arguments of torghutctl. Raises ArgumentError."""
-        known = {*self.options, *self.flags, *(["step"] if self.steps else [])}
+        known = {*self.options, *self.flags, *self.words, *(["step"] if self.steps else [])}
         for name, value in arguments.items():
             if name not in known:
                 raise ArgumentError(f"{name}: {self.name} has no such argument")
@@ -107,7 +112,9 @@ class Tool:
             line.append(arguments["step"])
         line += [f"{option}={arguments[name]}" for name, (option, _) in self.options.items() if name in arguments]
         line += [flag for name, (flag, _) in self.flags.items() if arguments.get(name)]
-        return [*line, "--output=json"]
+        # Behind `--` a word can be no option.
+        words = [arguments[name] for name in self.words if name in arguments]
+        return [*line, *(["--output=json"] if self.is_report else []), *(["--", *words] if words else [])]
 
 
 def _tools() -> list[Tool]:
@@ -131,6 +138,22 @@ def _tools() -> list[Tool]:
             command="health-report",
             options={"reason": ("--why", "reason code, such as ta_stalled"), **reading},
             required=("reason",),
+        ),
+        Tool(
+            name="runbook",
+            description="A runbook's text, or without a name the list of them.",
+            command="runbook",
+            options={},
+            words={"name": "as the health report names it"},
+        ),
+        Tool(
+            name="snapshot",
+            description="Write what a health report would read to a bundle, redacted, to judge again offline.",
+            command="snapshot",
+            options={name: option for name, option in reading.items() if name != "fromSnapshot"},
+            words={"path": "folder or .tar.gz to write, which must not exist"},
+            required=("path",),
+            is_report=False,
         ),
     ]
     tools += [

@@ -1,59 +1,55 @@
-"""The Model Context Protocol server as an assistant's program talks to it: reads and plans, and never acts."""
+"""The Model Context Protocol server as the official client talks to it: reads and plans, and never acts."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
-import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client, MCPError, StdioServerParameters, stdio_client
 
-from torghutctl.assistant.messages import Ran, answer
+from torghutctl.assistant.server import Ran, make_server
 from torghutctl.assistant.tools import TOOLS
 from torghutctl.cli import COMMANDS, LazyCommand
 from torghutctl.procedures.catalogue import SPECS
 
 ACTING = ("--branch", "--pr", "--act", "--confirm", "--reason", "--wait", "--sync", "--record")
+ROOT = Path(__file__).resolve().parents[3]
+INVALID_PARAMETERS = -32602
 
 
-def ask(method: str, params: Any = None, run: Any = None, **message: Any) -> Any:
-    request = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": method,
-        **({"params": params} if params is not None else {}),
-        **message,
-    }
-    said = answer(json.dumps(request), run or (lambda _: pytest.fail("nothing may run")), "1.0")
-    return None if said is None else json.loads(said)
+async def _nothing(_: Sequence[str]) -> Ran:
+    raise AssertionError("nothing may run")
 
 
-def call(name: str, arguments: Any, run: Any = None) -> Any:
-    return ask("tools/call", {"name": name, "arguments": arguments}, run)
+@asynccontextmanager
+async def connected(run: Any = _nothing) -> AsyncIterator[Client]:
+    """A client of a server in this process."""
+    async with Client(make_server(run, "1.0")) as client:
+        yield client
 
 
-@pytest.mark.parametrize(("asked", "expected"), [("2025-03-26", "2025-03-26"), ("1999-01-01", "2025-06-18")])
-def test_initialize_when_a_version_is_asked_for_then_a_known_one_is_agreed(asked: str, expected: str) -> None:
-    """The asked one where it is spoken, the newest otherwise."""
-    result = ask("initialize", {"protocolVersion": asked, "capabilities": {}})["result"]
-    assert (result["protocolVersion"], result["capabilities"], result["serverInfo"]["name"]) == (
-        expected,
-        {"tools": {}},
-        "torghutctl",
-    )
+def answers(ran: Ran) -> Callable[[Sequence[str]], Any]:
+    async def run(_: Sequence[str]) -> Ran:
+        return ran
+
+    return run
 
 
-def test_tools_when_listed_then_there_is_one_plan_per_procedure_and_nothing_that_acts() -> None:
+async def test_tools_when_listed_then_there_is_one_plan_per_procedure_and_nothing_that_acts() -> None:
     """Names, schemas and hints; no argument stands for an effect."""
-    tools = {tool["name"]: tool for tool in ask("tools/list")["result"]["tools"]}
-    assert set(tools) == {"health-report", "status", "explain", *(f"plan-{name}" for name in SPECS)}
-    assert all(
-        tool["annotations"]["readOnlyHint"] and tool["inputSchema"]["additionalProperties"] is False
-        for tool in tools.values()
-    )
+    async with connected() as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    reading = {"health-report", "status", "explain", "runbook", "snapshot"}
+    assert set(tools) == {*reading, *(f"plan-{name}" for name in SPECS)}
+    for tool in tools.values():
+        assert tool.annotations is not None
+        assert (tool.annotations.read_only_hint, tool.input_schema["additionalProperties"]) == (True, False)
     options = {option for tool in TOOLS.values() for option, _ in (*tool.options.values(), *tool.flags.values())}
     assert options.isdisjoint(ACTING)
 
@@ -74,88 +70,78 @@ REFUSED = {
     "a step that is none": ("plan-replay-ta", {"step": "start --act"}, "must be one of"),
     "no step": ("plan-replay-ta", {"id": "x"}, "must be given"),
     "no such tool": ("pause-trading", {}, "is no tool"),
-    "a list": ("status", ["x"], "must be an object"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_call_when_it_asks_for_more_than_a_plan_then_nothing_runs(case: str) -> None:
+async def test_call_when_it_asks_for_more_than_a_plan_then_nothing_runs(case: str) -> None:
     """Invalid parameters, by name and rule."""
     name, arguments, why = REFUSED[case]
-    error = call(name, arguments)["error"]
-    assert (error["code"], why in error["message"]) == (-32602, True)
+    async with connected() as client:
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool(name, arguments)
+    assert (caught.value.code, why in caught.value.message) == (INVALID_PARAMETERS, True)
 
 
-MESSAGES: dict[str, tuple[str, int | None]] = {
-    "not JSON": ("{", -32700),
-    "a batch": ("[]", -32600),
-    "no version": ('{"id":1,"method":"ping"}', -32600),
-    "null id": ('{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600),
-    "unknown method": ('{"jsonrpc":"2.0","id":1,"method":"resources/list"}', -32601),
-    "params a list": ('{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', -32602),
-    "notification": ('{"jsonrpc":"2.0","method":"notifications/initialized"}', None),
-    "answer to nothing": ('{"jsonrpc":"2.0","id":9,"result":{}}', None),
-}
+def test_call_when_a_word_looks_like_an_option_then_it_stays_a_word() -> None:
+    """Behind `--` nothing is an option."""
+    assert TOOLS["runbook"].command_line({"name": "--help"}) == ["runbook", "--output=json", "--", "--help"]
+    assert TOOLS["runbook"].command_line({}) == ["runbook", "--output=json"]
+    assert TOOLS["snapshot"].command_line({"path": "x.tar.gz"}) == ["snapshot", "--", "x.tar.gz"]
 
 
-@pytest.mark.parametrize("case", MESSAGES)
-def test_answer_when_a_message_is_odd_then_the_code_is_the_protocol_s(case: str) -> None:
-    """A notification gets no answer, everything else one."""
-    line, code = MESSAGES[case]
-    said = answer(line, lambda _: pytest.fail("nothing may run"), "1.0")
-    assert (None if said is None else json.loads(said)["error"]["code"]) == code
-
-
-def test_call_when_the_command_fails_then_its_code_and_words_come_back() -> None:
+async def test_call_when_the_command_fails_then_its_code_and_words_come_back() -> None:
     """A report of any exit code is a result; no report is an error."""
-    refused = call("plan-resume-ta", {}, lambda _: Ran(code=6, output='{"digest": "d"}', talk="error: refused"))[
-        "result"
-    ]
-    broken = call("plan-resume-ta", {}, lambda _: Ran(code=2, output="", talk="error: --repo: must be given"))["result"]
-    assert (refused["isError"], refused["structuredContent"]["exitCode"], refused["structuredContent"]["report"]) == (
-        False,
-        6,
-        {"digest": "d"},
-    )
-    assert (broken["isError"], broken["content"]) == (True, [{"type": "text", "text": "error: --repo: must be given"}])
+    async with connected(answers(Ran(code=6, output='{"digest": "d"}', talk="error: refused"))) as client:
+        refused = await client.call_tool("plan-resume-ta", {})
+    async with connected(answers(Ran(code=2, output="", talk="error: --repo: must be given"))) as client:
+        broken = await client.call_tool("plan-resume-ta", {})
+    expected = {"exitCode": 6, "report": {"digest": "d"}, "messages": "error: refused"}
+    assert (refused.is_error, refused.structured_content) == (False, expected)
+    assert (broken.is_error, [item.text for item in broken.content]) == (True, ["error: --repo: must be given"])
+
+
+async def test_ping_when_a_call_hangs_then_it_is_answered_all_the_same() -> None:
+    """A slow upstream holds up neither the protocol nor another call."""
+    released = asyncio.Event()
+
+    async def run(line: Sequence[str]) -> Ran:
+        if line[0] == "health-report":
+            await released.wait()
+        return Ran(code=0, output="{}", talk="")
+
+    async with connected(run) as client:
+        slow = asyncio.create_task(client.call_tool("health-report", {}))
+        await asyncio.sleep(0)
+        other = await client.call_tool("status", {})
+        assert (other.is_error, slow.done()) == (False, False)
+        released.set()
+        assert (await slow).is_error is False
 
 
 @pytest.mark.slow
-def test_server_when_driven_over_its_streams_then_plans_come_back_and_nothing_is_written(
+async def test_server_when_driven_by_the_official_client_then_plans_come_back_and_nothing_is_written(
     gitops: Any, tmp_path: Path
 ) -> None:
-    """One line each way, damaged bytes included; the end of input ends it; the repository and the home stay as they were."""
-    lines = [
-        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}',
-        b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
-        b"\xff\xfe",
-        b"",
-        json.dumps(
-            {
-                "jsonrpc": "2.0",
-                "id": 2,
-                "method": "tools/call",
-                "params": {"name": "plan-pause-trading", "arguments": {"repo": str(gitops.bare)}},
-            }
-        ).encode(),
-    ]
+    """As a process over its streams; the repository and the home stay as they were."""
     before = sorted(str(path) for path in gitops.bare.rglob("*"))
-    done = subprocess.run(
-        [sys.executable, "-m", "torghutctl", "mcp"],
-        input=b"\n".join(lines) + b"\n",
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path / "home"),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
-        },
-        capture_output=True,
-        check=False,
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    server = StdioServerParameters(command=sys.executable, args=["-m", "torghutctl", "mcp"], env=environment)
+    async with Client(stdio_client(server)) as client:
+        planned = await client.call_tool("plan-pause-trading", {"repo": str(gitops.bare)})
+        listed = await client.call_tool("runbook", {})
+        book = await client.call_tool("runbook", {"name": "runbooks/kafka-recovery.md"})
+    assert planned.structured_content is not None
+    assert listed.structured_content is not None
+    assert book.structured_content is not None
+    plan = planned.structured_content["report"]
+    assert (planned.structured_content["exitCode"], plan["schemaVersion"], plan["result"]) == (
+        0,
+        "torghut.plan/v1",
+        None,
     )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert [item["id"] for item in answers] == [1, None, 2]
-    plan = answers[2]["result"]["structuredContent"]
-    assert (plan["exitCode"], plan["report"]["schemaVersion"], plan["report"]["result"]) == (0, "torghut.plan/v1", None)
+    assert "kafka-recovery" in {item["name"] for item in listed.structured_content["report"]["runbooks"]}
+    assert book.structured_content["report"]["text"] == (ROOT / "runbooks" / "kafka-recovery.md").read_text()
     assert sorted(str(path) for path in gitops.bare.rglob("*")) == before
     assert not (tmp_path / "home" / ".local").exists()
 
@@ -169,4 +155,5 @@ def test_tool_when_it_offers_an_argument_then_its_command_takes_that_option(name
     taken = [command.commands[step] for step in tool.steps] or [command]
     known = {word for item in taken for parameter in item.params for word in parameter.opts}
     assert {option for option, _ in (*tool.options.values(), *tool.flags.values())} <= known
-    assert {"--config", "--namespace", "--ws-deployment", "--gitops-path"} <= known
+    if tool.options:
+        assert {"--config", "--namespace", "--ws-deployment", "--gitops-path"} <= known
