@@ -34,6 +34,11 @@ def variable_names(field: FieldInfo, name: str) -> tuple[str, ...]:
     return (str(alias),)
 
 
+def known_variables(model: type[Settings]) -> frozenset[str]:
+    """Return every variable that a runtime reads, each spelling of it: another one of its families is a slip."""
+    return frozenset(variable for name, field in model.model_fields.items() for variable in variable_names(field, name))
+
+
 def load(model: type[SettingsT], environment: Mapping[str, str]) -> SettingsT:
     """Return `model` filled from `environment`. A variable set to nothing counts as unset.
 

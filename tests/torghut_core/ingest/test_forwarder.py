@@ -35,6 +35,7 @@ def _environment(market: simulator.SimulatorProcess, folder: Path, **changes: st
         "KAFKA_BOOTSTRAP": f"embedded:{folder / 'kafka'}",
         "RECONNECT_BASE_MS": "50",
         "RECONNECT_MAX_MS": "200",
+        "RECONNECT_REFUSED_MS": "100",
         **changes,
     }
 
@@ -130,7 +131,7 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
     with simulator.running(tmp_path, ["--symbols", "AAPL,MSFT", "--calendar", "always-open"]) as market:
         environment = _environment(market, tmp_path, JANGAR_SYMBOLS_URL="http://127.0.0.1:9/symbols")
         async with _running(environment) as forwarder:
-            await _until(lambda: forwarder.readiness()[0] and forwarder.universe_error)
+            await _until(lambda: forwarder.readiness()[0] and forwarder.universe.error)
             assert forwarder.readiness()[1]["symbols"] == 2
 
 
@@ -143,7 +144,7 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
         ({"SYMBOLS": "AAPL,$$$"}, "SYMBOLS='AAPL,$$$': '$$$' is not a symbol"),
         ({"ALPACA_STREAM_URL": "http://x"}, "ALPACA_STREAM_URL='http://x': must be ws(s)://HOST[:PORT]"),
         ({"RECONNECT_MAX_MS": "1"}, "RECONNECT_MAX_MS=1: must be at least RECONNECT_BASE_MS"),
-        ({"ENABLE_TRADE_UPDATES": "true"}, "ENABLE_TRADE_UPDATES='true': this version does not do that"),
+        ({"ENABLE_TRADE_UPDATES": "true"}, "ALPACA_TRADE_STREAM_URL: must be set when ENABLE_TRADE_UPDATES is true"),
         ({"KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': must be 'all'"),
     ],
 )
