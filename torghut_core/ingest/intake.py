@@ -42,7 +42,7 @@ from torghut_core.ingest.rows import (
     pass_context,
     rows_with_room,
 )
-from torghut_core.ingest.seen import SeenTable, forget, identity_of, is_repeat, trade_identity
+from torghut_core.ingest.seen import SeenTable, forget, identity_of, is_repeat, quote_identity, trade_identity
 from torghut_core.ingest.writing import INGEST_AT, envelope_parts
 from torghut_core.rfc3339 import format_ns
 
@@ -154,9 +154,9 @@ class Intake:
             before = remaining
             ended, at, remaining = msgpack_rows.scan(place, at, limit, remaining, self._context_at, now)
             self.received += before - remaining
-            if ended == FULL:
+            if ended == FULL and self._rows.counts[ROWS]:
                 self._make_room()
-            elif ended != DONE:
+            elif ended != DONE:  # also what is longer than all the room there is
                 end = msgpack_rows.value_end(place, at, limit)
                 if end < 0:
                     self._drop("undecodable_frame")
@@ -179,7 +179,7 @@ class Intake:
                 self.received += taken
             if ended == DONE:
                 return control
-            if ended == FULL:
+            if ended == FULL and self._rows.counts[ROWS]:
                 self._make_room()
                 continue
             end = json_rows.value_end(place, at, limit) if is_list else limit
@@ -219,6 +219,8 @@ class Intake:
         if message.trade_id is not None and len(message.symbol) <= 8:
             exchange, number = message.trade_id
             identity = trade_identity(message.symbol, exchange, number)
+        elif message.quote is not None and len(message.symbol) <= 8:
+            identity = quote_identity(message.symbol, message.at_ns, *message.quote)
         else:
             identity = identity_of(message.identity)
         now = self.monotonic() if now is None else now
@@ -384,6 +386,9 @@ def warm_up() -> None:
         intake.take(b"\x91\xc0" if is_msgpack else b"[1,2]", 0)
         fields = {"T": "t", "S": "A", "i": 1, "x": "V", "p": 1.0, "s": 1, "t": "2026-01-05T14:30:00Z"}
         intake.put(read_message(fields), 0, "ws")
+        said = {"bx": "V", "ax": "V", "bp": 1, "bs": 1, "ap": 1, "as": 1, "T": "q"}
+        intake.put(read_message(fields | said), 0, "ws")
+        forget(SeenTable(1.0, 1).address, np.uint64(1), np.uint64(1))
         intake.cut()
 
 

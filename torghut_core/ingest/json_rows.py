@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from torghut_core.byte_words import bits_of, byte, bytes_before, compiled, first_bytes, stops, word
+from torghut_core.byte_words import byte, bytes_before, compiled, first_bytes, stops, word
 from torghut_core.ingest.rows import DONE, FULL, UNUSUAL, envelope, has_room, powers_of
-from torghut_core.ingest.seen import mixed, trade_words
+from torghut_core.ingest.seen import quote_words, trade_words
 from torghut_core.json_scalars import blank, number, pack, skip, string, time
 
 _u = np.uint64
@@ -134,20 +134,6 @@ def _message(data: Any, p: Any, is_quote: Any, powers: Any, last: Any) -> Any:
             end = np.int64(-1)
         first, second = trade_words(symbol, venue, identifier)
     return end, symbol, at_ns, time_start, time_end, first, second, last
-
-
-@compiled
-def quote_words(symbol: Any, at_ns: Any, bx: Any, ax: Any, bp: Any, bs: Any, ap: Any, asks: Any) -> Any:
-    """Return the identity of a quote: all that it says."""
-    first, second = mixed(_u(0x71), _u(0x71), symbol)
-    first, second = mixed(first, second, at_ns)
-    first, second = mixed(first, second, bx)
-    first, second = mixed(first, second, ax)
-    first, second = mixed(first, second, bits_of(bp))
-    first, second = mixed(first, second, bits_of(bs))
-    first, second = mixed(first, second, bits_of(ap))
-    first, second = mixed(first, second, bits_of(asks))
-    return mixed(first, second, _u(1))
 
 
 @njit(cache=True, error_model="numpy")

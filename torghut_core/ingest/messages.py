@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
+import msgpack
 import msgspec
 
 from torghut_core.ingest.rows import BARS, QUOTES, STATUS, TRADES, UPDATED_BARS
@@ -22,7 +23,7 @@ _KEEPS_TYPE = frozenset(["c", "x", "l"])
 _MAX_SYMBOL = 32
 _BARS_IDENTITY = ("o", "h", "l", "c", "v", "n", "vw")
 _FIRST_NS, _LAST_NS = 0, 4_102_444_800 * 1_000_000_000
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 class MessageError(ValueError):
@@ -40,12 +41,16 @@ class Message(NamedTuple):
     identity: Hashable
     trade_id: tuple[str, int] | None
     """Exchange and number, where both are of the usual kind."""
+    quote: tuple[tuple[str, str], tuple[float, ...]] | None = None
+    """Venues, and bid, bid size, ask and ask size, where they are of the usual kind."""
 
 
 def decode_value(data: bytes, *, is_msgpack: bool) -> Any:
     """Return a value of the wire. Raises MessageError `undecodable`."""
     try:
-        return msgspec.msgpack.decode(data) if is_msgpack else msgspec.json.decode(data)
+        if is_msgpack:  # not by msgspec, whose times end at microseconds
+            return msgpack.unpackb(data, timestamp=0, strict_map_key=True)
+        return msgspec.json.decode(data)
     except _UNREADABLE as error:
         raise MessageError("undecodable") from error
 
@@ -66,7 +71,15 @@ def read_message(fields: Mapping[str, Any]) -> Message:
     trade_id = None
     if kind == "t":
         trade_id = trade_id_of(fields)
-    return Message(channel, symbol, at_ns, event_ts, payload, _identity(str(kind), fields, event_ts), trade_id)
+    said = _quote_of(fields) if kind == "q" else None
+    return Message(channel, symbol, at_ns, event_ts, payload, _identity(str(kind), fields, event_ts), trade_id, said)
+
+
+def _quote_of(fields: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[float, ...]] | None:
+    bid, ask = fields.get("bx", ""), fields.get("ax", "")
+    if not isinstance(bid, str) or not isinstance(ask, str) or not (bid + ask).isascii() or max(len(bid), len(ask)) > 8:
+        return None
+    return (bid, ask), tuple(float(fields[name]) for name in ("bp", "bs", "ap", "as"))
 
 
 def _time(value: Any) -> tuple[int, str]:
@@ -74,10 +87,8 @@ def _time(value: Any) -> tuple[int, str]:
         if isinstance(value, str):
             at_ns = parse_ns(value)
             text = value if value[-1] == "Z" and value[10] == "T" and len(value) <= 30 else format_ns(at_ns)
-        elif hasattr(value, "timestamp") and not isinstance(
-            value, msgspec.msgpack.Ext
-        ):  # what msgspec makes of msgpack's
-            at_ns = int(value.timestamp()) * 1_000_000_000 + value.microsecond * 1000
+        elif isinstance(value, msgpack.Timestamp):
+            at_ns = value.to_unix_nano()
             text = format_ns(at_ns)
         else:
             raise MessageError("bad_time")

@@ -24,9 +24,8 @@ from torghut_core.byte_words import (
     stops,
     word,
 )
-from torghut_core.ingest.json_rows import quote_words
 from torghut_core.ingest.rows import DONE, FULL, UNUSUAL, envelope, has_room, minute_of, powers_of, scratch_of
-from torghut_core.ingest.seen import trade_words
+from torghut_core.ingest.seen import quote_words, trade_words
 from torghut_core.ingest.writing import put_decimal, put_integer, put_time
 
 _u = np.uint64
@@ -188,7 +187,7 @@ def _message(data: Any, p: Any, limit: Any, out: Any, powers: Any, minute_text: 
                 values -= 1
                 kind, p, at, whole, value = _scalar(data, p, out, at, powers)
                 is_known = kind != _NONE and p <= limit
-                if values > 0:
+                if values > 0 and is_known:
                     put_byte(out, at, _u(44))
                     at += 1
             if not is_known:
@@ -238,7 +237,8 @@ def _message(data: Any, p: Any, limit: Any, out: Any, powers: Any, minute_text: 
     else:
         is_usual = is_usual and is_trade and found == _TRADE_NEEDS and a > 0.0
         first, second = trade_words(symbol, venue, identifier)
-    put_byte(out, at, _u(125))
+    if is_usual:
+        put_byte(out, at, _u(125))
     return (
         p if is_usual else np.int64(-1),
         is_quote,

@@ -66,6 +66,34 @@ def trade_words(symbol: Any, exchange: Any, number: Any) -> Any:
     return mixed(first, second, _ONE)
 
 
+@compiled
+def quote_words(symbol: Any, at_ns: Any, bx: Any, ax: Any, bp: Any, bs: Any, ap: Any, asks: Any) -> Any:
+    """Return the identity of a quote: all that it says."""
+    first, second = mixed(np.uint64(0x71), np.uint64(0x71), symbol)
+    first, second = mixed(first, second, at_ns)
+    first, second = mixed(first, second, bx)
+    first, second = mixed(first, second, ax)
+    first, second = mixed(first, second, bits_of(bp))
+    first, second = mixed(first, second, bits_of(bs))
+    first, second = mixed(first, second, bits_of(ap))
+    first, second = mixed(first, second, bits_of(asks))
+    return mixed(first, second, _ONE)
+
+
+@njit(cache=True)
+def _quote_identity(symbol: Any, at_ns: Any, venues: Any, values: Any) -> Any:
+    return quote_words(symbol, at_ns, venues[0], venues[1], values[0], values[1], values[2], values[3])
+
+
+def quote_identity(
+    symbol: str, at_ns: int, venues: tuple[str, str], values: tuple[float, ...]
+) -> tuple[np.uint64, np.uint64]:
+    """Return what `quote_words` does, for names of up to eight characters; `values` are bp, bs, ap, as."""
+    name, bid, ask = (np.uint64(int.from_bytes(text.encode(), "little")) for text in (symbol, *venues))
+    first, second = _quote_identity(name, np.uint64(at_ns), (bid, ask), values)
+    return np.uint64(first), np.uint64(second)
+
+
 @njit(cache=True)
 def _trade_identity(symbol: Any, exchange: Any, number: Any) -> Any:
     return trade_words(symbol, exchange, number)
