@@ -277,14 +277,16 @@ class ClusterKafka:
                 end = (await inner.end_offsets([at]))[at]
                 # Transaction markers and compaction leave offsets without a record: step back until one is found.
                 span = count
+                deadline = time.monotonic() + _ANSWER_SECONDS
                 while end > first and span <= 4096 * count:
                     inner.seek(at, max(first, end - span))
                     found: list[Any] = []
                     while await inner.position(at) < end:
                         more = (await inner.getmany(at, timeout_ms=1000)).get(at)
-                        if not more:
+                        if more:
+                            found += more
+                        elif span == 1 or time.monotonic() > deadline:
                             break
-                        found += more
                     if found:
                         found = found[-count:]
                         return Batch(

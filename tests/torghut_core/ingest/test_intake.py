@@ -104,7 +104,19 @@ def test_keys_when_envelopes_are_written_then_in_the_contracts_order(is_msgpack:
     intake = _intake(is_msgpack)
     intake.take(frame_of([trade(), bar()], is_msgpack), NOW_NS)
     values = [json.loads(value) for chunk in intake.cut() for value in chunk.values]
-    order = "ingest_ts event_ts feed channel symbol seq is_final source window payload version".split()
+    order = [
+        "ingest_ts",
+        "event_ts",
+        "feed",
+        "channel",
+        "symbol",
+        "seq",
+        "is_final",
+        "source",
+        "window",
+        "payload",
+        "version",
+    ]
     assert [list(value) for value in values] == [order, order]
 
 
