@@ -75,8 +75,7 @@ class Readiness:
     def _note(self, problem: Problem) -> None:
         last = self._recent[-1] if self._recent and self._recent[-1].until is None else None
         if last is not None and problem is not None and last.error_class is problem[0]:
-            last.detail = problem[1]
-            return
+            return  # the first words are the cause, those after it what followed
         now = format_ns(self._clock.now_ns() // 1_000_000 * 1_000_000)
         if last is not None:
             last.until = now

@@ -14,6 +14,15 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from pydantic import SecretStr
 
 from tests.fakes import apache_kafka
@@ -232,28 +241,36 @@ async def test_forwarder_when_told_to_stop_while_kafka_is_gone_then_it_ends_in_t
 
 
 async def _grant(guarded: Broker, *, write: bool) -> None:
-    """Grant `ws` what it needs, with or without Write on the trades topic."""
-    base = ["kafka.admin.AclCommand", "--bootstrap-server", guarded.bootstrap, "--command-config"]
-    config = guarded._folder / "admin.properties"
-    config.write_text(
-        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\nsasl.jaas.config="
-        f'org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="{ADMIN}";\n'
+    """Grant `ws` everything, and deny it Write on the trades topic or not."""
+    admin = AdminClient(
+        {
+            "bootstrap.servers": guarded.bootstrap,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": "admin",
+            "sasl.password": ADMIN,
+        }
     )
-    base.append(str(config))
-    principal = ["--allow-principal", "User:ws", "--force"]
-    if write:
-        await asyncio.to_thread(
-            guarded._java, *base, "--add", *principal, "--operation", "All", "--topic", "*", "--cluster"
-        )
-        await asyncio.to_thread(
-            guarded._java, *base, "--remove", "--deny-principal", "User:ws", "--force", "--operation", "Write",
-            "--topic", topics.TRADES.name,
-        )  # fmt: skip
-    else:
-        await asyncio.to_thread(
-            guarded._java, *base, "--add", "--deny-principal", "User:ws", "--force", "--operation", "Write",
-            "--topic", topics.TRADES.name,
-        )  # fmt: skip
+
+    def acl(kind: ResourceType, name: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+        return AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ws", "*", operation, permission)
+
+    everything = [
+        acl(ResourceType.TOPIC, "*", AclOperation.ALL, AclPermissionType.ALLOW),
+        acl(ResourceType.BROKER, "kafka-cluster", AclOperation.ALL, AclPermissionType.ALLOW),
+    ]
+    denied = (ResourceType.TOPIC, topics.TRADES.name, AclOperation.WRITE, AclPermissionType.DENY)
+
+    def change() -> None:
+        asked = admin.create_acls(everything if write else [acl(*denied)])
+        if write:
+            kind, name, operation, permission = denied
+            its = AclBindingFilter(kind, name, ResourcePatternType.LITERAL, "User:ws", "*", operation, permission)
+            asked = {**asked, **admin.delete_acls([its])}
+        for answer in asked.values():
+            answer.result(20)
+
+    await asyncio.to_thread(change)
 
 
 async def test_forwarder_when_the_write_right_is_withdrawn_then_auth_and_it_recovers_when_given_back(
