@@ -16,7 +16,6 @@ import pytest
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.envelope import decode
-from torghut_core.errors import ConfigurationError
 from torghut_core.ingest import service
 from torghut_core.ingest.service import Forwarder
 from torghut_core.ingest.settings import IngestSettings
@@ -133,29 +132,3 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
         async with _running(environment) as forwarder:
             await _until(lambda: forwarder.readiness()[0] and forwarder.universe.error)
             assert forwarder.readiness()[1]["symbols"] == 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ALPACA_FEED": "bogus"}, "ALPACA_FEED='bogus': must be 'iex'"),
-        ({"ALPACA_SECRET_KEY": ""}, "ALPACA_SECRET_KEY: must be set"),
-        ({"SYMBOLS": ""}, "SYMBOLS, JANGAR_SYMBOLS_URL: at least one must be set"),
-        ({"SYMBOLS": "AAPL,$$$"}, "SYMBOLS='AAPL,$$$': '$$$' is not a symbol"),
-        ({"ALPACA_STREAM_URL": "http://x"}, "ALPACA_STREAM_URL='http://x': must be ws(s)://HOST[:PORT]"),
-        ({"RECONNECT_MAX_MS": "1"}, "RECONNECT_MAX_MS=1: must be at least RECONNECT_BASE_MS"),
-        ({"ENABLE_TRADE_UPDATES": "true"}, "ALPACA_TRADE_STREAM_URL: must be set when ENABLE_TRADE_UPDATES is true"),
-        ({"KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': must be 'all'"),
-    ],
-)
-def test_settings_when_wrong_then_variable_value_and_rule(changes: dict[str, str], words: str) -> None:
-    """Start-up stops with one sentence."""
-    environment = {
-        "ALPACA_KEY_ID": "k",
-        "ALPACA_SECRET_KEY": "s",
-        "SYMBOLS": "AAPL",
-        "ALPACA_STREAM_URL": "ws://127.0.0.1:1",
-    }
-    with pytest.raises(ConfigurationError) as caught:
-        load(IngestSettings, environment | changes)
-    assert words in str(caught.value)
