@@ -21,7 +21,7 @@ from torghut_core.clock import Clock
 from torghut_core.feeds import Feed
 from torghut_core.ingest.account import MINUTE_NS, Account
 from torghut_core.ingest.intake import Intake
-from torghut_core.ingest.messages import MessageError, read_message
+from torghut_core.ingest.messages import Message, MessageError, read_message
 from torghut_core.logs import event
 from torghut_core.rfc3339 import format_ns
 
@@ -163,22 +163,35 @@ class Backfill:
             symbol: max(oldest, gaps.get(symbol, oldest)) for symbol in symbols if symbol in gaps or symbol not in known
         }
         count, first, last = 0, now_ns, 0
-        most = self._settings.trades_most
-        async for symbol, row in self._rows(client, "trades", starts, now_ns, {}):
-            if count >= most:
-                self.truncated += 1
-                event(_logger, "backfill_truncated", logging.WARNING, records=most)
-                break
-            message = self._message("t", symbol, row)
-            if message is not None and self._intake.put(message, self._clock.now_ns(), "rest"):
+        for message in await self._newest_trades(client, starts, now_ns):
+            if self._intake.put(message, self._clock.now_ns(), "rest"):
                 count, first, last = count + 1, min(first, message.at_ns), max(last, message.at_ns)
+            if count % 500 == 499:
+                self._flush()
+                await asyncio.sleep(0)  # the stream goes first
         for symbol in symbols:
             known.setdefault(symbol, now_ns)
             if account.trades_from.get(symbol) == gaps.get(symbol):
                 account.trades_from.pop(symbol, None)
         self._filled("trades", count, first, last)
 
-    def _message(self, kind: str, symbol: str, row: Any) -> Any:
+    async def _newest_trades(self, client: httpx.AsyncClient, starts: Mapping[str, int], end: int) -> list[Message]:
+        """Return the trades since `starts` by time; of more than the bound the newest, and it is told."""
+        found: list[Message] = []
+        async for symbol, row in self._rows(client, "trades", starts, end, {"sort": "desc"}):
+            message = self._message("t", symbol, row)
+            if message is None or message.at_ns < starts[symbol]:
+                continue
+            found.append(message)
+            if len(found) >= self._settings.trades_most:
+                self.truncated += 1
+                event(_logger, "backfill_truncated", logging.WARNING, records=len(found))
+                oldest = format_ns(min(starts.values()))
+                self._tell("gap", {"channel": "trades", "reason": "backfill_bound", "from": oldest, "count": None})
+                break
+        return sorted(found, key=lambda message: message.at_ns)
+
+    def _message(self, kind: str, symbol: str, row: Any) -> Message | None:
         try:
             if not isinstance(row, dict):
                 raise MessageError("not_an_object")

@@ -127,13 +127,13 @@ class Publisher:
                     return trouble
         return None
 
-    def set_trouble(self, error: KafkaUnavailableError, topic: str = "") -> None:
-        """Say that Kafka failed before there was anything to send; `clear` takes it back."""
-        self._troubles[topic] = Trouble(ErrorClass(error.reason), str(error))
+    def set_trouble(self, error: KafkaUnavailableError) -> None:
+        """Say that Kafka failed before there was anything to send."""
+        self._troubles[""] = Trouble(ErrorClass(error.reason), str(error))
 
-    def clear(self, topic: str = "") -> None:
-        """Take back what `set_trouble` said."""
-        self._troubles.pop(topic, None)
+    def await_first_answer(self) -> None:
+        """Take back what `set_trouble` said as soon as any record is acknowledged."""
+        self._troubles[""] = Trouble(ErrorClass.KAFKA_PRODUCE, "no record was acknowledged yet")
 
     def wedged_seconds(self) -> float:
         """Return for how long a batch has had no answer although Kafka answers otherwise: what only a restart cures."""
@@ -176,6 +176,8 @@ class Publisher:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             now = self._monotonic()
+            if any(lane.last_success for lane in self.lanes.values()):
+                self._troubles.pop("", None)
             overdue = []
             for topic, lane in self.lanes.items():
                 if lane.error is not None:

@@ -366,14 +366,16 @@ class Forwarder:
         """Forward until `stop` is set; what was received by then is still sent, as far as Kafka takes it in time."""
         heap.share()
         await asyncio.to_thread(intake_module.warm_up)
-        watching = asyncio.create_task(self._universe_until(stop))
+        watching = asyncio.create_task(self.universe.run(stop))
+        is_prepared = False
         try:
-            if not await self._prepare(stop):
-                return
+            is_prepared = await self._prepare(stop)
         finally:
-            stop_universe = stop.is_set()
-            if stop_universe:
+            if not is_prepared:
+                watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
+        if not is_prepared:
+            return
         publisher_stop = asyncio.Event()
         publishing = asyncio.create_task(self.publisher.run(publisher_stop, flush_seconds=_FLUSH_SECONDS))
         tasks = [
@@ -399,9 +401,6 @@ class Forwarder:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-
-    async def _universe_until(self, stop: asyncio.Event) -> None:
-        await self.universe.run(stop)
 
     async def _prepare(self, stop: asyncio.Event) -> bool:
         """Learn what Kafka holds and build what depends on it; ask for as long as it takes."""
@@ -429,7 +428,7 @@ class Forwarder:
                 raise found
             else:
                 self._build(found)
-                self.publisher.clear()
+                self.publisher.await_first_answer()
                 return True
         return False
 

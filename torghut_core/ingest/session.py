@@ -101,7 +101,8 @@ class StreamSession:
         self.settled_at: float | None = None
         self._has_universe = asyncio.Event()
         self._asked_at = 0.0
-        self._was_silent = False
+        self._was_silent: str | None = None
+        """How the silence showed that ended the last connection; None once something was heard again."""
         if subscriptions.wanted:
             self._has_universe.set()
 
@@ -116,7 +117,9 @@ class StreamSession:
         if self.failure is not None:
             return self.failure
         now = self._monotonic()
-        if self.silence.is_broken(now) or (self._was_silent and self.silence.is_regular):
+        if self._was_silent is not None and self.silence.is_regular:
+            return ErrorClass.FEED_SILENT, self._was_silent
+        if self.silence.is_broken(now):
             return ErrorClass.FEED_SILENT, f"no trade or quote of any symbol for {self.silence.seconds(now):.0f} s"
         problem = self.subscriptions.problem
         return problem if problem is not None and problem[0] is not ErrorClass.SYMBOL_LIMIT else None
@@ -153,7 +156,8 @@ class StreamSession:
             self.attempt = 0
         self.attempt += 1
         self.settled_at = None
-        self._was_silent = self._was_silent or policy.error_class is ErrorClass.FEED_SILENT
+        if policy.error_class is ErrorClass.FEED_SILENT:
+            self._was_silent = self._was_silent or detail
         self.failure = (policy.error_class, detail)
         self.connect_errors[policy.error_class] = self.connect_errors.get(policy.error_class, 0) + 1
         self.reconnects += 1
@@ -255,7 +259,7 @@ class StreamSession:
             return
         now = self._monotonic()
         self.settled_at = now
-        if not self._was_silent:
+        if self._was_silent is None:
             self.silence.counts_from = now
         self.connects += 1
         self.failure = None
@@ -269,7 +273,7 @@ class StreamSession:
     def heard(self, now: float) -> None:
         """Note that a trade or quote came."""
         self.silence.hear(now)
-        self._was_silent = False
+        self._was_silent = None
 
     def _obey(self, message: dict[str, Any]) -> None:
         """Do what an error frame asks for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.fakes.forwarding import (
     until,
 )
 from torghut_core import topics
+from torghut_core.clock import FileClock
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.simulator import process as simulator
@@ -304,3 +306,35 @@ async def test_trade_updates_when_enabled_then_each_is_in_its_topic_and_gates_re
     found = await read_topic(_log(tmp_path), "torghut.trade-updates.v1")
     assert {"new", "fill"} <= {each.payload["event"] for each in found}
     assert {each.symbol for each in found} == {"AAPL"}
+
+
+async def test_numbers_when_the_clock_jumps_back_between_two_starts_then_they_still_rise(
+    tmp_path: Path, market: simulator.SimulatorProcess
+) -> None:
+    """An hour back while it runs, and at the next start: the topic's last record says where numbers go on."""
+    clock = tmp_path / "clock.json"
+    FileClock.write(clock, origin_ns=time.time_ns(), speed=1.0)
+    given = _given(market, tmp_path, TORGHUT_CLOCK=f"file:{clock}")
+    for _ in range(2):
+        async with forwarding(given) as forwarder:
+            await ready(forwarder)
+            await until(lambda forwarder=forwarder: forwarder.received > 20)
+            FileClock.write(clock, origin_ns=time.time_ns() - 3_600_000_000_000, speed=1.0)
+            received = forwarder.received
+            await until(lambda forwarder=forwarder, received=received: forwarder.received > received + 10)
+            assert forwarder.readiness()[0]
+    for topic in (topics.TRADES, topics.QUOTES, topics.STATUS):
+        assert is_rising(await read_topic(_log(tmp_path), topic.name))
+
+
+async def test_liveness_when_only_a_restart_cures_then_it_fails_and_not_before(
+    tmp_path: Path, market: simulator.SimulatorProcess
+) -> None:
+    """A refused key, a silent feed or a dead broker are nothing that a restart would cure."""
+    market.switch_fault("auth_401")
+    async with forwarding(_given(market, tmp_path, HEALTH_NOT_READY_KILL_AFTER_MS="1000")) as forwarder:
+        await unready(forwarder, "alpaca_auth")
+        await asyncio.sleep(1.5)
+        assert forwarder.is_alive()
+        forwarder.publisher.wedged_seconds = lambda: 1.0  # type: ignore[method-assign]
+        assert not forwarder.is_alive()
