@@ -132,3 +132,19 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
         async with _running(environment) as forwarder:
             await _until(lambda: forwarder.readiness()[0] and forwarder.universe.error)
             assert forwarder.readiness()[1]["symbols"] == 2
+
+
+async def test_readiness_when_asked_then_the_contracts_shape_and_what_was_wrong_before(tmp_path: Path) -> None:
+    """Status, gates, class and detail; `recent` has each episode with its beginning and its end."""
+    with simulator.running(tmp_path, ["--symbols", "AAPL,MSFT", "--calendar", "always-open"]) as market:
+        async with _running(_environment(market, tmp_path)) as forwarder:
+            is_ready, body = forwarder.readiness()
+            assert (is_ready, body["error_class"]) == (False, "kafka_metadata")
+            await _until(lambda: forwarder.readiness()[0])
+            body = forwarder.readiness()[1]
+    assert list(body)[:5] == ["status", "ready", "error_class", "detail", "gates"]
+    assert (body["status"], body["ready"], body["error_class"], body["detail"]) == ("ready", True, None, None)
+    assert body["gates"] == {"alpaca_ws": True, "kafka": True, "trade_updates": True}
+    first = body["recent"][0]
+    assert (first["error_class"], first["detail"]) == ("kafka_metadata", "Kafka was not asked yet")
+    assert first["since"] <= first["until"]

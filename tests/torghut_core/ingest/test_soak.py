@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -114,3 +118,38 @@ async def test_forwarder_when_every_fault_comes_in_turn_then_no_trade_is_missing
         assert (missing, dropped) == (0, {})
         assert is_rising(found)
         assert is_rising(await read_topic(kafka, topics.QUOTES.name))
+
+
+async def test_run_ws_when_told_to_stop_while_kafka_is_frozen_or_killed_then_zero_within_twenty_seconds(
+    tmp_path: Path,
+) -> None:
+    """The command as a pod runs it; `terminationGracePeriodSeconds` is thirty."""
+    for fault in ("killed", "frozen"):
+        folder = tmp_path / fault
+        folder.mkdir()
+        with apache_kafka.running(folder / "kafka") as broker, simulator.running(folder, MARKET) as market:
+            given = environment(market, broker.bootstrap, HEALTH_PORT="0", METRICS_PORT="0")
+            log = folder / "ws.log"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "torghutctl", "run", "ws"], stderr=output,
+                    env={**given, "PATH": os.environ["PATH"]}, cwd=Path(__file__).resolve().parents[3],
+                )  # fmt: skip
+            try:
+                await until(lambda log=log: b'"event": "subscribed"' in log.read_bytes(), 60)
+                await asyncio.sleep(3)
+                broker.stop(kill=True) if fault == "killed" else broker.pause()
+                await until(lambda log=log: b"kafka_trouble" in log.read_bytes(), 10)
+                begun = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                code = await asyncio.to_thread(process.wait, 25)
+                took = time.monotonic() - begun
+                print(f"\n{fault}: exit code {code} after {took:.1f} s")
+                assert (code, b"records_lost_at_shutdown" in log.read_bytes()) == (0, True)
+                assert took < 20
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                if fault == "frozen":
+                    broker.resume()
