@@ -30,8 +30,10 @@ _HOUR_NS = 60 * MINUTE_NS
 _PAGE = 10_000
 _SYMBOLS_PER_REQUEST = 100
 _MOST_PAGES = 1000
-_CALM_SECONDS = 0.25
-"""What happens together, as many symbols that join, becomes one request."""
+_CALM_SECONDS = 1.0
+"""What happens together, as many symbols that join, becomes one request; and REST knows of the last trades by then."""
+_AHEAD_NS = 2_000_000_000
+"""Trades are asked for a little beyond this machine's clock, which may be behind the exchange's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,7 @@ class Backfill:
             symbol: max(oldest, gaps.get(symbol, oldest)) for symbol in symbols if symbol in gaps or symbol not in known
         }
         count, first, last = 0, now_ns, 0
-        for message in await self._newest_trades(client, starts, now_ns):
+        for message in await self._newest_trades(client, starts, now_ns + _AHEAD_NS):
             if self._intake.put(message, self._clock.now_ns(), "rest"):
                 count, first, last = count + 1, min(first, message.at_ns), max(last, message.at_ns)
             if count % 500 == 499:

@@ -44,11 +44,11 @@ async def test_forwarder_when_every_fault_comes_in_turn_then_no_trade_is_missing
     """Ready again without help after each; the right class meanwhile; all trades of the market, each once, rising."""
     with (
         apache_kafka.running(tmp_path / "kafka") as broker,
-        simulator.running(tmp_path, [*MARKET, "--speed", "5"]) as market,
+        simulator.running(tmp_path, [*MARKET, "--speed", "5", "--clock-file", str(tmp_path / "clock.json")]) as market,
     ):
         given = environment(
             market, broker.bootstrap, ENABLE_TRADES_BACKFILL="true", ENABLE_BARS_BACKFILL="true",
-            RECONNECT_REFUSED_MS="5000",
+            RECONNECT_REFUSED_MS="5000", TORGHUT_CLOCK=f"file:{tmp_path / 'clock.json'}",
         )  # fmt: skip
         async with forwarding(given) as forwarder:
             await ready(forwarder)

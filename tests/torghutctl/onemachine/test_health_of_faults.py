@@ -45,6 +45,7 @@ class System:
             "GUARDRAILS_SCRAPE_SECONDS": "1",
             "RECONNECT_BASE_MS": "100",
             "RECONNECT_MAX_MS": "500",
+            "RECONNECT_REFUSED_MS": "500",
         }
         command = [sys.executable, "-m", "torghutctl", "up", "--dir", str(folder / "up"), "--port", "0"]
         with (folder / "up.log").open("wb") as log:
