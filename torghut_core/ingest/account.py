@@ -6,6 +6,7 @@ message before a connection was lost, or at the first record that was dropped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torghut_core.ingest.intake import Chunk
@@ -65,6 +66,20 @@ class Account:
             for place, at_ns in zip(chunk.places.tolist(), chunk.at_ns.tolist(), strict=True):
                 name = self.names[place]
                 self.trades_from[name] = min(self.trades_from.get(name, at_ns), at_ns)
+
+    def take_gaps(self, channel: str) -> dict[str, int]:
+        """Return where a channel's gaps begin, to be filled now; those that come meanwhile are new ones."""
+        if channel == "bars":
+            gaps, self.bars_from = self.bars_from, {}
+        else:
+            gaps, self.trades_from = self.trades_from, {}
+        return gaps
+
+    def give_back(self, channel: str, gaps: Mapping[str, int]) -> None:
+        """Take gaps back that could not be filled."""
+        known = self.bars_from if channel == "bars" else self.trades_from
+        for name, at_ns in gaps.items():
+            known[name] = min(known.get(name, at_ns), at_ns)
 
     def lost_connection(self) -> None:
         """Note that nothing comes from now on: what comes next leaves a gap."""

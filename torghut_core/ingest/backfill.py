@@ -72,12 +72,18 @@ class Backfill:
         self._tell = tell
         self._needed = asyncio.Event()
         self._backoff = FullJitter(base=1.0, cap=60.0, least=0.5)
+        self._is_filling = False
         self.filled: dict[str, int] = {}
         """Records put, by channel."""
         self.failures = 0
         self.error: str | None = None
         self.truncated = 0
         """Times that trades were more than the bound."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is asked for and nothing on its way."""
+        return not self._is_filling and not self._needed.is_set()
 
     def need(self) -> None:
         """Ask for what is missing as soon as possible."""
@@ -98,6 +104,7 @@ class Backfill:
                 if not await self._asked(stop):
                     return
                 self._needed.clear()
+                self._is_filling = True
                 try:
                     await self._fill(client)
                 except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -111,6 +118,7 @@ class Backfill:
                             await stop.wait()
                 else:
                     attempt, self.error = 0, None
+                self._is_filling = False
 
     async def _asked(self, stop: asyncio.Event) -> bool:
         waits = [asyncio.ensure_future(self._needed.wait()), asyncio.ensure_future(stop.wait())]
@@ -139,33 +147,40 @@ class Backfill:
 
     async def _fill_bars(self, client: httpx.AsyncClient, symbols: list[str], oldest: int, now_ns: int) -> None:
         account = self._account
-        gaps = dict(account.bars_from)
+        gaps = account.take_gaps("bars")
         starts = {
             symbol: max(oldest, min(account.acked_minute.get(symbol, oldest), gaps.get(symbol, now_ns)))
             for symbol in symbols
         }
         end = now_ns // MINUTE_NS * MINUTE_NS - 1  # the minute that runs is not final
         count, first, last = 0, now_ns, 0
-        async for symbol, row in self._rows(client, "bars", starts, end, {"timeframe": "1Min"}):
+        try:
+            rows = [found async for found in self._rows(client, "bars", starts, end, {"timeframe": "1Min"})]
+        except BaseException:
+            account.give_back("bars", gaps)
+            raise
+        for symbol, row in rows:
             message = self._message("b", symbol, row)
             if message is None or message.at_ns > end - MINUTE_NS + 1 or not account.add_minute(symbol, message.at_ns):
                 continue
             if self._intake.put(message, self._clock.now_ns(), "rest"):
                 count, first, last = count + 1, min(first, message.at_ns), max(last, message.at_ns)
-        for symbol, at_ns in gaps.items():
-            if account.bars_from.get(symbol) == at_ns:
-                del account.bars_from[symbol]
         self._filled("bars", count, first, last)
 
     async def _fill_trades(self, client: httpx.AsyncClient, symbols: list[str], oldest: int, now_ns: int) -> None:
         account = self._account
-        gaps = dict(account.trades_from)
+        gaps = account.take_gaps("trades")
         known = account.acked_trade
         starts = {
             symbol: max(oldest, gaps.get(symbol, oldest)) for symbol in symbols if symbol in gaps or symbol not in known
         }
         count, first, last = 0, now_ns, 0
-        for message in await self._newest_trades(client, starts, now_ns + _AHEAD_NS):
+        try:
+            trades = await self._newest_trades(client, starts, now_ns + _AHEAD_NS)
+        except BaseException:
+            account.give_back("trades", gaps)
+            raise
+        for message in trades:
             if self._intake.put(message, self._clock.now_ns(), "rest"):
                 count, first, last = count + 1, min(first, message.at_ns), max(last, message.at_ns)
             if count % 500 == 499:
@@ -173,8 +188,6 @@ class Backfill:
                 await asyncio.sleep(0)  # the stream goes first
         for symbol in symbols:
             known.setdefault(symbol, now_ns)
-            if account.trades_from.get(symbol) == gaps.get(symbol):
-                account.trades_from.pop(symbol, None)
         self._filled("trades", count, first, last)
 
     async def _newest_trades(self, client: httpx.AsyncClient, starts: Mapping[str, int], end: int) -> list[Message]:

@@ -228,8 +228,12 @@ class Forwarder:
                 self._heard_newest[channel] = newest
                 is_data = True
                 self.metrics.lag.labels(channel).observe(max(0.0, (ingest_ns - newest) / 1e6))
-        if is_data:
-            self.session.heard(self._clock.monotonic())
+        if is_data and self.session.heard(self._clock.monotonic()):
+            # Nobody knows what was missed between the new subscription and this message.
+            if self._account is not None:
+                self._account.lost_connection()
+            if self._backfill is not None:
+                self._backfill.need()
         account = self._account
         if intake.messages:
             for message in intake.messages:

@@ -270,10 +270,11 @@ class StreamSession:
             {"symbols": len(self.subscriptions.acknowledged["trades"]), "detail": problem[1] if problem else None},
         )
 
-    def heard(self, now: float) -> None:
-        """Note that a trade or quote came."""
+    def heard(self, now: float) -> bool:
+        """Note that a trade or quote came; tell whether it ends a silence that ended a connection before."""
+        was_silent, self._was_silent = self._was_silent is not None, None
         self.silence.hear(now)
-        self._was_silent = None
+        return was_silent
 
     def _obey(self, message: dict[str, Any]) -> None:
         """Do what an error frame asks for."""

@@ -199,7 +199,7 @@ async def test_stream_when_cut_again_and_again_then_gaps_are_told_and_trades_bac
             await ready(forwarder)
         received = forwarder.received
         await until(lambda: forwarder.received > received + 5)
-        await until(lambda: not forwarder._account.trades_from)  # type: ignore[union-attr]
+        await until(lambda: forwarder._backfill.is_idle)  # type: ignore[union-attr]
     log = _log(tmp_path)
     found = await read_topic(log, topics.TRADES.name)
     assert is_rising(found)
@@ -224,7 +224,7 @@ async def test_bars_when_the_forwarder_starts_late_then_the_minutes_before_are_t
         for _ in range(2):
             async with forwarding(given) as forwarder:
                 await ready(forwarder)
-                await until(lambda forwarder=forwarder: not forwarder._backfill._needed.is_set())
+                await until(lambda forwarder=forwarder: forwarder._backfill.is_idle)
                 await until(lambda forwarder=forwarder: forwarder._backfill.filled.get("bars") is not None)
         bars = await read_topic(_log(tmp_path), topics.BARS_1M.name)
     rest = [each for each in bars if each.source == "rest"]

@@ -102,7 +102,7 @@ async def test_forwarder_when_every_fault_comes_in_turn_then_no_trade_is_missing
             await until(lambda: sum(forwarder.drops.values()) > 50, 300)
             market.switch_fault("malformed", on=False)
             await _grow(forwarder)
-            await until(lambda: not forwarder._account.trades_from, 60)  # type: ignore[union-attr]
+            await until(lambda: forwarder._backfill.is_idle, 60)  # type: ignore[union-attr]
             dropped, drops, received = forwarder.publisher.dropped, forwarder.drops, forwarder.received
         kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
         found = await read_topic(kafka, topics.TRADES.name)
