@@ -73,6 +73,11 @@ class Backfill:
         self._needed = asyncio.Event()
         self._backoff = FullJitter(base=1.0, cap=60.0, least=0.5)
         self._is_filling = False
+        self._minutes_before = dict(account.acked_minute)
+        self._trades_before = dict(account.acked_trade)
+        self._bars_begun: set[str] = set()
+        self._trades_begun: set[str] = set()
+        """Symbols for which what was before this start, or before they were wanted, is filled."""
         self.filled: dict[str, int] = {}
         """Records put, by channel."""
         self.failures = 0
@@ -149,7 +154,7 @@ class Backfill:
         account = self._account
         gaps = account.take_gaps("bars")
         starts = {
-            symbol: max(oldest, min(account.acked_minute.get(symbol, oldest), gaps.get(symbol, now_ns)))
+            symbol: max(oldest, min(self._bars_known_until(symbol, oldest), gaps.get(symbol, now_ns)))
             for symbol in symbols
         }
         end = now_ns // MINUTE_NS * MINUTE_NS - 1  # the minute that runs is not final
@@ -165,14 +170,21 @@ class Backfill:
                 continue
             if self._intake.put(message, self._clock.now_ns(), "rest"):
                 count, first, last = count + 1, min(first, message.at_ns), max(last, message.at_ns)
+        self._bars_begun.update(symbols)
         self._filled("bars", count, first, last)
+
+    def _bars_known_until(self, symbol: str, oldest: int) -> int:
+        """Return the last acknowledged minute; at first the one before this start, whatever the stream brought since."""
+        known = self._account.acked_minute if symbol in self._bars_begun else self._minutes_before
+        return known.get(symbol, oldest)
 
     async def _fill_trades(self, client: httpx.AsyncClient, symbols: list[str], oldest: int, now_ns: int) -> None:
         account = self._account
         gaps = account.take_gaps("trades")
-        known = account.acked_trade
         starts = {
-            symbol: max(oldest, gaps.get(symbol, oldest)) for symbol in symbols if symbol in gaps or symbol not in known
+            symbol: max(oldest, (gaps if symbol in self._trades_begun else self._trades_before).get(symbol, oldest))
+            for symbol in symbols
+            if symbol in gaps or symbol not in self._trades_begun
         }
         count, first, last = 0, now_ns, 0
         try:
@@ -186,8 +198,7 @@ class Backfill:
             if count % 500 == 499:
                 self._flush()
                 await asyncio.sleep(0)  # the stream goes first
-        for symbol in symbols:
-            known.setdefault(symbol, now_ns)
+        self._trades_begun.update(symbols)
         self._filled("trades", count, first, last)
 
     async def _newest_trades(self, client: httpx.AsyncClient, starts: Mapping[str, int], end: int) -> list[Message]:

@@ -194,8 +194,9 @@ async def test_stream_when_cut_again_and_again_then_gaps_are_told_and_trades_bac
         for _ in range(5):
             received = forwarder.received
             await until(lambda received=received: forwarder.received > received + 5)
+            reconnects = forwarder.session.reconnects
             market.call("/simulator/disconnect", {"stream": "data"})
-            await until(lambda: not forwarder.readiness()[0] or forwarder.session.settled_at is None)
+            await until(lambda reconnects=reconnects: forwarder.session.reconnects > reconnects)
             await ready(forwarder)
         received = forwarder.received
         await until(lambda: forwarder.received > received + 5)
