@@ -388,7 +388,9 @@ def warm_up() -> None:
         intake.put(read_message(fields), 0, "ws")
         said = {"bx": "V", "ax": "V", "bp": 1, "bs": 1, "ap": 1, "as": 1, "T": "q"}
         intake.put(read_message(fields | said), 0, "ws")
-        forget(SeenTable(1.0, 1).address, np.uint64(1), np.uint64(1))
+        kept = SeenTable(1.0, 1)  # by a name: what an address points to must outlive the call
+        forget(kept.address, np.uint64(1), np.uint64(1))
+        del kept
         intake.cut()
 
 
