@@ -271,8 +271,11 @@ class StreamSession:
         )
 
     def heard(self, now: float) -> bool:
-        """Note that a trade or quote came; tell whether it ends a silence that ended a connection before."""
-        was_silent, self._was_silent = self._was_silent is not None, None
+        """Note that a trade or quote came; tell whether it ends a silence that was longer than it may be."""
+        was_silent = self._was_silent is not None or (
+            self.silence.seconds(now) >= self.silence.regular_seconds and self.silence.is_broken(now)
+        )
+        self._was_silent = None
         self.silence.hear(now)
         return was_silent
 

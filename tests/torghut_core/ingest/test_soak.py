@@ -112,7 +112,10 @@ async def test_forwarder_when_every_fault_comes_in_turn_then_no_trade_is_missing
             assert len(set(numbers)) == len(numbers)
             made = await market_trades(market, symbol)
             last = max(made.index(number) for number in numbers)
-            missing += len(set(made[: last + 1]) - set(numbers))
+            gone = sorted(set(made[: last + 1]) - set(numbers))
+            missing += len(gone)
+            runs = [number for number in gone if number - 1 not in gone or number + 1 not in gone]
+            print(f"\n{symbol}: {len(made)} made, missing from and to {runs}")
         print(f"\nreceived {received}, trades {len(found)}, missing {missing}, dropped {dropped}, bad {drops}")
         print(f"noticed after seconds: {noticed}; sessions begun again: {attempts}")
         assert (missing, dropped) == (0, {})
