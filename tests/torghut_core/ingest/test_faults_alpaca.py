@@ -175,7 +175,9 @@ async def test_stream_when_silent_in_regular_hours_then_not_ready_and_connected_
     tmp_path: Path, market: simulator.SimulatorProcess
 ) -> None:
     """Answered pings do not make a feed; the limit is the setting's, thirty seconds at most."""
-    given = _given(market, tmp_path, ALPACA_MARKET_DATA_READ_IDLE_TIMEOUT_MS="1500")
+    given = _given(
+        market, tmp_path, ALPACA_MARKET_DATA_READ_IDLE_TIMEOUT_MS="1500", ENABLE_TRADES_BACKFILL="true"
+    )  # fmt: skip
     async with forwarding(given) as forwarder:
         await ready(forwarder)
         market.switch_fault("silent_socket")
@@ -183,6 +185,14 @@ async def test_stream_when_silent_in_regular_hours_then_not_ready_and_connected_
         await until(lambda: forwarder.session.reconnects >= 1)
         market.switch_fault("silent_socket", on=False)
         await ready(forwarder)
+        await asyncio.sleep(1.2)  # beyond what happens together and is filled together
+        await until(lambda: forwarder._backfill.is_idle)  # type: ignore[union-attr]
+    found = await read_topic(_log(tmp_path), topics.TRADES.name)
+    for symbol in ("AAPL", "MSFT"):
+        numbers = trade_numbers(found, symbol)
+        made = await market_trades(market, symbol)
+        last = max(made.index(number) for number in numbers)
+        assert (len(set(numbers)), set(made[: last + 1]) - set(numbers)) == (len(numbers), set())
 
 
 async def test_stream_when_cut_again_and_again_then_gaps_are_told_and_trades_backfilled_once(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from torghut_core.backoff import FullJitter
 from torghut_core.clock import ManualClock
 from torghut_core.feeds import FEEDS
+from torghut_core.ingest.protocol import Wire
+from torghut_core.ingest.session import StreamSession
 from torghut_core.ingest.silence import EXTENDED_SECONDS, Silence
+from torghut_core.ingest.subscriptions import Subscriptions
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import parse_ns
 
@@ -76,3 +80,17 @@ def test_feeds_when_listed_then_each_has_its_address_and_delay() -> None:
         "delayed_sip": ("/v2/delayed_sip", 900),
         "overnight": ("/v1beta1/overnight", 0),
     }
+
+
+def test_session_when_a_trade_ends_a_long_silence_then_it_is_told_although_no_connection_was_lost() -> None:
+    """What a mute stretch cost has to be filled like any other gap; a short one is nothing."""
+    now = [1000.0]
+    silence = _silence("iex", "2026-01-05T15:00:00Z")
+    silence.counts_from = 1000.0
+    backoff = FullJitter(base=1, cap=1)
+    session = StreamSession(
+        url="ws://127.0.0.1:1", key_id="k", secret_key="s", wire=Wire("json"), subscriptions=Subscriptions(1),
+        silence=silence, backoff=backoff, slow_backoff=backoff, take=lambda _frame: [], tell=lambda _name, _fields: None,
+        monotonic=lambda: now[0],
+    )  # fmt: skip
+    assert [session.heard(at) for at in (1010.0, 1039.0, 1069.0, 1070.0)] == [False, False, True, False]
