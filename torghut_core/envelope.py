@@ -12,7 +12,7 @@ import msgspec
 
 from torghut_core.errors import InputError
 
-Channel = Literal["trades", "quotes", "bars", "updatedBars", "status", "microbars", "signals"]
+Channel = Literal["trades", "quotes", "bars", "updatedBars", "status", "trade_updates", "microbars", "signals"]
 Source = Literal["ws", "rest", "ta"]
 
 

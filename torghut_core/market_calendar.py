@@ -22,6 +22,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 CalendarName = Literal["XNYS", "always-open"]
 _REGULAR_CLOSE_MINUTES = 16 * 60
 _EXTENDED_AFTER_EARLY_CLOSE_MINUTES = 4 * 60
+_NIGHT_BEGINS_MINUTES = 20 * 60
 
 
 class Session(StrEnum):
@@ -88,6 +89,17 @@ def new_york_date(ns: int) -> date:
     return _new_york_date(ns // (60 * NANOS_PER_SECOND))
 
 
+def _night_open_since(ns: int) -> int | None:
+    """Return when the night before a trading day began (20:00 New York to 04:00), None when it is none of these."""
+    date_now = new_york_date(ns)
+    for day in (date_now, date_now + timedelta(days=1)):
+        hours = trading_day(day)
+        opened = _new_york_ns(day - timedelta(days=1), _NIGHT_BEGINS_MINUTES)
+        if hours is not None and opened <= ns < hours.pre_open_ns:
+            return opened
+    return None
+
+
 class MarketCalendar:
     """Answers which session an instant is in; `always-open` calls every instant regular."""
 
@@ -112,13 +124,15 @@ class MarketCalendar:
         return Session.REGULAR if ns < day.regular_close_ns else Session.POST
 
     def is_feed_open(self, feed: str, ns: int) -> bool:
-        """Tell whether `feed` should produce data: iex in regular hours, any other from 04:00 to 20:00 New York."""
+        """Tell whether `feed` should produce data: iex in regular hours, overnight 20:00–04:00, any other 04:00–20:00."""
         return self.feed_open_since(feed, ns) is not None
 
     def feed_open_since(self, feed: str, ns: int) -> int | None:
         """Return when the feed's current session opened (ns), 0 for an always-open calendar, None when it is closed."""
         if self.is_always_open:
             return 0
+        if feed == "overnight":
+            return _night_open_since(ns)
         day = trading_day(new_york_date(ns))
         if day is None:
             return None

@@ -44,7 +44,11 @@ class Broker:
     """A broker whose folder survives stop and start; `properties` change its own, `jvm` is for speed or a quick start."""
 
     def __init__(
-        self, folder: Path, properties: Mapping[str, str] | None = None, jvm: Sequence[str] = QUICK_TO_START
+        self,
+        folder: Path,
+        properties: Mapping[str, str] | None = None,
+        jvm: Sequence[str] = QUICK_TO_START,
+        scram: Mapping[str, str] | None = None,
     ) -> None:
         self._libs = require()
         self._jvm = jvm
@@ -76,7 +80,14 @@ class Broker:
                 ]
             )
         )
-        self._java("kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", str(self._properties))
+        users = [
+            argument
+            for name, password in (scram or {}).items()
+            for argument in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+        ]
+        self._java(
+            "kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", str(self._properties), *users
+        )
 
     @property
     def bootstrap(self) -> str:
@@ -114,6 +125,16 @@ class Broker:
                 return
         self.stop(kill=True)
         raise TimeoutError("Apache Kafka did not start within 60 s")
+
+    def pause(self) -> None:
+        """Freeze the broker: its connections stay open and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen broker go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self, *, kill: bool = False) -> None:
         if self._process is not None:

@@ -57,6 +57,27 @@ def down_forwarder_kafka_produce(cluster: Cluster) -> None:
     stop_forwarder(cluster, "kafka_produce")
 
 
+@case("forwarder alpaca_config", "forwarder-config", CONTRACT)
+def down_forwarder_configuration(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "alpaca_config")
+
+
+@case("forwarder feed_silent", "restart-ws", CONTRACT)
+def down_forwarder_silent_feed(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "feed_silent")
+
+
+@case("forwarder alpaca_slow_client", "forwarder-config", CONTRACT)
+def degraded_forwarder_slow_client(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "alpaca_slow_client")
+
+
+@case("forwarder alpaca_symbol_limit", "forwarder-config", CONTRACT)
+def degraded_forwarder_symbol_limit(cluster: Cluster) -> None:
+    status, body = base.readyz()
+    cluster.services[f"pods/{base.WS_POD}:8080/readyz"] = (status, {**body, "error_class": "alpaca_symbol_limit"})
+
+
 @case("forwarder forwarder_not_ready", "restart-ws", CONTRACT)
 def degraded_forwarder_unknown_class(cluster: Cluster) -> None:
     stop_forwarder(cluster, "unknown")

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.fakes import apache_kafka
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
@@ -451,3 +452,22 @@ async def test_kafka_when_the_password_is_wrong_then_the_reason_is_auth_and_the_
                 assert password not in str(caught.value)
     finally:
         broker.stop()
+
+
+async def test_kafka_when_a_batch_is_appended_to_its_partition_then_in_order_and_the_newest_can_be_read(
+    kafka: Kafka,
+) -> None:
+    """One batch at a time, to the partition of its keys; the end of a partition can be looked at without a group."""
+    topic = await _topic(kafka, partitions=3)
+    producer = await kafka.producer()
+    assert await producer.partitions(topic) == 3
+    key = b"AAPL"
+    partition = partition_of(key, 3)
+    for start in (0, 10):
+        values = [b"%d" % number for number in range(start, start + 10)]
+        await producer.append(topic, partition, ByteColumn.of([key] * 10), ByteColumn.of(values))
+    await producer.close()
+    last = await kafka.last_record(topic, partition, 15)
+    assert last is not None
+    assert [int(value) for value in last.values] == list(range(5, 20))
+    assert (await kafka.has_topic(topic), await kafka.has_topic("never-made")) == (True, False)

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, Protocol
 from aiokafka.partitioner import murmur2
 from pydantic import SecretStr
 
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.errors import EngineUnavailableError, ExitCode, TorghutError
 from torghut_core.topics import Topic
 
@@ -85,8 +86,30 @@ class KafkaUnavailableError(EngineUnavailableError):
         self.reason = reason
 
 
+class RecordsRefusedError(TorghutError):
+    """Kafka will not take these records as they are, and has taken none of them. `reason` is `too_large` or `refused`."""
+
+    exit_code = ExitCode.UPSTREAM
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Producer(Protocol):
     """Appends records; idempotent, acknowledged by all replicas."""
+
+    async def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has. Raises KafkaUnavailableError."""
+
+    async def append(self, topic: str, partition: int, keys: ByteColumn, values: ByteColumn) -> None:
+        """Append one batch to the partition its keys belong to, and wait until it is durable, for as long as that takes.
+
+        What is on its way is asked for again by the client itself, under the same number: it is never appended twice,
+        and the call must not be given up for another one with the same records. When it raises, nothing was appended:
+        RecordsRefusedError for what no repetition cures, KafkaUnavailableError for what one may. The producer is of no
+        use for this partition then: close it and open another.
+        """
 
     async def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Append records of one topic and return when they are durable; order per key is kept.
@@ -164,6 +187,9 @@ class Kafka(Protocol):
     async def check(self) -> None:
         """Look metadata up. Raises KafkaUnavailableError, with its reason."""
 
+    async def has_topic(self, topic: str) -> bool:
+        """Tell whether a topic exists and may be seen. Raises KafkaUnavailableError."""
+
     async def producer(self, transactional_id: str | None = None) -> Producer: ...
     def consumer(
         self,
@@ -174,8 +200,8 @@ class Kafka(Protocol):
         on_assigned: Rebalanced | None = None,
         on_revoked: Rebalanced | None = None,
     ) -> Consumer: ...
-    async def last_record(self, topic: str, partition: int) -> Batch | None:
-        """Return the newest record of a partition, None when it is empty."""
+    async def last_record(self, topic: str, partition: int, count: int = 1) -> Batch | None:
+        """Return the newest record of a partition, or up to the newest `count`, None when it is empty."""
 
     async def close(self) -> None: ...
 

@@ -32,6 +32,7 @@ from torghut_core.engines.kafka import (
     KafkaUnavailableError,
     OffsetReset,
     Rebalanced,
+    RecordsRefusedError,
     TopicPartition,
     TransactionFencedError,
     Tuning,
@@ -61,6 +62,8 @@ _AUTH = (
     errors.ClusterAuthorizationFailedError,
     errors.TransactionalIdAuthorizationFailed,
 )
+_TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.RecordTooLargeError)
+_REFUSED = (errors.InvalidTimestampError, errors.PolicyViolationError, errors.CorruptRecordException)
 _FENCED = (errors.ProducerFenced, errors.InvalidProducerEpoch, errors.TransactionCoordinatorFenced)
 _METADATA = (
     errors.UnknownTopicOrPartitionError,
@@ -205,6 +208,15 @@ class ClusterKafka:
             finally:
                 await client.close()
 
+    async def has_topic(self, topic: str) -> bool:
+        async with self._connecting("looking a topic up"):
+            admin = AIOKafkaAdminClient(**self._connection())
+            try:
+                await admin.start()
+                return topic in await admin.list_topics()
+            finally:
+                await admin.close()
+
     async def producer(self, transactional_id: str | None = None) -> ClusterProducer:
         tuning = self._address.tuning
         inner = AIOKafkaProducer(
@@ -218,6 +230,8 @@ class ClusterKafka:
             max_request_size=max(1_048_576, 2 * tuning.batch_bytes),
             linger_ms=0,  # callers bring whole batches; waiting for more would only add latency
         )
+        # A batch that was sent and not answered must never be given up for want of a leader: it may have been written.
+        inner._message_accumulator._batch_ttl = float("inf")
         async with _translated("opening a producer", _ANSWER_SECONDS):
             try:
                 await inner.start()
@@ -252,7 +266,7 @@ class ClusterKafka:
         )
         return ClusterConsumer(inner, topics, on_assigned, on_revoked)
 
-    async def last_record(self, topic: str, partition: int) -> Batch | None:
+    async def last_record(self, topic: str, partition: int, count: int = 1) -> Batch | None:
         inner = AIOKafkaConsumer(**self._connection(), group_id=None, isolation_level="read_committed")
         at = _TopicPartition(topic, partition)
         async with _translated("reading the last record"):
@@ -262,14 +276,26 @@ class ClusterKafka:
                 first = (await inner.beginning_offsets([at]))[at]
                 end = (await inner.end_offsets([at]))[at]
                 # Transaction markers and compaction leave offsets without a record: step back until one is found.
-                span = 1
-                while end > first and span <= 4096:
+                span = count
+                deadline = time.monotonic() + _ANSWER_SECONDS
+                while end > first and span <= 4096 * count:
                     inner.seek(at, max(first, end - span))
-                    found = (await inner.getmany(at, timeout_ms=1000)).get(at)
+                    found: list[Any] = []
+                    while await inner.position(at) < end:
+                        more = (await inner.getmany(at, timeout_ms=1000)).get(at)
+                        if more:
+                            found += more
+                        elif span == 1 or time.monotonic() > deadline:
+                            break
                     if found:
-                        record = found[-1]
+                        found = found[-count:]
                         return Batch(
-                            topic, partition, [record.offset], [record.timestamp], [record.key], [record.value or b""]
+                            topic,
+                            partition,
+                            [record.offset for record in found],
+                            [record.timestamp for record in found],
+                            [record.key for record in found],
+                            [record.value or b"" for record in found],
                         )
                     span *= 8
                 return None
@@ -294,6 +320,34 @@ class ClusterProducer:
             return
         async with _translated("append"):
             await self._append(topic, keys, values)
+
+    async def partitions(self, topic: str) -> int:
+        async with _translated("looking a topic up", _ANSWER_SECONDS):
+            return len(await self._inner.partitions_for(topic))
+
+    async def append(self, topic: str, partition: int, keys: ByteColumn, values: ByteColumn) -> None:
+        from torghut_core.engines.kafka_batches import encode_batches
+
+        (batch,) = encode_batches(
+            keys,
+            values,
+            timestamp_ms=time.time_ns() // 1_000_000,
+            most_bytes=len(values.data) + len(keys.data) + 64 * len(values),
+            codec=self._tuning.compression,
+            is_transactional=False,
+        )
+        async with _translated("append"):
+            sent = await self._inner.send_batch(batch, topic, partition=partition)
+            try:
+                await sent
+            except errors.KafkaError as error:
+                if isinstance(error, _TOO_LARGE):
+                    raise RecordsRefusedError(
+                        f"Kafka: {len(values)} records are too large together", "too_large"
+                    ) from error
+                if isinstance(error, _REFUSED):
+                    raise RecordsRefusedError(f"Kafka: {len(values)} records were refused", "refused") from error
+                raise
 
     async def _append(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         partitions = len(await self._inner.partitions_for(topic))

@@ -127,6 +127,9 @@ class SqliteKafka:
     async def check(self) -> None:
         await asyncio.to_thread(self.read, "SELECT 1")
 
+    async def has_topic(self, topic: str) -> bool:
+        return bool(await asyncio.to_thread(self.read, "SELECT 1 FROM topics WHERE name = ?", (topic,)))
+
     async def producer(self, transactional_id: str | None = None) -> SqliteProducer:
         epoch = await asyncio.to_thread(self.take_over, "producer", transactional_id) if transactional_id else 0
         return SqliteProducer(self, transactional_id, epoch)
@@ -142,17 +145,33 @@ class SqliteKafka:
     ) -> SqliteConsumer:
         return SqliteConsumer(self, topics, group=group, reset=reset, on_assigned=on_assigned, on_revoked=on_revoked)
 
-    async def last_record(self, topic: str, partition: int) -> Batch | None:
+    async def last_record(self, topic: str, partition: int, count: int = 1) -> Batch | None:
         rows = await asyncio.to_thread(
             self.read,
             "SELECT first_offset, last_offset, timestamp_ms, payload FROM batches WHERE topic = ? AND partition = ?"
-            " ORDER BY last_offset DESC LIMIT 1",
-            (topic, partition),
+            " ORDER BY last_offset DESC LIMIT ?",
+            (topic, partition, count),
         )
         if not rows:
             return None
-        batch = self.batch(TopicPartition(topic, partition), rows[0], rows[0][1], 1)
-        return batch if batch.values else None
+        at = TopicPartition(topic, partition)
+        found: list[Batch] = []
+        missing = count
+        for row in rows:
+            batch = self.batch(at, row, row[0], row[1] - row[0] + 1)
+            found.insert(0, batch.part(max(0, len(batch) - missing), len(batch)))
+            missing -= len(found[0])
+            if missing <= 0:
+                break
+        joined = Batch(
+            topic,
+            partition,
+            [offset for batch in found for offset in batch.offsets],
+            [stamp for batch in found for stamp in batch.timestamps_ms],
+            [key for batch in found for key in batch.keys],
+            [value for batch in found for value in batch.values],
+        )
+        return joined if joined.values else None
 
     async def close(self) -> None:
         def shut() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
     Batch,
     Committed,
@@ -43,6 +44,15 @@ class SqliteProducer:
 
         await asyncio.to_thread(append)
         self._log.announce()
+
+    async def partitions(self, topic: str) -> int:
+        found = await asyncio.to_thread(self._log.read, "SELECT partitions FROM topics WHERE name = ?", (topic,))
+        if not found:
+            raise KafkaUnavailableError(f"topic {topic!r} does not exist", "kafka_metadata")
+        return int(found[0][0])
+
+    async def append(self, topic: str, partition: int, keys: ByteColumn, values: ByteColumn) -> None:  # noqa: ARG002  the keys say it
+        await self.send(topic, keys, values)
 
     async def transact(
         self,

@@ -1,128 +1,136 @@
-"""Alpaca's market-data protocol, without a socket: what to send, and what an answer means.
+"""Alpaca's market-data protocol, without a socket: what to send, what an answer means, and what follows from it.
 
 Source: Alpaca's documentation of the real-time stock stream, and the error codes its production was seen to send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-CHANNELS = ("trades", "quotes", "bars", "updatedBars")
-KINDS = {"t": "trades", "q": "quotes", "b": "bars", "u": "updatedBars", "s": "status"}
-_CONTROL = frozenset(["success", "error", "subscription"])
+CHANNELS = ("trades", "quotes", "bars", "updatedBars", "statuses")
+OPTIONAL_CHANNELS = frozenset(["statuses"])
+"""Halts are worth knowing, but a feed without them is a feed."""
 
 
 class ErrorClass(StrEnum):
-    """Why the forwarder is not ready."""
+    """Why the forwarder is not ready, or not complete."""
 
     SECOND_CONNECTION = "alpaca_406_second_connection"
     AUTH = "alpaca_auth"
+    CONFIG = "alpaca_config"
+    SYMBOL_LIMIT = "alpaca_symbol_limit"
+    SLOW_CLIENT = "alpaca_slow_client"
+    FEED_SILENT = "feed_silent"
     KAFKA_AUTH = "kafka_auth"
     KAFKA_METADATA = "kafka_metadata"
     KAFKA_PRODUCE = "kafka_produce"
     UNKNOWN = "unknown"
 
 
-_BY_CODE = {401: ErrorClass.AUTH, 402: ErrorClass.AUTH, 404: ErrorClass.AUTH, 406: ErrorClass.SECOND_CONNECTION}
-_KEEPS_SESSION = frozenset([400, 403, 405])
-"""Invalid request, already authenticated, symbol limit: earlier subscriptions stay valid."""
+class Effect(StrEnum):
+    """What an error does to the session."""
+
+    NONE = "none"
+    """It is no error here."""
+    REQUEST = "request"
+    """The last request was refused whole; what is subscribed stays."""
+    END = "end"
+    """This connection will not deliver; another one may."""
+    END_SLOWLY = "end_slowly"
+    """As END, but whoever asks again at once makes it worse, or asks in vain."""
 
 
-def classify(code: int | None, text: str = "") -> ErrorClass:
-    """Return the class of an error frame or of a refused upgrade (HTTP status as `code`)."""
-    if code in _BY_CODE:
-        return _BY_CODE[code]
+@dataclass(frozen=True)
+class Policy:
+    """What follows from an error: its class, its effect, and what to say."""
+
+    error_class: ErrorClass
+    effect: Effect
+    words: str
+
+
+_FRAMES = {
+    400: Policy(ErrorClass.CONFIG, Effect.REQUEST, "invalid syntax or symbol"),
+    401: Policy(ErrorClass.AUTH, Effect.END_SLOWLY, "not authenticated"),
+    402: Policy(ErrorClass.AUTH, Effect.END_SLOWLY, "authentication failed"),
+    403: Policy(ErrorClass.UNKNOWN, Effect.NONE, "already authenticated"),
+    404: Policy(ErrorClass.AUTH, Effect.END_SLOWLY, "authentication timed out"),
+    405: Policy(ErrorClass.SYMBOL_LIMIT, Effect.REQUEST, "symbol limit exceeded"),
+    406: Policy(ErrorClass.SECOND_CONNECTION, Effect.END_SLOWLY, "connection limit exceeded"),
+    407: Policy(ErrorClass.SLOW_CLIENT, Effect.END, "slow client"),
+    409: Policy(ErrorClass.CONFIG, Effect.END_SLOWLY, "insufficient subscription for this feed"),
+    410: Policy(ErrorClass.CONFIG, Effect.REQUEST, "invalid channel for this feed"),
+    500: Policy(ErrorClass.UNKNOWN, Effect.END, "internal error"),
+}
+_UPGRADES = {
+    401: Policy(ErrorClass.AUTH, Effect.END_SLOWLY, "unauthorized"),
+    403: Policy(ErrorClass.AUTH, Effect.END_SLOWLY, "forbidden"),
+    404: Policy(ErrorClass.CONFIG, Effect.END_SLOWLY, "no such stream"),
+    406: Policy(ErrorClass.SECOND_CONNECTION, Effect.END_SLOWLY, "connection limit"),
+    429: Policy(ErrorClass.SECOND_CONNECTION, Effect.END_SLOWLY, "too many connections"),
+}
+
+
+def frame_policy(code: int | None, text: str = "") -> Policy:
+    """Return what follows from an error frame. Without a code it knows, its text decides."""
+    if code in _FRAMES:
+        return _FRAMES[code]
     lowered = text.lower()
     if "connection limit" in lowered:
-        return ErrorClass.SECOND_CONNECTION
-    if code not in _KEEPS_SESSION and any(word in lowered for word in ("unauthorized", "forbidden", "auth failed")):
-        return ErrorClass.AUTH
-    return ErrorClass.UNKNOWN
+        return _FRAMES[406]
+    if any(word in lowered for word in ("unauthorized", "forbidden", "auth failed")):
+        return _FRAMES[402]
+    return Policy(ErrorClass.UNKNOWN, Effect.END, "error without a known code" if code is None else f"error {code}")
 
 
-def ends_session(code: int | None) -> bool:
-    """Tell whether an error frame means that this connection will not deliver."""
-    return code not in _KEEPS_SESSION
+def upgrade_policy(status: int) -> Policy:
+    """Return what follows from an HTTP status in place of the upgrade. It is no frame's code: 404 is a wrong address."""
+    return _UPGRADES.get(status, Policy(ErrorClass.UNKNOWN, Effect.END, "upgrade refused"))
 
 
-def auth_message(key_id: str, secret_key: str) -> str:
+def auth_request(key_id: str, secret_key: str) -> dict[str, Any]:
     """Return the authentication request. Never log it."""
-    return msgspec.json.encode({"action": "auth", "key": key_id, "secret": secret_key}).decode()
+    return {"action": "auth", "key": key_id, "secret": secret_key}
 
 
-def subscription_messages(action: str, symbols: Iterable[str], batch_size: int) -> list[str]:
-    """Return requests that `subscribe` to or `unsubscribe` from every channel, `batch_size` symbols each."""
-    wanted = sorted(symbols)
-    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
-    return [msgspec.json.encode({"action": action} | dict.fromkeys(CHANNELS, batch)).decode() for batch in batches]
+@dataclass(frozen=True)
+class SubscriptionRequest:
+    """Symbols to subscribe to, or unsubscribe from, on each of some channels."""
+
+    action: str
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...] = CHANNELS
+
+    def message(self) -> dict[str, Any]:
+        """Return what is sent."""
+        return {"action": self.action} | {channel: list(self.symbols) for channel in self.channels}
+
+    def parts(self, code: int) -> Sequence[SubscriptionRequest]:
+        """Return what to ask instead once this was refused whole with `code`; nothing when it cannot be made smaller."""
+        if code == 410 and len(self.channels) > 1:
+            return [SubscriptionRequest(self.action, self.symbols, (channel,)) for channel in self.channels]
+        if len(self.symbols) > 1:
+            middle = len(self.symbols) // 2
+            halves = self.symbols[:middle], self.symbols[middle:]
+            return [SubscriptionRequest(self.action, half, self.channels) for half in halves]
+        return []
 
 
-_DECODER = msgspec.json.Decoder(list[dict[str, Any]])
-_ANY = msgspec.json.Decoder()
+class Wire:
+    """How messages are written and read: msgpack in binary frames, or JSON in text frames."""
 
-
-@dataclass
-class Frame:
-    """A decoded frame: market-data messages by channel, control messages, and what could not be used."""
-
-    control: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
-
-
-def decode_frame(frame: str | bytes) -> Frame:
-    """Return the messages of a frame (an array, or one object). Bad elements are counted, never raised."""
-    found = Frame()
-    try:
-        messages: Sequence[Any] = _DECODER.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        try:
-            value = _ANY.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found.dropped["undecodable_frame"] = 1
-            return found
-        messages = value if isinstance(value, list) else [value]
-    for message in messages:
-        kind = message.get("T") if isinstance(message, dict) else None
-        channel = KINDS.get(kind) if isinstance(kind, str) else None
-        if channel is not None:
-            found.data.setdefault(channel, []).append(message)
-        elif kind in _CONTROL:
-            found.control.append(message)
-        else:
-            reason = "not_an_object" if kind is None else "unknown_type"
-            found.dropped[reason] = found.dropped.get(reason, 0) + 1
-    return found
-
-
-@dataclass
-class Subscriptions:
-    """What was asked for, and what Alpaca acknowledged, per channel: ready means all of it."""
-
-    wanted: frozenset[str] = frozenset()
-    acknowledged: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def acknowledge(self, message: dict[str, Any]) -> None:
-        """Take a subscription message; each names everything that is subscribed now."""
-        for channel in CHANNELS:
-            symbols = message.get(channel)
-            if isinstance(symbols, list):
-                self.acknowledged[channel] = frozenset(str(symbol) for symbol in symbols)
+    def __init__(self, codec: str) -> None:
+        self.is_msgpack = codec == "msgpack"
 
     @property
-    def missing(self) -> frozenset[str]:
-        """Symbols that lack at least one channel."""
-        return frozenset(
-            symbol
-            for symbol in self.wanted
-            if any(symbol not in self.acknowledged.get(channel, frozenset()) for channel in CHANNELS)
-        )
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": "application/msgpack"} if self.is_msgpack else {}
 
-    @property
-    def is_complete(self) -> bool:
-        return bool(self.wanted) and not self.missing
+    def encode(self, message: dict[str, Any]) -> str | bytes:
+        """Return a message as it is sent."""
+        return msgspec.msgpack.encode(message) if self.is_msgpack else msgspec.json.encode(message).decode()

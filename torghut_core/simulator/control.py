@@ -12,6 +12,7 @@ from torghut_core.simulator.broker import Broker
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.faults import FaultPanel
 from torghut_core.simulator.market import Market
+from torghut_core.simulator.messages import Message
 from torghut_core.simulator.stock_stream import ConnectionSlot
 from torghut_core.simulator.trading_stream import TradingSession
 from torghut_core.simulator.wire import Request, Response, json_response
@@ -98,6 +99,22 @@ class ControlApi:
     def release(self, request: Request) -> Response:
         """POST /simulator/release: give the slot up again."""
         self._slot.release()
+        return self.state(request)
+
+    def inject(self, request: Request) -> Response:
+        """POST /simulator/inject {"messages": [{"T", "S", …}]}: send these to whoever asked for their kind and symbol."""
+        found = []
+        given = _body(request).get("messages")
+        for fields in given if isinstance(given, list) else []:
+            kind, symbol = (fields.get("T"), fields.get("S")) if isinstance(fields, dict) else (None, None)
+            if not isinstance(kind, str) or not isinstance(symbol, str):
+                raise InputError("messages: each must be an object with T and S")
+            now_ns = self._clock.now_ns()
+            found.append(Message(now_ns, now_ns, kind, symbol, msgspec.json.encode({"t": format_ns(now_ns), **fields})))
+        if not found:
+            raise InputError("messages: must be a list of at least one message")
+        for session in tuple(self._market.sessions):
+            session.publish(found)
         return self.state(request)
 
     def disconnect(self, request: Request) -> Response:

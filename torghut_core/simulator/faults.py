@@ -53,6 +53,16 @@ FAULTS = (
         meaning="market data: broken elements and broken frames are put between the true ones",
         parameters={"share": 0.01},
     ),
+    Fault(
+        name="upgrade_status",
+        meaning="market data: every upgrade is answered with HTTP `status`, and Retry-After when that is above 0",
+        parameters={"status": 503, "retry_after": 0},
+    ),
+    Fault(
+        name="refuse_subscription",
+        meaning="market data: a subscription that names `symbol` or `channel` (empty: any) is refused whole with `code`",
+        parameters={"code": 400, "symbol": "", "channel": ""},
+    ),
     Fault(name="stream_500", meaning="market data: every new connection is answered 500 internal error"),
     Fault(
         name="http_500",

@@ -30,7 +30,7 @@ from torghut_core.simulator.trading_stream import TradingSession
 from torghut_core.simulator.wire import Request, Response, SocketHandler, WebSocket, WireServer, json_response
 
 MARGIN_MULTIPLIER = Decimal(2)
-_STREAM_PATH = re.compile(r"/v2/([a-z_]+)")
+_STREAM_PATH = re.compile(r"/v2/([a-z_]+)|/v1beta1/(overnight)")
 Handler = Callable[..., Response]
 
 
@@ -180,17 +180,23 @@ class Simulator:
 
     # WebSockets.
 
-    def _route_socket(self, request: Request) -> SocketHandler | None:
+    def _route_socket(self, request: Request) -> SocketHandler | Response | None:
         if request.path == "/stream":
             return self._serve_trading
         if _STREAM_PATH.fullmatch(request.path):
+            if self._faults.is_on("upgrade_status"):
+                seconds = self._faults.parameter("upgrade_status", "retry_after")
+                headers = {"Retry-After": str(seconds)} if seconds else {}
+                return Response(status=self._faults.parameter("upgrade_status", "status"), headers=headers)
             return self._serve_stock
         return None
 
     async def _serve_stock(self, websocket: WebSocket) -> None:
         match = _STREAM_PATH.fullmatch(websocket.request.path)
         assert match is not None
-        session = StockSession(websocket, feed=match[1], account=self._account, slot=self._slot, faults=self._faults)
+        session = StockSession(
+            websocket, feed=match[1] or match[2], account=self._account, slot=self._slot, faults=self._faults
+        )
         session.mute(self._is_mute())
         self._market.sessions.append(session)
         try:
@@ -271,5 +277,6 @@ def _routes(trading: TradingApi, data: DataApi, control: ControlApi) -> list[tup
         ("POST", "/simulator/occupy", control.occupy),
         ("POST", "/simulator/release", control.release),
         ("POST", "/simulator/disconnect", control.disconnect),
+        ("POST", "/simulator/inject", control.inject),
     ]
     return [(method, re.compile(pattern), handler) for method, pattern, handler in table]

@@ -31,6 +31,8 @@ ERRORS: Final = {
     500: "internal error",
 }
 _SUBSCRIBABLE: Final = tuple(channel for channel in KIND_BY_CHANNEL if channel not in ("corrections", "cancelErrors"))
+_WITH_TRADES: Final = {"c": "t", "x": "t"}
+"""Corrections and cancels come to whoever has the trades."""
 _OTHER_FEEDS_CHANNELS: Final = frozenset(("orderbooks", "news"))
 _MESSAGES_PER_FRAME: Final = 1000
 _BYTES_PER_FRAME: Final = 200_000
@@ -121,7 +123,9 @@ class Subscriptions:
     def select(self, messages: Sequence[Message]) -> list[bytes]:
         """Return the encoded messages that were asked for."""
         keys, whole = self._keys, self._whole_kinds
-        return [m.raw for m in messages if m.kind in whole or (m.kind, m.symbol) in keys]
+        return [
+            m.raw for m in messages if (kind := _WITH_TRADES.get(m.kind, m.kind)) in whole or (kind, m.symbol) in keys
+        ]
 
     def acknowledgement(self) -> dict[str, Any]:
         """Return the cumulative state as the stream acknowledges it; corrections follow trades by themselves."""
@@ -213,12 +217,26 @@ class StockSession:
             if channel not in _SUBSCRIBABLE or not is_list:
                 self._send_error(400)
                 return
+        refused = self._refused_code(wanted) if is_added else None
+        if refused is not None:
+            self._send_error(refused)
+            return
         limit = self._account.symbol_limit
         if is_added and limit is not None and self.subscriptions.counted_with(wanted) > limit:
             self._send_error(405)
             return
         self.subscriptions.change(wanted, is_added=is_added)
         self._send_control(self.subscriptions.acknowledgement())
+
+    def _refused_code(self, wanted: dict[str, list[str]]) -> int | None:
+        if not self._faults.is_on("refuse_subscription"):
+            return None
+        symbol = self._faults.parameter("refuse_subscription", "symbol")
+        channel = self._faults.parameter("refuse_subscription", "channel")
+        is_meant = (not channel or channel in wanted) and (
+            not symbol or any(symbol in each for each in wanted.values())
+        )
+        return int(self._faults.parameter("refuse_subscription", "code")) if is_meant else None
 
     def _decode(self, data: bytes) -> dict[str, Any] | None:
         try:

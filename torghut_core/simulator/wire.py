@@ -183,7 +183,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 HttpHandler = Callable[[Request], Awaitable[Response]]
 SocketHandler = Callable[[WebSocket], Awaitable[None]]
-SocketRouter = Callable[[Request], SocketHandler | None]
+SocketRouter = Callable[[Request], SocketHandler | Response | None]
+"""Returns who serves a stream, the answer that refuses it, or None where there is none."""
 
 
 class WireServer:
@@ -241,6 +242,11 @@ class WireServer:
         handler = self._sockets(request)
         if handler is None:
             protocol.send_response(protocol.reject(404, "no such stream\n"))
+        elif isinstance(handler, Response):
+            refusal = protocol.reject(handler.status, "refused\n")
+            for name, value in handler.headers.items():
+                refusal.headers[name] = value
+            protocol.send_response(refusal)
         else:
             try:
                 protocol.send_response(protocol.accept(upgrade))
@@ -248,7 +254,7 @@ class WireServer:
                 return
         for chunk in protocol.data_to_send():
             writer.write(chunk)
-        if handler is None or protocol.state is not State.OPEN:
+        if handler is None or isinstance(handler, Response) or protocol.state is not State.OPEN:
             await writer.drain()
             return
         websocket = WebSocket(reader, writer, protocol, request)

@@ -15,20 +15,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.ta.words import (
+from torghut_core.byte_words import (
     byte,
     bytes_before,
     compiled,
-    decimal,
-    digits_end,
-    double,
     first_bytes,
-    non_digits,
     stops,
     string_end,
     word,
 )
+from torghut_core.engines.byte_column import ByteColumn
+from torghut_core.json_scalars import POWERS, blank, number, pack, skip, string, time
 
 UNUSUAL, TRADE, QUOTE = 0, 1, 2
 ANY = 0
@@ -159,8 +156,6 @@ def _perfect_hash(texts: list[str]) -> np.uint64:
 _FACTOR = _perfect_hash(list(_MEANINGS))
 _SHIFT = np.uint64(58)
 _KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
-_BEFORE_MONTH = np.array([0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334])
-_IN_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 93, 48, 57, 101
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
@@ -169,10 +164,10 @@ _HAS_PAYLOAD = 512
 _BYTES = 8
 
 
-_AT_MEANINGS, _AT_POWERS = 8 * 64, 8 * 128
+_AT_MEANINGS, _AT_POWERS = 8 * 64, np.uint64(8 * 128)
 _TABLES = np.zeros(128 + 16, np.uint64)
 """The keys in the slots of their hash, what they mean, and the powers of ten as doubles."""
-_TABLES[128:] = (10.0 ** np.arange(16)).view(np.uint64)
+_TABLES[128:] = POWERS.view(np.uint64)
 for _name, _meaning in _MEANINGS.items():
     _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
     _TABLES[_at], _TABLES[64 + _at] = _key(_name), _meaning
@@ -195,204 +190,6 @@ def _insert(keys: Any, slots: Any, key: Any, place: int) -> None:
 
 
 @compiled
-def _power(tables: Any, exponent: Any) -> Any:
-    """Return a power of ten."""
-    return double(tables, _AT_POWERS + 8 * exponent)
-
-
-@compiled
-def _blank(data: Any, p: int) -> int:
-    while byte(data, p) == 32:
-        p += 1
-    return p
-
-
-@compiled
-def _string(data: Any, p: int) -> int:
-    """Return the place of the closing mark of the string whose first character is at p, −1 when it is unusual."""
-    end = string_end(data, p)
-    return end if byte(data, end) == _QUOTE_MARK else -1
-
-
-@compiled
-def _pack(data: Any, start: int, end: int) -> Any:
-    return first_bytes(word(data, start), end - start)
-
-
-@compiled
-def _number_end(data: Any, p: int) -> Any:
-    """Return the end of the number at p, −1 when it is none or has an exponent."""
-    if byte(data, p) == _MINUS:
-        p += 1
-    end = digits_end(data, p)
-    if end == p or (end > p + 1 and byte(data, p) == _ZERO):
-        return -1
-    if byte(data, end) == _DOT:
-        p = end + 1
-        end = digits_end(data, p)
-        if end == p:
-            return -1
-    return end if byte(data, end) | 32 != _EXPONENT else -1
-
-
-@njit(cache=True, error_model="numpy")
-def _long_number(data: Any, p: int, tables: Any) -> Any:
-    """Do as `_number` for what does not fit two words."""
-    end = _number_end(data, p)
-    if end < 0:
-        return False, 0.0, p
-    is_negative = byte(data, p) == _MINUS
-    if is_negative:
-        p += 1
-    mantissa: Any = 0
-    fraction = 0
-    is_fraction = 0
-    digits = 0
-    while p < end:
-        if byte(data, p) == _DOT:
-            is_fraction = 1
-        else:
-            mantissa = mantissa * 10 + (byte(data, p) - _ZERO)
-            fraction += is_fraction
-            digits += 1
-            if digits > 15:
-                return False, 0.0, p
-        p += 1
-    value = mantissa / _power(tables, fraction)
-    return True, -value if is_negative else value, p
-
-
-@compiled
-def _number(data: Any, p: int, tables: Any) -> Any:
-    """Return whether there is a number of at most 15 digits at p, its value, and its end."""
-    text = word(data, p)
-    count = bytes_before(non_digits(text))
-    if count == 0 or count == _BYTES or (count > 1 and byte(data, p) == _ZERO):
-        return _long_number(data, p, tables)
-    mantissa, fraction, end = decimal(text, count), 0, p + count
-    if byte(data, end) == _DOT:
-        text = word(data, end + 1)
-        fraction = bytes_before(non_digits(text))
-        if fraction == 0 or fraction == _BYTES:
-            return _long_number(data, p, tables)
-        mantissa = mantissa * np.int64(_power(tables, fraction)) + decimal(text, fraction)
-        end += 1 + fraction
-    if byte(data, end) | 32 == _EXPONENT:
-        return False, 0.0, p
-    return True, mantissa / _power(tables, fraction), end
-
-
-@compiled
-def _two(data: Any, p: int) -> Any:
-    a = byte(data, p) - _ZERO
-    b = byte(data, p + 1) - _ZERO
-    if a < 0 or a > 9 or b < 0 or b > 9:
-        return -1
-    return a * 10 + b
-
-
-@njit(cache=True, error_model="numpy")
-def _minute(data: Any, p: int) -> Any:
-    """Return the minutes since 1970 of the date, hour and minute at p (16 characters), −1 when they are unusual."""
-    century, year, month, day = _two(data, p), _two(data, p + 2), _two(data, p + 5), _two(data, p + 8)
-    hour, minute = _two(data, p + 11), _two(data, p + 14)
-    if (
-        byte(data, p + 4) != _MINUS
-        or byte(data, p + 7) != _MINUS
-        or byte(data, p + 10) != 84
-        or byte(data, p + 13) != _COLON
-    ):
-        return -1
-    if year < 0 or month < 1 or month > 12 or day < 1 or hour < 0 or hour > 23 or minute < 0 or minute > 59:
-        return -1
-    year += century * 100
-    if year < 1970 or year > 2115:
-        return -1
-    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if day > _IN_MONTH[month] + (1 if is_leap and month == 2 else 0):
-        return -1
-    before = year - 1
-    days = 365 * (year - 1970) + before // 4 - before // 100 + before // 400 - 477
-    days += _BEFORE_MONTH[month] + (1 if is_leap and month > 2 else 0) + day - 1
-    return (days * 24 + hour) * 60 + minute
-
-
-@compiled
-def _time(data: Any, p: int, tables: Any, last: Any) -> Any:
-    """Return nanoseconds of the UTC timestamp at p, the place of its closing mark, −1 when it is unusual, and `last`.
-
-    `last` is the sixteen characters up to the minute that were read before, and what they mean: most repeat.
-    """
-    first, second = word(data, p), word(data, p + 8)
-    if first != last[0] or second != last[1]:
-        last = (first, second, np.int64(_minute(data, p)))
-    seconds = _two(data, p + 17)
-    if last[2] < 0 or byte(data, p + 16) != _COLON or seconds < 0 or seconds > 59:
-        return np.int64(0), -1, last
-    p += 19
-    nanos = np.int64(0)
-    if byte(data, p) == _DOT:
-        text = word(data, p + 1)
-        count = bytes_before(non_digits(text))
-        if count == 0:
-            return np.int64(0), -1, last
-        nanos = decimal(text, count)
-        p += 1 + count
-        if count == _BYTES and _ZERO <= byte(data, p) <= _NINE:
-            nanos = nanos * 10 + (byte(data, p) - _ZERO)
-            count += 1
-            p += 1
-        nanos *= np.int64(_power(tables, 9 - count))
-    if byte(data, p) != 90 or byte(data, p + 1) != _QUOTE_MARK:
-        return np.int64(0), -1, last
-    return (last[2] * 60 + seconds) * 1_000_000_000 + nanos, p + 1, last
-
-
-@compiled
-def _scalar(data: Any, p: int) -> Any:
-    """Return the end of the string, number or literal at p, −1 when it is something else."""
-    c = byte(data, p)
-    if c == _QUOTE_MARK:
-        end = _string(data, p + 1)
-        return end + 1 if end >= 0 else -1
-    if c == _MINUS or _ZERO <= c <= _NINE:
-        return _number_end(data, p)
-    if c == 110 and byte(data, p + 1) == 117 and byte(data, p + 2) == 108 and byte(data, p + 3) == 108:  # null
-        return p + 4
-    if c == 116 and byte(data, p + 1) == 114 and byte(data, p + 2) == 117 and byte(data, p + 3) == 101:  # true
-        return p + 4
-    if (
-        c == 102
-        and byte(data, p + 1) == 97
-        and byte(data, p + 2) == 108
-        and byte(data, p + 3) == 115
-        and byte(data, p + 4) == 101
-    ):  # false
-        return p + 5
-    return -1
-
-
-@compiled
-def _skip(data: Any, p: int) -> Any:
-    """Return the end of the scalar or list of scalars at p, −1 when it is something else."""
-    if byte(data, p) != _OPEN_LIST:
-        return _scalar(data, p)
-    p = _blank(data, p + 1)
-    if byte(data, p) == _CLOSE_LIST:
-        return p + 1
-    while True:
-        p = _scalar(data, p)
-        if p < 0:
-            return -1
-        p = _blank(data, p)
-        if byte(data, p) == _CLOSE_LIST:
-            return p + 1
-        if byte(data, p) != _COMMA:
-            return -1
-        p = _blank(data, p + 1)
-
-
-@compiled
 def _meaning_of(key: Any, tables: Any) -> Any:
     at = np.int64((key * _FACTOR) >> _SHIFT) * 8
     return np.int64(word(tables, _AT_MEANINGS + at)) if word(tables, at) == key else _OTHER
@@ -410,7 +207,7 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
     at_ns, packed = np.int64(0), _u(0)
     first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
     is_usual = byte(data, p) == _OPEN
-    p = _blank(data, p + 1) if is_usual else p
+    p = blank(data, p + 1) if is_usual else p
     while is_usual:
         is_usual = False  # until all of this member was
         if byte(data, p) != _QUOTE_MARK:
@@ -425,21 +222,21 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             meaning = _OTHER
         if byte(data, end) != _QUOTE_MARK:
             break
-        p = _blank(data, end + 1)
+        p = blank(data, end + 1)
         if byte(data, p) != _COLON:
             break
-        p = _blank(data, p + 1)
+        p = blank(data, p + 1)
         found, is_message = 0, depth == 1
         if meaning == _PAYLOAD and depth == 1:
             if byte(data, p) != _OPEN or in_envelope & _HAS_PAYLOAD:
                 break
             in_envelope |= _HAS_PAYLOAD
             depth = 2
-            p = _blank(data, p + 1)
+            p = blank(data, p + 1)
             is_usual = True
             continue
         if meaning >= _FIRST_VALUE and (depth == 2 or wanted == ANY):
-            is_number, value, p = _number(data, p, tables)
+            is_number, value, p = number(data, p, tables + _AT_POWERS)
             if not is_number:
                 break
             column = meaning - _FIRST_VALUE
@@ -455,30 +252,30 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
         elif depth == 1 and (meaning == _EVENT_TS or (meaning == _TIME and wanted == ANY)):
             if byte(data, p) != _QUOTE_MARK:
                 break
-            at_ns, end, last = _time(data, p + 1, tables, last)
+            at_ns, end, last = time(data, p + 1, tables + _AT_POWERS, last)
             if end < 0:
                 break
             p = end + 1
             found, is_message = _HAS_TIME, meaning == _TIME
         elif depth == 1 and (meaning == _ENVELOPE_SYMBOL or (meaning == _SYMBOL and wanted == ANY)):
-            end = _string(data, p + 1)
+            end = string(data, p + 1)
             if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or end == p + 1:
                 break
-            packed = _pack(data, p + 1, end)
+            packed = pack(data, p + 1, end)
             p = end + 1
             found, is_message = _HAS_SYMBOL, meaning == _SYMBOL
         elif depth == 1 and (meaning == _CHANNEL or (meaning == _T and wanted == ANY)):
-            end = _string(data, p + 1)
+            end = string(data, p + 1)
             if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9:
                 break
-            said = _kind(_pack(data, p + 1, end), meaning)
+            said = _kind(pack(data, p + 1, end), meaning)
             if said == UNUSUAL or (kind != ANY and said != kind):
                 break
             kind = said
             p = end + 1
             found, is_message = _HAS_KIND, meaning == _T
         else:
-            end = _skip(data, p)
+            end = skip(data, p)
             if end < 0:
                 break
             p = end
@@ -488,12 +285,12 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             in_message |= found
         else:
             in_envelope |= found
-        p = _blank(data, p)
+        p = blank(data, p)
         if byte(data, p) == _CLOSE and depth == 2:
             depth = 1
-            p = _blank(data, p + 1)
+            p = blank(data, p + 1)
         if byte(data, p) == _COMMA:
-            p = _blank(data, p + 1)
+            p = blank(data, p + 1)
             is_usual = True
         elif byte(data, p) == _CLOSE and depth == 1:
             is_usual = True
@@ -529,7 +326,7 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
             break
         start = p if size >= 0 else out.bounds[row, 0]
         kind, end, at_ns, packed, first, second, third, fourth, last = _record(data, start, wanted, tables, last)
-        end = _blank(data, end)
+        end = blank(data, end)
         if byte(data, end) == 13:
             end += 1
         if byte(data, end) != _NEWLINE:

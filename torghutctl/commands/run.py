@@ -48,6 +48,10 @@ def ws() -> None:
     """Forward one Alpaca market-data stream to Kafka (ALPACA_*, SYMBOLS, KAFKA_*).
 
     One forwarder per account: Alpaca answers a second connection with 406.
+
+    /readyz says whether data flows, why not (error_class, detail) and what was wrong lately (recent); symbols that the
+    plan has no subscription for are named and leave it ready. ENABLE_BARS_BACKFILL and ENABLE_TRADES_BACKFILL fill gaps
+    from REST, KAFKA_BUFFER_MEMORY_BYTES bounds what waits for Kafka (the oldest is dropped, and counted).
     """
 
     def load() -> Any:

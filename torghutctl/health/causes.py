@@ -21,7 +21,7 @@ DOWNSTREAM: dict[str, tuple[str, ...]] = {
 }
 ORDER = ("kafka", "keeper", "clickhouse", "postgres", "forwarder", "ta", "trading", "argocd", "freshness")
 _INDEPENDENT = frozenset(
-    {"alpaca_406_second_connection", "alpaca_auth", "forwarder_replicas", "ta_spec_error", "ta_suspended_drift",
+    {"alpaca_406_second_connection", "alpaca_auth", "alpaca_config", "alpaca_symbol_limit", "forwarder_replicas", "ta_spec_error", "ta_suspended_drift",
      "ta_replay_left_on", "live_trading_enabled", "trading_two_writers", "trading_crash_json", "missing_config",
      "image_pull", "unschedulable", "oom_killed"}
 )  # fmt: skip

@@ -15,10 +15,15 @@ _EVENTS_SHOWN = 2
 _MESSAGES = {
     "alpaca_406_second_connection": "another client holds the account's one market-data connection (406)",
     "alpaca_auth": "Alpaca refuses the key",
+    "alpaca_config": "Alpaca refuses the feed, a channel or a symbol that is asked for",
+    "feed_silent": "the stream is open and brings no data in the feed's session",
+    "alpaca_symbol_limit": "the plan has no subscription left for some symbols; the others are forwarded",
+    "alpaca_slow_client": "Alpaca closed the connection because it was read too slowly",
     "kafka_auth": "the brokers refuse the user or its rights",
     "kafka_metadata": "the brokers do not name the topics' leaders",
     "kafka_produce": "the brokers do not acknowledge records",
 }
+_DEGRADED = frozenset({"alpaca_symbol_limit", "alpaca_slow_client"})
 _BY_SIGNATURE = {
     "alpaca_connection_limit": "alpaca_406_second_connection",
     "alpaca_auth": "alpaca_auth",
@@ -61,7 +66,7 @@ def _readiness(
             is_starting = pod is not None and not pod.is_ready and moment.is_in_grace(since=since)
             (excused if is_starting else failed).append(answer)
             continue
-        if answer.value["ready"]:
+        if answer.value["ready"] and answer.value["errorClass"] not in _DEGRADED:
             continue
         evidence = (
             f"/readyz of {name}: HTTP {answer.value['httpStatus']}, error_class {answer.value['errorClass'] or 'none'}"
@@ -72,7 +77,7 @@ def _readiness(
         finding = Finding(
             component=NAME,
             reason=reason,
-            level=Level.DOWN if reason in _MESSAGES else Level.DEGRADED,
+            level=Level.DOWN if reason in _MESSAGES and reason not in _DEGRADED else Level.DEGRADED,
             message=_MESSAGES.get(reason, "the forwarder says it is not ready"),
             since=since,
             evidence=(*lines, *hints),

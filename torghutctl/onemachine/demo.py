@@ -104,6 +104,7 @@ class Demo:
             "GUARDRAILS_SCRAPE_SECONDS": "1",
             "RECONNECT_BASE_MS": "200",
             "RECONNECT_MAX_MS": "1000",
+            "RECONNECT_REFUSED_MS": "1000",
             "SYMBOLS_POLL_INTERVAL_MS": "2000",
         }
 

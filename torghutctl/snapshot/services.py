@@ -15,6 +15,10 @@ from torghutctl.snapshot.model import Failure
 ERROR_CLASSES = (
     "alpaca_406_second_connection",
     "alpaca_auth",
+    "alpaca_config",
+    "alpaca_slow_client",
+    "alpaca_symbol_limit",
+    "feed_silent",
     "kafka_auth",
     "kafka_metadata",
     "kafka_produce",

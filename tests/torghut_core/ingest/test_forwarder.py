@@ -16,7 +16,6 @@ import pytest
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.envelope import decode
-from torghut_core.errors import ConfigurationError
 from torghut_core.ingest import service
 from torghut_core.ingest.service import Forwarder
 from torghut_core.ingest.settings import IngestSettings
@@ -35,6 +34,7 @@ def _environment(market: simulator.SimulatorProcess, folder: Path, **changes: st
         "KAFKA_BOOTSTRAP": f"embedded:{folder / 'kafka'}",
         "RECONNECT_BASE_MS": "50",
         "RECONNECT_MAX_MS": "200",
+        "RECONNECT_REFUSED_MS": "100",
         **changes,
     }
 
@@ -130,31 +130,21 @@ async def test_forwarder_when_the_universe_cannot_be_read_then_the_last_known_is
     with simulator.running(tmp_path, ["--symbols", "AAPL,MSFT", "--calendar", "always-open"]) as market:
         environment = _environment(market, tmp_path, JANGAR_SYMBOLS_URL="http://127.0.0.1:9/symbols")
         async with _running(environment) as forwarder:
-            await _until(lambda: forwarder.readiness()[0] and forwarder.universe_error)
+            await _until(lambda: forwarder.readiness()[0] and forwarder.universe.error)
             assert forwarder.readiness()[1]["symbols"] == 2
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"ALPACA_FEED": "bogus"}, "ALPACA_FEED='bogus': must be 'iex'"),
-        ({"ALPACA_SECRET_KEY": ""}, "ALPACA_SECRET_KEY: must be set"),
-        ({"SYMBOLS": ""}, "SYMBOLS, JANGAR_SYMBOLS_URL: at least one must be set"),
-        ({"SYMBOLS": "AAPL,$$$"}, "SYMBOLS='AAPL,$$$': '$$$' is not a symbol"),
-        ({"ALPACA_STREAM_URL": "http://x"}, "ALPACA_STREAM_URL='http://x': must be ws(s)://HOST[:PORT]"),
-        ({"RECONNECT_MAX_MS": "1"}, "RECONNECT_MAX_MS=1: must be at least RECONNECT_BASE_MS"),
-        ({"ENABLE_TRADE_UPDATES": "true"}, "ENABLE_TRADE_UPDATES='true': this version does not do that"),
-        ({"KAFKA_ACKS": "1"}, "KAFKA_ACKS='1': must be 'all'"),
-    ],
-)
-def test_settings_when_wrong_then_variable_value_and_rule(changes: dict[str, str], words: str) -> None:
-    """Start-up stops with one sentence."""
-    environment = {
-        "ALPACA_KEY_ID": "k",
-        "ALPACA_SECRET_KEY": "s",
-        "SYMBOLS": "AAPL",
-        "ALPACA_STREAM_URL": "ws://127.0.0.1:1",
-    }
-    with pytest.raises(ConfigurationError) as caught:
-        load(IngestSettings, environment | changes)
-    assert words in str(caught.value)
+async def test_readiness_when_asked_then_the_contracts_shape_and_what_was_wrong_before(tmp_path: Path) -> None:
+    """Status, gates, class and detail; `recent` has each episode with its beginning and its end."""
+    with simulator.running(tmp_path, ["--symbols", "AAPL,MSFT", "--calendar", "always-open"]) as market:
+        async with _running(_environment(market, tmp_path)) as forwarder:
+            is_ready, body = forwarder.readiness()
+            assert (is_ready, body["error_class"]) == (False, "kafka_metadata")
+            await _until(lambda: forwarder.readiness()[0])
+            body = forwarder.readiness()[1]
+    assert list(body)[:5] == ["status", "ready", "error_class", "detail", "gates"]
+    assert (body["status"], body["ready"], body["error_class"], body["detail"]) == ("ready", True, None, None)
+    assert body["gates"] == {"alpaca_ws": True, "kafka": True, "trade_updates": True}
+    first = body["recent"][0]
+    assert (first["error_class"], first["detail"]) == ("kafka_metadata", "Kafka was not asked yet")
+    assert first["since"] <= first["until"]

@@ -45,6 +45,7 @@ class System:
             "GUARDRAILS_SCRAPE_SECONDS": "1",
             "RECONNECT_BASE_MS": "100",
             "RECONNECT_MAX_MS": "500",
+            "RECONNECT_REFUSED_MS": "500",
         }
         command = [sys.executable, "-m", "torghutctl", "up", "--dir", str(folder / "up"), "--port", "0"]
         with (folder / "up.log").open("wb") as log:
@@ -101,10 +102,12 @@ NAMED = [
     ("reject_406", True, 4, "alpaca_406_second_connection", "restart-ws"),
     ("auth_401", True, 4, "alpaca_auth", "rotate-credentials"),
     ("stream_500", True, 3, "forwarder_not_ready", "restart-ws"),
-    ("silent_socket", False, 4, "ta_stalled", "restart-ta"),
+    ("upgrade_status", True, 3, "forwarder_not_ready", "restart-ws"),
+    ("refuse_subscription", True, 4, "alpaca_config", "forwarder-config"),
+    ("silent_socket", False, 4, "feed_silent", "restart-ws"),
     ("http_500", False, 3, "trading_error", "trading-loop"),
     ("http_timeout", False, 3, "trading_error", "trading-loop"),
-    ("slow_reader", False, 3, "forwarder_not_ready", "restart-ws"),
+    ("slow_reader", False, 3, "alpaca_slow_client", "forwarder-config"),
 ]
 ABSORBED = [
     "duplicates",
@@ -134,8 +137,6 @@ def test_report_when_a_fault_is_on_then_its_cause_is_named_and_it_heals_when_it_
     finally:
         system.market.switch_fault(fault, on=False)
     assert report["nextProcedure"]["name"] == procedure
-    if fault == "silent_socket":  # the old socket stays mute: a cut stands for the restart that the report asks for
-        system.market.call("/simulator/disconnect", {"stream": "data"})
     system.until(0, None)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -118,3 +119,61 @@ def digits_end(data: Any, at: Any) -> Any:
         at += bytes_before(marks)
         if marks != np.uint64(0):
             return at
+
+
+def _store(bits: int) -> Any:
+    """Return an intrinsic that writes a word's low `bits` at an address and an offset in bytes, wherever that falls."""
+
+    @intrinsic
+    def store(_context: Any, _address: Any, _offset: Any, _value: Any) -> Any:
+        def generate(_codegen: Any, builder: Any, _signature: Any, given: Any) -> Any:
+            kind = ir.IntType(bits)
+            place = builder.inttoptr(builder.add(given[0], given[1]), kind.as_pointer())
+            value = given[2] if bits == _WORD_BITS else builder.trunc(given[2], kind)
+            builder.store(value, place, align=1)
+            return _codegen.get_dummy_value()
+
+        return types.none(types.uint64, types.int64, types.uint64), generate
+
+    return store
+
+
+put_byte: Any = _store(8)
+put_word: Any = _store(_WORD_BITS)
+
+
+def _converted(result: Any, given_type: Any, instruction: str) -> Any:
+    @intrinsic
+    def convert(_context: Any, _value: Any) -> Any:
+        def generate(_codegen: Any, builder: Any, _signature: Any, given: Any) -> Any:
+            if instruction == "bswap":
+                return builder.bswap(given[0])
+            return builder.bitcast(given[0], ir.DoubleType() if result is types.float64 else ir.IntType(_WORD_BITS))
+
+        return result(given_type), generate
+
+    return convert
+
+
+reversed_bytes: Any = _converted(types.uint64, types.uint64, "bswap")
+double_of: Any = _converted(types.float64, types.uint64, "bitcast")
+bits_of: Any = _converted(types.uint64, types.float64, "bitcast")
+
+
+@compiled
+def copy(to: Any, at: Any, data: Any, start: Any, end: Any) -> Any:
+    """Copy the bytes from `start` to before `end` and return the place after them.
+
+    Up to seven bytes behind either end are read and written too.
+    """
+    place = at
+    while start < end:
+        put_word(to, place, word(data, start))
+        start += _BYTES
+        place += _BYTES
+    return at + (end - (start - (place - at)))
+
+
+def address(array: NDArray[Any]) -> np.uint64:
+    """Return where the elements begin; they must outlive its use."""
+    return np.uint64(array.__array_interface__["data"][0])
