@@ -23,7 +23,18 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 class IngestSettings(Settings):
     """What `run ws` reads once at start."""
 
-    families = ("ALPACA_", "KAFKA_", "TOPIC_", "SYMBOLS_", "ENABLE_", "RECONNECT_", "DEDUP_", "SHARD_", "BARS_", "TRADES_")
+    families = (
+        "ALPACA_",
+        "KAFKA_",
+        "TOPIC_",
+        "SYMBOLS_",
+        "ENABLE_",
+        "RECONNECT_",
+        "DEDUP_",
+        "SHARD_",
+        "BARS_",
+        "TRADES_",
+    )
 
     key_id: SecretStr = Field(alias="ALPACA_KEY_ID")
     secret_key: SecretStr = Field(alias="ALPACA_SECRET_KEY")

@@ -99,6 +99,30 @@ class _CamelBar(_CamelEnvelope, gc=False, kw_only=True):
     payload: BarPayload
 
 
+class _Typed(msgspec.Struct, gc=False):
+    """What a record's payload says it is; a trade need not say it."""
+
+    T: str | None = None
+
+
+class _TypedRecord(msgspec.Struct, gc=False):
+    payload: _Typed
+
+
+_TYPED = msgspec.json.Decoder(_TypedRecord), msgspec.msgpack.Decoder(_TypedRecord)
+_NO_TRADES = {"c": "correction", "x": "cancel"}
+"""Payloads that travel with the trades and are none, by what they are counted as."""
+
+
+def no_trade(record: bytes) -> str | None:
+    """Return what a record on the trades topic is counted as when it is a correction or a cancel; None for any other."""
+    try:
+        said = _TYPED[record[:1] not in _JSON_STARTS].decode(record).payload.T
+    except UNREADABLE:
+        return None
+    return _NO_TRADES.get(said or "")
+
+
 class _Ingested(msgspec.Struct, gc=False):
     ingest_ts: str | None = None
     ingestTs: str | None = None
@@ -113,10 +137,14 @@ Fields = tuple[str, str, tuple[float, ...]]
 
 
 class EnvelopeReader:
-    """Decodes one kind of envelope, in either spelling, JSON or msgpack, of the channels given or of none."""
+    """Decodes one kind of envelope, in either spelling, JSON or msgpack, of the channels given or of none.
+
+    What travels with the trades and is none, a correction or a cancel, is counted by that name and no row.
+    """
 
     def __init__(self, snake: type[Any], camel: type[Any], *channels: str) -> None:
         self._channels = (None, *channels)
+        self._is_of_trades = "trades" in channels
         self._json = (msgspec.json.Decoder(snake), msgspec.json.Decoder(camel))
         self._msgpack = (msgspec.msgpack.Decoder(snake), msgspec.msgpack.Decoder(camel))
 
@@ -124,6 +152,10 @@ class EnvelopeReader:
         """Return decoded rows, and the places of the records they came from."""
         rows, places = [], []
         for place, record in enumerate(records):
+            reason = no_trade(record) if self._is_of_trades else None
+            if reason is not None:
+                rejected[reason] += 1
+                continue
             decoders: Sequence[Any] = self._json if record[:1] in _JSON_STARTS else self._msgpack
             for decoder in decoders:
                 try:

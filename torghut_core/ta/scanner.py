@@ -274,6 +274,14 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
             kind = said
             p = end + 1
             found, is_message = _HAS_KIND, meaning == _T
+        elif depth == 2 and meaning == _T:
+            # A correction or a cancel travels with the trades: it is no trade, though it may have a price and a size.
+            end = string(data, p + 1)
+            if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9:
+                break
+            if _kind(pack(data, p + 1, end), meaning) == UNUSUAL:
+                break
+            p = end + 1
         else:
             end = skip(data, p)
             if end < 0:

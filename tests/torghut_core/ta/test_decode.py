@@ -342,3 +342,29 @@ def test_times_when_some_lie_far_ahead_then_only_those_after_their_ingest_time_g
         trades = decoder.trades(records[start:end]).trades
         found += trades.at_ns.tolist() if trades is not None else []
     assert found == kept
+
+
+CORRECTION = {"T": "c", "S": "A", "x": "V", "oi": 7, "op": 10.0, "os": 5, "ci": 8, "cp": 11.0, "cs": 5, "z": "A"}
+CANCEL = {"T": "x", "S": "A", "i": 7, "x": "V", "p": 10.0, "s": 5, "a": "C", "z": "A"}
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_trades_when_a_cancel_or_correction_travels_with_them_then_it_is_counted_and_no_trade(order: str) -> None:
+    """A cancel has a price and a size and would be a second trade; where its `T` stands in the payload does not matter."""
+
+    def record(payload: dict[str, Any]) -> bytes:
+        kind = payload["T"]
+        rest = {key: value for key, value in payload.items() if key != "T"}
+        given = {"T": kind, **rest} if order == "first" else {**rest, "T": kind}
+        at = {"ingest_ts": "2026-01-05T14:30:01Z", "event_ts": "2026-01-05T14:30:00Z"}
+        body = {**at, "symbol": "A", "channel": "trades", "payload": given}
+        return json.dumps(body).encode()
+
+    trade = record({"T": "t", "p": 10.0, "s": 5})
+    decoder = Decoder(latest_ns=parse_ns("2026-01-05T14:31:00Z"))
+    found = decoder.trades([trade, record(CANCEL), record(CORRECTION), trade])
+    assert found.trades is not None
+    assert (len(found.trades.at_ns), dict(found.rejected)) == (2, {"cancel": 1, "correction": 1})
+    lines = LineDecoder(latest_ns=parse_ns("2026-01-05T14:31:00Z")).decode(b"\n".join([trade, record(CANCEL), record(CORRECTION)]))
+    assert lines.trades is not None
+    assert (len(lines.trades.at_ns), dict(lines.rejected)) == (1, {"cancel": 1, "correction": 1})
