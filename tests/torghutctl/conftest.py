@@ -80,38 +80,33 @@ def _build(root: Path, fill: Callable[[Path], None]) -> GitOps:
 
 @pytest.fixture
 def gitops(tmp_path: Path) -> GitOps:
-    """The project's own manifests on main of a bare repository, with the TA on Flink."""
-    return _build(tmp_path / "gitops", _with_flink)
+    """The project's own manifests on main of a bare repository, with the TA on Flink and the Knative Service trading."""
+    return _build(tmp_path / "gitops", _older)
 
 
 @pytest.fixture
 def gitops_of_one_process(tmp_path: Path) -> GitOps:
-    """The project's own manifests as they are shipped: the TA as one process."""
+    """The project's own manifests as they are shipped: the TA as one process, a scheduler that trades."""
     return _build(tmp_path / "gitops", lambda folder: shutil.copytree(MANIFESTS, folder) and None)
 
 
-def _with_flink(folder: Path) -> None:
+def _older(folder: Path) -> None:
+    """The flavour that came first, and that many deployments have: a FlinkDeployment, and a service that trades itself."""
     shutil.copytree(MANIFESTS, folder)
-    path = folder / "ta" / "kustomization.yaml"
-    text = path.read_text()
-    assert "  - deployment.yaml\n" in text and "  # - flinkdeployment.yaml\n" in text
-    path.write_text(text.replace("  - deployment.yaml\n", "").replace("  # - flink", "  - flink"))
+    _rewrite(folder / "ta" / "kustomization.yaml", ("  - deployment.yaml\n", ""), ("  # - flink", "  - flink"))
     (folder / "ta" / "deployment.yaml").unlink()
+    _rewrite(folder / "kustomization.yaml", ("  - scheduler-deployment.yaml\n", ""))
+    (folder / "scheduler-deployment.yaml").unlink()
+    on = ('TRADING_ENABLED\n              value: "false"', 'TRADING_ENABLED\n              value: "true"')
+    _rewrite(folder / "knative-service.yaml", on, ("value: api\n", "value: all\n"))
 
 
-@pytest.fixture
-def empty_gitops(tmp_path: Path) -> Callable[[dict[str, bytes]], GitOps]:
-    """Build a bare repository with exactly the given files of the application."""
-
-    def build(files: dict[str, bytes]) -> GitOps:
-        def fill(folder: Path) -> None:
-            for name, data in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-
-        return _build(tmp_path / "made", fill)
-
-    return build
+def _rewrite(path: Path, *pairs: tuple[str, str]) -> None:
+    text = path.read_text()
+    for old, new in pairs:
+        assert text.count(old) == 1, (path, old)
+        text = text.replace(old, new)
+    path.write_text(text)
 
 
 NEWLINES = {"lf": "\n", "crlf": "\r\n"}

@@ -365,6 +365,8 @@ def test_trades_when_a_cancel_or_correction_travels_with_them_then_it_is_counted
     found = decoder.trades([trade, record(CANCEL), record(CORRECTION), trade])
     assert found.trades is not None
     assert (len(found.trades.at_ns), dict(found.rejected)) == (2, {"cancel": 1, "correction": 1})
-    lines = LineDecoder(latest_ns=parse_ns("2026-01-05T14:31:00Z")).decode(b"\n".join([trade, record(CANCEL), record(CORRECTION)]))
+    lines = LineDecoder(latest_ns=parse_ns("2026-01-05T14:31:00Z")).decode(
+        b"\n".join([trade, record(CANCEL), record(CORRECTION)])
+    )
     assert lines.trades is not None
     assert (len(lines.trades.at_ns), dict(lines.rejected)) == (1, {"cancel": 1, "correction": 1})
