@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from torghut_core.market_calendar import Session
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.sizing import Book, Size
 from torghut_core.trading.model import Account, Borrow, Order, Signal, Strategy
 from torghut_core.trading.risk.context import GateContext
 from torghut_core.trading.settings import TradingSettings, load_settings
-from torghut_core.trading.sizing import Book, Size
 
 NOW_NS = 1_767_625_200_000_000_000  # 2026-01-05T15:00:00Z, a Monday in regular hours
 TRADING_ON = {"TRADING_ENABLED": "true", "TRADING_KILL_SWITCH_ENABLED": "false", "TRADING_STATIC_SYMBOLS": "AAPL,MSFT"}

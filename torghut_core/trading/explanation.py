@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from torghut_core.settings import load, variable_names
 from torghut_core.trading.encoding import plain
-from torghut_core.trading.review_policy import resolve_policy
+from torghut_core.trading.review.policy import resolve_policy
 from torghut_core.trading.settings import TradingSettings, contradictions
 
 _HIDDEN = frozenset({"live_account"})

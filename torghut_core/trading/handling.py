@@ -14,21 +14,21 @@ from torghut_core.clock import Clock
 from torghut_core.errors import TorghutError
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
-from torghut_core.trading.broker import Broker, BrokerUnavailableError
-from torghut_core.trading.desk import Desk, reservation
+from torghut_core.trading.decision.desk import Desk, reservation
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.sizing import Size, size_intent
 from torghut_core.trading.encoding import format_datetime
-from torghut_core.trading.execution import Execution
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.leadership import ClaimRequest, Leadership
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.model import Borrow, OrderRequest, Snapshot
-from torghut_core.trading.reconcile import Reconciler
-from torghut_core.trading.review import Reviewer
+from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError
+from torghut_core.trading.orders.execution import Execution
+from torghut_core.trading.orders.reconcile import Reconciler
+from torghut_core.trading.review.reviewer import Reviewer
 from torghut_core.trading.risk import refusals
 from torghut_core.trading.risk.context import GateContext
 from torghut_core.trading.settings import TradingSettings, check_broker_account
-from torghut_core.trading.signals import PriceReader
-from torghut_core.trading.sizing import Size, size_intent
 from torghut_core.trading.status import RunState
 from torghut_core.trading.store.database import at
 from torghut_core.trading.store.decisions import DecisionStore

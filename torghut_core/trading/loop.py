@@ -11,16 +11,16 @@ from pathlib import Path
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
 from torghut_core.logs import event
 from torghut_core.market_calendar import Session
+from torghut_core.trading.decision.intents import Intent, make_intent
 from torghut_core.trading.handling import Handler, Parts
-from torghut_core.trading.history import SignalHistory
-from torghut_core.trading.intents import Intent, make_intent
+from torghut_core.trading.inputs.history import SignalHistory
+from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
+from torghut_core.trading.inputs.universe import Universe
 from torghut_core.trading.model import Strategy
 from torghut_core.trading.settings import check_broker_account
-from torghut_core.trading.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.status import Lane
 from torghut_core.trading.strategies import RULES
 from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
-from torghut_core.trading.universe import Universe
 
 _LOG = logging.getLogger(__name__)
 _NS_PER_MINUTE = 60_000_000_000

@@ -17,19 +17,21 @@ from torghut_core.http_server import Binding, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import reveal
-from torghut_core.trading.api import View, create_app
-from torghut_core.trading.broker import Broker
-from torghut_core.trading.execution import Execution
+from torghut_core.trading.api.app import View, create_app
+from torghut_core.trading.api.view import RuntimeView
 from torghut_core.trading.handling import Handler, Parts
+from torghut_core.trading.inputs.on_demand import clickhouse_of
+from torghut_core.trading.inputs.signals import PriceReader, SignalReader
+from torghut_core.trading.inputs.universe import Universe
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.loop import TradingLoop
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.on_demand import clickhouse_of
-from torghut_core.trading.reconcile import Reconciler
-from torghut_core.trading.review import Reviewer
-from torghut_core.trading.review_policy import resolve_policy
+from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.execution import Execution
+from torghut_core.trading.orders.reconcile import Reconciler
+from torghut_core.trading.review.policy import resolve_policy
+from torghut_core.trading.review.reviewer import Reviewer
 from torghut_core.trading.settings import TradingSettings, load_settings
-from torghut_core.trading.signals import PriceReader, SignalReader
 from torghut_core.trading.status import RunState
 from torghut_core.trading.store.database import Database, with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
@@ -37,8 +39,6 @@ from torghut_core.trading.store.listing import Listing
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import migrate, read_schema
-from torghut_core.trading.universe import Universe
-from torghut_core.trading.view import RuntimeView
 
 _LOG = logging.getLogger(__name__)
 _OVERLAP_MS = 30_000

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from torghut_core.errors import ConfigurationError
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings, load
-from torghut_core.trading.review_policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
+from torghut_core.trading.review.policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
 
 LIVE_BROKER_HOST = "api.alpaca.markets"
 PAPER_BROKER_URL = "https://paper-api.alpaca.markets"

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from torghut_core.trading.broker import (
+from torghut_core.trading.model import OrderRequest
+from torghut_core.trading.orders.broker import (
     Broker,
     BrokerUnavailableError,
     OrderRefusedError,
@@ -20,7 +21,6 @@ from torghut_core.trading.broker import (
     parse_order,
     parse_position,
 )
-from torghut_core.trading.model import OrderRequest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # alpaca-py imports a deprecated module of websockets

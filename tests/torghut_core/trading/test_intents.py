@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.trading_values import make_intent, make_signal, make_strategy
-from torghut_core.trading.intents import idempotency_key, is_own_client_id
+from torghut_core.trading.decision.intents import idempotency_key, is_own_client_id
 
 
 def test_key_when_facts_are_these_then_this_key() -> None:

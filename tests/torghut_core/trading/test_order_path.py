@@ -15,13 +15,13 @@ import pytest
 from tests.fakes.trading_values import NOW_NS, make_intent, make_signal
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.broker import Broker
-from torghut_core.trading.execution import Execution
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.decision.intents import Intent
 from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.model import OrderRequest, Strategy
-from torghut_core.trading.reconcile import Reconciler
+from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.execution import Execution
+from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing
@@ -284,7 +284,7 @@ from tests.fakes.broker_server import KEY, SECRET
 from tests.torghut_core.trading.test_order_path import open_desk
 from tests.fakes.trading_values import NOW_NS
 from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.broker import Broker
+from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.store.database import Database
 
 async def main(dsn, url):

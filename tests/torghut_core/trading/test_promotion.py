@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.trading_values import NOW_NS, make_intent
 from torghut_core.engines.clickhouse import ClickHouseError, Trouble
-from torghut_core.trading.promotion import Evidence, gather, refusals
+from torghut_core.trading.review.promotion import Evidence, gather, refusals
 from torghut_core.trading.store.database import Database, at
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing

@@ -18,9 +18,9 @@ from tests.fakes.trading_values import (
     make_strategy,
 )
 from torghut_core.market_calendar import Session
+from torghut_core.trading.decision.sizing import Size
 from torghut_core.trading.model import Borrow
 from torghut_core.trading.risk import refusals
-from torghut_core.trading.sizing import Size
 
 
 def test_gates_when_nothing_is_wrong_then_none_refuses() -> None:

@@ -13,8 +13,8 @@ import pytest
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.clickhouse import ClickHouseError, Trouble
-from torghut_core.trading.history import SignalHistory
-from torghut_core.trading.signals import Batch, Cursor, PriceReader, SignalReader
+from torghut_core.trading.inputs.history import SignalHistory
+from torghut_core.trading.inputs.signals import Batch, Cursor, PriceReader, SignalReader
 
 T = 1_767_625_200_000
 
@@ -115,7 +115,7 @@ def test_history_when_signals_come_in_any_order_then_windows_are_in_time_order()
 _SQL = """
 import datetime as d, json, sys
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.trading.signals import Cursor, PriceReader, SignalReader
+from torghut_core.trading.inputs.signals import Cursor, PriceReader, SignalReader
 ch = open_clickhouse(Address(url="embedded:" + sys.argv[1]))
 reader = SignalReader(ch, table="torghut.ta_signals", overlap_ms=30000, batch_size=3)
 def read(cursor, since):
@@ -154,7 +154,7 @@ for event, ingest, c in ((0, 1, 10.0), (1000, 1001, 11.0), (1000, 1002, 11.5), (
         window_size="'PT1S'", c=c, vwap="NULL")
 prices = PriceReader(ch, table="torghut.ta_microbars")
 out["price"] = [str(p) for p in prices.prices(["AAPL", "MSFT"], since_ns=ns, until_ns=ns + 5 * 10**9).values()]
-from torghut_core.trading.promotion import _COUNT_SIGNALS
+from torghut_core.trading.review.promotion import _COUNT_SIGNALS
 window = {"database": "torghut", "table": "ta_signals", "since": ns // 10**6, "until": ns // 10**6 + 3000}
 out["counted"] = ch.query(_COUNT_SIGNALS, window)[0]["signals"]
 ch.close()

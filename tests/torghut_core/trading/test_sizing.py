@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.trading_values import make_account, make_book, make_intent, make_settings, make_strategy
-from torghut_core.trading.desk import Desk, reservation
+from torghut_core.trading.decision.desk import Desk, reservation
+from torghut_core.trading.decision.sizing import Size, size_intent
 from torghut_core.trading.model import Position, Snapshot
-from torghut_core.trading.sizing import Size, size_intent
 
 
 def _size(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from torghut_core.market_calendar import Session
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.sizing import Book, Size
 from torghut_core.trading.model import Account, Borrow
 from torghut_core.trading.settings import TradingSettings
-from torghut_core.trading.sizing import Book, Size
 
 
 @dataclass(frozen=True, kw_only=True)

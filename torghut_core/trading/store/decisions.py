@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from torghut_core.trading.decision.intents import Intent
 from torghut_core.trading.encoding import datetime_ns
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.inputs.signals import Cursor
 from torghut_core.trading.model import Strategy
-from torghut_core.trading.signals import Cursor
 from torghut_core.trading.store.database import Database, at, jsonb
 from torghut_core.trading.strategies.catalogue import Entry
 

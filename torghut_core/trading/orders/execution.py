@@ -9,9 +9,9 @@ from uuid import UUID
 from torghut_core.clock import Clock
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
-from torghut_core.trading.broker import Broker, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
 from torghut_core.trading.metrics import Metrics
+from torghut_core.trading.orders.broker import Broker, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.store.orders import OrderStore
 
 _LOG = logging.getLogger(__name__)

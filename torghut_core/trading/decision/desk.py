@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.sizing import Book
 from torghut_core.trading.model import Position, Side, Snapshot
 from torghut_core.trading.risk.buying_power import PRICE_SLACK
-from torghut_core.trading.sizing import Book
 from torghut_core.trading.store.orders import OpenClaim, OpenExecution
 
 _ZERO = Decimal(0)

@@ -11,7 +11,7 @@ from torghut_core.engines.clickhouse import Queries
 from torghut_core.errors import TorghutError
 from torghut_core.trading.encoding import format_datetime
 from torghut_core.trading.handling import Parts
-from torghut_core.trading.review_policy import PolicyResolution
+from torghut_core.trading.review.policy import PolicyResolution
 from torghut_core.trading.store.schema import SchemaState
 
 _PROBE_SECONDS = 2.0

@@ -13,12 +13,12 @@ from datetime import timedelta
 
 from torghut_core.clock import Clock
 from torghut_core.logs import event
-from torghut_core.trading.broker import Broker
+from torghut_core.trading.decision.intents import is_own_client_id
 from torghut_core.trading.encoding import datetime_ns
-from torghut_core.trading.execution import Execution
-from torghut_core.trading.intents import is_own_client_id
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.model import Order
+from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.execution import Execution
 from torghut_core.trading.store.orders import OpenClaim, OrderStore
 
 _LOG = logging.getLogger(__name__)

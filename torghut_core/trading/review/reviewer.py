@@ -20,7 +20,7 @@ from torghut_core.errors import UpstreamError
 from torghut_core.settings import reveal
 from torghut_core.trading.encoding import dumps, format_datetime
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.review_policy import FailMode
+from torghut_core.trading.review.policy import FailMode
 from torghut_core.trading.settings import TradingSettings
 
 _MAX_ANSWER_BYTES = 64_000
