@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from torghut_core.settings import load, variable_names
 from torghut_core.trading.encoding import plain
 from torghut_core.trading.review.policy import resolve_policy
-from torghut_core.trading.settings import TradingSettings, contradictions
+from torghut_core.trading.settings import TradingSettings, contradictions, unknown_variables
 
 _HIDDEN = frozenset({"live_account"})
 
@@ -44,6 +44,7 @@ def explain(environment: Mapping[str, str]) -> dict[str, Any]:
             "broker_is_live": settings.is_live_broker,
             "universe_source": settings.effective_universe_source,
         },
+        "unknownVariables": list(unknown_variables(environment)),
         "contradictions": list(contradictions(settings)),
         "policyResolution": resolve_policy(settings.review_switches).as_json(),
     }

@@ -45,10 +45,15 @@ class Desk:
     wall: ManualClock
     metrics: Metrics
     strategy: Strategy
+    alerts: list[tuple[str, str, str]]
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, _, text in self.alerts]
 
     def plan(self, **changes: Any) -> tuple[Intent, UUID]:
         intent = make_intent(strategy=self.strategy, **changes)
-        return intent, self.decisions.record(intent, now_ns=NOW_NS).id
+        return intent, self.decisions.record([intent], now_ns=NOW_NS)[intent.key].id
 
     async def lead(self) -> None:
         """Take the lock; the server ends a dead process's session in its own time."""
@@ -58,9 +63,15 @@ class Desk:
             await asyncio.sleep(0.01)
 
     def request(self, intent: Intent, decision_id: UUID) -> ClaimRequest:
-        order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=10)
+        order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=Decimal(10))
         return ClaimRequest(
-            decision_id=decision_id, order=order, account_label="paper", reserved_notional=Decimal("1002.5")
+            decision_id=decision_id,
+            order=order,
+            account_label="paper",
+            leg="entry",
+            strategy_id=intent.strategy.id,
+            price=Decimal(100),
+            reserved_notional=Decimal("1002.5"),
         )
 
     def decision(self) -> dict[str, Any]:
@@ -73,9 +84,20 @@ def open_desk(postgres: Postgres, database: Database, broker: Broker) -> Desk:
     orders = OrderStore(database, account_label="paper")
     leadership = Leadership(postgres, lock_name="test")
     execution = Execution(broker=broker, leadership=leadership, orders=orders, clock=wall, wall=wall, metrics=metrics)
-    reconciler = Reconciler(broker=broker, orders=orders, execution=execution, clock=wall, wall=wall, metrics=metrics)
+    alerts: list[tuple[str, str, str]] = []
+    reconciler = Reconciler(
+        broker=broker,
+        orders=orders,
+        execution=execution,
+        clock=wall,
+        wall=wall,
+        metrics=metrics,
+        alert=lambda *told: alerts.append(told),
+    )
     strategy = decisions.apply_catalogue(read_catalogue(DEFAULT_PATH), mode="merge", now_ns=NOW_NS)[0]
-    return Desk(decisions, orders, Listing(database), leadership, execution, reconciler, wall, metrics, strategy)
+    return Desk(
+        decisions, orders, Listing(database), leadership, execution, reconciler, wall, metrics, strategy, alerts
+    )
 
 
 @pytest.fixture
@@ -185,15 +207,15 @@ async def test_reconcile_when_absent_then_never_arrived_after_three_readings_and
     desk.wall.advance(0.1)
     await desk.reconciler.reconcile()
     assert (desk.decision()["status"], desk.orders.open_claims()) == ("never_arrived", ())
-    assert list(desk.reconciler.alerts) == ["buy 10 AAPL never arrived at the broker"]
+    assert desk.texts == ["buy 10 AAPL never arrived at the broker"]
     assert desk.metrics.get("orders_never_arrived_total") == 1
     assert broker_server.state.posts == [intent.key]
 
 
-async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_stays_the_end(
+async def test_reconcile_when_a_given_up_order_turns_up_then_it_is_adopted_as_arrived_late_and_blocks_entries(
     desk: Desk, broker_server: Any
 ) -> None:
-    """never_arrived is final; an order that arrives after all is a person's to look at, and said once."""
+    """The order is more than was planned: told once, its fills counted, and nothing is opened while it is open."""
     broker_server.state.fault = "lost_order"
     intent, decision_id = desk.plan()
     await desk.execution.submit(desk.request(intent, decision_id))
@@ -206,8 +228,15 @@ async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_s
     )
     for _ in range(2):
         await desk.reconciler.reconcile()
-    assert list(desk.reconciler.alerts)[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
-    assert (desk.decision()["status"], desk.metrics.get("orders_orphaned_total")) == ("never_arrived", 1)
+    assert desk.texts[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
+    assert desk.metrics.get("orders_arrived_late_total") == 1
+    assert desk.decision()["status"] == "submitted"
+    assert desk.listing.orders(symbol=None, since=None, limit=1)[0]["state"] == "arrived_late"
+    later = desk.request(*desk.plan(signal=make_signal(symbol="MSFT")))
+    assert await desk.execution.submit(later) == "order_arrived_late"
+    order["status"] = "canceled"
+    await desk.reconciler.reconcile()
+    assert await desk.execution.submit(later) == "accepted"
 
 
 async def test_reconcile_when_only_two_readings_then_still_unknown(desk: Desk, broker_server: Any) -> None:
@@ -268,7 +297,7 @@ async def test_restart_when_killed_between_claim_and_answer_then_nothing_is_sent
     broker = broker_server.client()
     second = open_desk(postgres, database, broker)
     assert second.leadership.check(now_ns=NOW_NS) is True
-    again, row = second.plan(), second.decisions.record(intent, now_ns=NOW_NS)
+    again, row = second.plan(), second.decisions.record([intent], now_ns=NOW_NS)[intent.key]
     assert (again[0].key, row.is_new, row.status) == (intent.key, False, "submitting")
     assert await second.execution.submit(second.request(*again)) == "already_claimed"
     await second.reconciler.reconcile()
@@ -328,20 +357,22 @@ async def test_restart_when_process_is_killed_while_broker_works_then_nothing_is
     await broker.close()
 
 
-async def test_submit_when_process_slept_after_claim_then_broker_is_not_called(
-    desk: Desk, broker_server: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("age", "outcome", "posts"), [(5.0, "accepted", 1), (5.001, "rejected", 0)])
+async def test_submit_when_process_slept_over_five_seconds_after_claim_then_broker_is_not_called(
+    desk: Desk, broker_server: Any, monkeypatch: pytest.MonkeyPatch, age: float, outcome: str, posts: int
 ) -> None:
     """Whoever wakes up late does not call: the order may have been given up meanwhile."""
     claim = desk.leadership.claim
 
     def slow_claim(request: ClaimRequest, *, now_ns: int) -> ClaimResult:
         result = claim(request, now_ns=now_ns)
-        desk.wall.advance(16)
+        desk.wall.advance(age)
         return result
 
     monkeypatch.setattr(desk.leadership, "claim", slow_claim)
-    assert await desk.execution.submit(desk.request(*desk.plan())) == "unknown"
-    assert broker_server.state.posts == []
+    assert await desk.execution.submit(desk.request(*desk.plan())) == outcome
+    assert len(broker_server.state.posts) == posts
+    assert desk.decision()["risk_reasons"] == ("claim_too_old" if posts == 0 else None)
 
 
 async def test_leadership_when_two_want_it_then_one_claims_and_the_other_takes_over(
@@ -402,10 +433,16 @@ async def test_kill_switch_when_orders_are_open_then_only_ours_are_canceled_and_
         {"client_order_id": "mine", "qty": "1", "symbol": "T", "side": "buy", "time_in_force": "day"}
     )
     desk.leadership.release()
+    broker_server.state.obeys_cancels = False
     assert [await desk.reconciler.cancel_open_orders() for _ in range(2)] == [1, 0]
     desk.wall.advance(31)
     assert await desk.reconciler.cancel_open_orders() == 1
     assert broker_server.state.cancels == [ours, ours]
+    assert desk.reconciler.not_obeyed == {ours}
+    assert desk.texts == [f"AAPL order {ours} is open though it was cancelled"]
+    next(iter(broker_server.state.orders.values()))["status"] = "canceled"
+    await desk.reconciler.cancel_open_orders()
+    assert desk.reconciler.not_obeyed == frozenset()
 
 
 async def test_reconcile_when_order_is_filled_later_then_decision_follows(desk: Desk, broker_server: Any) -> None:

@@ -1,47 +1,39 @@
-"""How many shares an intent stands for: a budget, the portfolio's room, and for sells what is there to sell. Pure."""
+"""How many shares an entry stands for: a budget, shrunk to the room that each cap leaves. Pure.
+
+What it returns is only a wish: the gates ask every cap again, over the book that would result.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any
 
+from torghut_core.trading.decision.book import Book
+from torghut_core.trading.decision.caps import Caps, caps_of, smallest
+from torghut_core.trading.decision.terms import in_lots
 from torghut_core.trading.model import Side, Strategy
 from torghut_core.trading.settings import TradingSettings
 
-
-@dataclass(frozen=True, kw_only=True)
-class Book:
-    """What is held and what is on its way, projected over the orders accepted so far in this batch.
-
-    Quantities are shares, values dollars. `pending_sells` are shares already promised to open sell orders.
-    """
-
-    equity: Decimal
-    position_qty: Decimal
-    position_value: Decimal
-    pending_sells: Decimal
-    gross_exposure: Decimal
-    net_exposure: Decimal
-    held_symbols: frozenset[str]
+_ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A whole number of shares, the reason when it is none, and the audit trail for the decision."""
+    """Shares, the reason when there are none, and the audit trail for the decision."""
 
-    qty: int
+    qty: Decimal
     reason: str | None
     audit: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Cap:
+class _Room:
     reason: str
-    shares: Decimal
+    dollars: Decimal
 
 
-def size_intent(
+def size_entry(
     *,
     side: Side,
     symbol: str,
@@ -50,35 +42,40 @@ def size_intent(
     book: Book,
     settings: TradingSettings,
     volatility: Decimal | None,
+    is_fractional: bool = False,
 ) -> Size:
-    """Return the whole number of shares to trade at `price`; the binding constraint is the reason when it is none.
+    """Return the shares to open at `price`; the binding constraint is the reason when there are none.
 
-    A budget smaller than one share is no share: never a minimum that a later cap would refuse.
+    A budget smaller than the smallest lot is no share: never a minimum that a later cap would refuse.
     """
     wanted, method = _budgeted_shares(price=price, strategy=strategy, book=book, settings=settings)
     scaled = _volatility_scaled(wanted, volatility, settings)
-    caps = _caps(side=side, symbol=symbol, price=price, book=book, settings=settings)
-    binding = min(caps, key=lambda cap: cap.shares, default=None)
-    shares = scaled if binding is None else min(scaled, binding.shares)
-    qty = max(0, int(shares.to_integral_value(ROUND_DOWN)))
+    rooms = _rooms(side, symbol, book, caps_of(settings, strategy, book.equity), strategy)
+    binding = min(rooms, key=lambda room: room.dollars, default=None)
+    dearest = max(price, book.price(symbol) or price)
+    shares = scaled if binding is None else min(scaled, binding.dollars / dearest)
+    qty = in_lots(max(_ZERO, shares), is_fractional=is_fractional)
     audit = {
         "method": method,
         "price": str(price),
         "wanted": str(wanted),
         "volatility_scaled": str(scaled),
-        "caps": {cap.reason: str(cap.shares) for cap in caps},
-        "qty": qty,
+        "rooms": {room.reason: str(room.dollars) for room in rooms},
+        "qty": str(qty),
     }
     if qty > 0:
         return Size(qty=qty, reason=None, audit=audit)
-    return Size(qty=0, reason="qty_below_min" if scaled < 1 or binding is None else binding.reason, audit=audit)
+    is_budget = in_lots(max(_ZERO, scaled), is_fractional=is_fractional) == 0
+    return Size(qty=_ZERO, reason="qty_below_min" if is_budget or binding is None else binding.reason, audit=audit)
 
 
 def _budgeted_shares(
     *, price: Decimal, strategy: Strategy, book: Book, settings: TradingSettings
 ) -> tuple[Decimal, str]:
     if settings.portfolio_notional_per_position is not None:
-        return settings.portfolio_notional_per_position / price, "portfolio_notional_per_position"
+        budget = smallest(settings.portfolio_notional_per_position, strategy.max_notional_per_trade)
+        assert budget is not None
+        return budget / price, "portfolio_notional_per_position"
     budgets = []
     if strategy.max_notional_per_trade is not None:
         budgets.append(("strategy_notional", strategy.max_notional_per_trade))
@@ -88,8 +85,8 @@ def _budgeted_shares(
         budgets.append(("global_notional", settings.max_notional_per_trade))
     if not budgets:
         return Decimal(settings.default_qty), "default_qty"
-    method, budget = min(budgets, key=lambda named: named[1])
-    return budget / price, method
+    method, dollars = min(budgets, key=lambda named: named[1])
+    return dollars / price, method
 
 
 def _volatility_scaled(shares: Decimal, volatility: Decimal | None, settings: TradingSettings) -> Decimal:
@@ -99,30 +96,27 @@ def _volatility_scaled(shares: Decimal, volatility: Decimal | None, settings: Tr
     return shares * settings.portfolio_volatility_target / divisor if divisor > 0 else shares
 
 
-def _caps(*, side: Side, symbol: str, price: Decimal, book: Book, settings: TradingSettings) -> list[_Cap]:
-    caps: list[_Cap] = []
-    available = max(Decimal(0), book.position_qty - book.pending_sells)
-    if side == "sell" and not settings.allow_shorts:
-        caps.append(_Cap("shorts_not_allowed" if book.position_qty <= 0 else "sell_inventory_unavailable", available))
-    is_reducing = (side == "sell" and book.position_qty > 0) or (side == "buy" and book.position_qty < 0)
-    if is_reducing:
-        return caps
-    limit = settings.portfolio_max_positions
-    if limit is not None and symbol not in book.held_symbols and len(book.held_symbols) >= limit:
-        caps.append(_Cap("max_positions_exceeded", Decimal(0)))
-    if settings.portfolio_max_notional_per_symbol is not None:
-        room = settings.portfolio_max_notional_per_symbol - abs(book.position_value)
-        caps.append(_Cap("symbol_capacity_exhausted", room / price))
-    gross = _smallest(settings.portfolio_max_gross, settings.portfolio_max_gross_pct, book.equity)
-    if gross is not None:
-        caps.append(_Cap("gross_exposure_capacity_exhausted", (gross - book.gross_exposure) / price))
-    net = _smallest(settings.portfolio_max_net, settings.portfolio_max_net_pct, book.equity)
-    if net is not None:
-        room = net - book.net_exposure if side == "buy" else net + book.net_exposure
-        caps.append(_Cap("net_exposure_capacity_exhausted", room / price))
-    return caps
-
-
-def _smallest(amount: Decimal | None, share_of_equity: Decimal | None, equity: Decimal) -> Decimal | None:
-    limits = [amount, None if share_of_equity is None else equity * share_of_equity]
-    return min((limit for limit in limits if limit is not None), default=None)
+def _rooms(side: Side, symbol: str, book: Book, caps: Caps, strategy: Strategy) -> list[_Room]:
+    rooms: list[_Room] = []
+    if caps.positions is not None and symbol not in book.symbols and len(book.symbols) >= caps.positions:
+        rooms.append(_Room("max_positions_exceeded", _ZERO))
+    if caps.trade is not None:
+        rooms.append(_Room("max_notional_exceeded", caps.trade))
+    # Only what widens the symbol counts against it: the side's own end of the span.
+    low, high = book.span(symbol)
+    own = (high if side == "buy" else -low) * (book.price(symbol) or _ZERO)
+    if caps.symbol is not None:
+        rooms.append(_Room("symbol_capacity_exhausted", caps.symbol - own))
+    if caps.position is not None:
+        rooms.append(_Room("max_position_pct_exceeded", caps.position - own))
+    if caps.strategy is not None:
+        room = caps.strategy - book.strategy_exposure(strategy.id)
+        rooms.append(_Room("strategy_capacity_exhausted", room))
+    if caps.gross is not None:
+        others = book.gross - book.exposure(symbol)
+        rooms.append(_Room("gross_exposure_capacity_exhausted", caps.gross - others - own))
+    if caps.net is not None:
+        net = book.net(side)
+        room = caps.net - net if side == "buy" else caps.net + net
+        rooms.append(_Room("net_exposure_capacity_exhausted", room))
+    return rooms
