@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
     "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
-    "trading": ("trading", "the trading runtime's effective settings with their source"),
+    "trading": ("trading", "the trading runtime's settings, and the switches in its database"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
     "ta": ("ta", "technical analysis from a file, without services"),
     "up": ("up", "the whole system on this machine, embedded engines, paper account"),

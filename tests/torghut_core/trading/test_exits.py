@@ -142,7 +142,7 @@ async def test_exit_when_a_signal_stands_against_the_holding_then_exactly_that_i
     broker_server.state.positions = {"AAPL": held}
     broker_server.state.order_status = "filled"
     async with running(service_environment(broker_server.url, **changes), tables, postgres) as client:
-        await eventually(client, "/trading/positions", lambda body: bool(body))
+        await eventually(client, "/trading/positions", bool)
         await eventually(client, "/trading/status", lambda body: bool(body["last_reconcile_at"]))
         cross_down(tables)
         await _sold(client)

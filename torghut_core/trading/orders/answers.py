@@ -185,7 +185,8 @@ def _number(item: Mapping[str, Any], key: str, *, least: int | None = None) -> D
         raise AnswerError(f"{key}: must be a number") from error
     if not number.is_finite() or abs(number) >= _MOST or (least is not None and number < least):
         raise AnswerError(f"{key}: must be a finite number below 10^12")
-    return round(number, 12)
+    exponent = number.as_tuple().exponent
+    return round(number, 12) if isinstance(exponent, int) and exponent < -12 else number
 
 
 def _optional(item: Mapping[str, Any], key: str) -> Decimal | None:
