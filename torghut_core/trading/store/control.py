@@ -75,6 +75,13 @@ class ControlStore:
         with self._database.transaction() as connection:
             self._serialise(connection)
             by = revision or "unnamed"
+            # The revision first: one that records a stop was seen before it, and cannot lift it itself.
+            if revision is not None:
+                connection.execute(
+                    "INSERT INTO trading_revisions (alpaca_account_label, revision, first_seen_at) VALUES (%s, %s, %s)"
+                    " ON CONFLICT DO NOTHING",
+                    (self._account_label, revision, at(now_ns)),
+                )
             if stop is not None:
                 connection.execute(
                     "INSERT INTO trading_stops (alpaca_account_label, since, recorded_by, why) SELECT %(account)s::text,"
@@ -82,12 +89,6 @@ class ControlStore:
                     " AND s.lifted_at IS NULL AND s.recorded_by = %(by)s::text AND NOT EXISTS (SELECT FROM trading_revisions r"
                     " WHERE r.alpaca_account_label = %(account)s::text AND r.first_seen > s.recorded))",
                     {"account": self._account_label, "now": at(now_ns), "by": by, "why": stop},
-                )
-            if revision is not None:
-                connection.execute(
-                    "INSERT INTO trading_revisions (alpaca_account_label, revision, first_seen_at) VALUES (%s, %s, %s)"
-                    " ON CONFLICT DO NOTHING",
-                    (self._account_label, revision, at(now_ns)),
                 )
 
     def lift(self, revision: str, *, now_ns: int, epoch: int, lock_name: str) -> bool:
