@@ -47,6 +47,10 @@ class Closer:
         self._pauses: dict[UUID, _Pause] = {}
         self._newest_row: dict[str, int] = {}
         self._read_at: float | None = None
+        self._wanted: frozenset[UUID] = frozenset()
+        self._pressed_at = 0.0
+        self.book: Book | None = None
+        """The newest reading, for what only watches prices."""
 
     @property
     def holdings(self) -> Mapping[str, Holding]:
@@ -55,13 +59,14 @@ class Closer:
 
     def forget(self) -> None:
         """Read everything anew when this process leads again."""
-        self._holdings, self._read_at = None, None
+        self._holdings, self._read_at, self.book = None, None, None
         self._pauses.clear()
 
     async def look(self, strategies: Sequence[Strategy], control: Control) -> None:
         """Bring holdings up to date, and make the attempts that are due."""
         exits = await asyncio.to_thread(self._parts.exits.open_exits)
-        if not exits and not self._is_due():
+        is_pressed = self._is_pressed(exits)
+        if not self._is_due() and not is_pressed:
             return
         reading = await read_book(self._parts, [item.symbol for item in exits])
         await self.update(reading)
@@ -70,6 +75,16 @@ class Closer:
             await self._flatten(reading.book, strategies)
             exits = await asyncio.to_thread(self._parts.exits.open_exits)
         await self._attempt(exits, reading, strategies, control)
+
+    def _is_pressed(self, exits: Sequence[OpenExit]) -> bool:
+        """Tell whether exits want a reading now: new ones at once, those that wait every other second."""
+        wanted, now = frozenset(item.id for item in exits), self._parts.wall.monotonic()
+        is_new = not wanted <= self._wanted
+        self._wanted = wanted
+        if not wanted or (not is_new and now - self._pressed_at < _SETTLING_SECONDS):
+            return False
+        self._pressed_at = now
+        return True
 
     def _is_due(self) -> bool:
         now = self._parts.wall.monotonic()
@@ -85,6 +100,7 @@ class Closer:
             self._holdings = await asyncio.to_thread(parts.exits.holdings)
         if book is None:
             return
+        self.book = book
         now_ns = parts.clock.now_ns()
         for symbol, holding in list(self._holdings.items()):
             held = book.held(symbol)

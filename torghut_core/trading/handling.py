@@ -68,8 +68,11 @@ class Handler:
         Raises EngineUnavailableError when a store fails: the batch is to be read again, and nothing is done twice.
         """
         parts = self._parts
-        is_watched = any(signal.symbol in self._closer.holdings for signal in signals)
-        if not intents and not is_watched:
+        if not intents:
+            # Prices alone ask the broker nothing: a second's rows come every second.
+            if self._closer.book is not None and any(signal.symbol in self._closer.holdings for signal in signals):
+                await self._closer.watch(signals, strategies, self._closer.book)
+                await self._closer.look(strategies, control)
             return
         reading = await read_book(parts, {intent.symbol for intent in intents})
         await self._closer.update(reading)
