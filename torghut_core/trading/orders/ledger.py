@@ -51,27 +51,24 @@ class Reading:
         is_final = self.status in TERMINAL_ORDER_STATES
         return is_final, self.filled_qty, self.updated_ns, _RANK.get(self.status, -1), self.status
 
-    def merged(self, other: Reading) -> Reading:
-        """Return what both readings together say."""
-        ahead = max(self, other, key=lambda reading: reading._order)
-        filled = max(self, other, key=lambda reading: (reading.filled_qty, reading.updated_ns, reading._order))
-        return Reading(
-            status=ahead.status,
-            qty=max(self.qty, other.qty),
-            filled_qty=filled.filled_qty,
-            average_price=filled.average_price,
-            updated_ns=max(self.updated_ns, other.updated_ns),
-        )
-
 
 def fold(readings: Iterable[Reading]) -> Reading:
-    """Return the state of an order after all its readings, at least one, in any order."""
-    found: Reading | None = None
-    for reading in readings:
-        found = reading if found is None else found.merged(reading)
-    if found is None:
+    """Return the state of an order after all its readings, at least one, in any order.
+
+    Each part is the greatest over the readings as they were heard: what was put together from several is compared with
+    nothing, or the order of hearing would count.
+    """
+    heard = tuple(readings)
+    if not heard:
         raise ValueError("an order without a reading has no state")
-    return found
+    filled = max(heard, key=lambda reading: (reading.filled_qty, reading.updated_ns, reading._order))
+    return Reading(
+        status=max(heard, key=lambda reading: reading._order).status,
+        qty=max(reading.qty for reading in heard),
+        filled_qty=filled.filled_qty,
+        average_price=filled.average_price,
+        updated_ns=max(reading.updated_ns for reading in heard),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
