@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-from benchmarks import ta
+from benchmarks import ta, trading
 
 
 def main() -> None:
@@ -18,6 +18,9 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores; CPU seconds of one core.")
     print()
     for line in ta.run(chosen.events, chosen.repeats):
+        print(line)
+    print()
+    for line in trading.run(chosen.repeats):
         print(line)
 
 

@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "a runtime's effective settings with their source, and names it does not know",
     ),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
-    "trading": ("trading", "the trading runtime's effective settings with their source"),
+    "trading": ("trading", "the trading runtime's settings, and the switches in its database"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
     "ta": ("ta", "technical analysis from a file, without services"),
     "up": ("up", "the whole system on this machine, embedded engines, paper account"),

@@ -20,13 +20,22 @@ class BrokerServer:
     number: str = "PA0000001"
     equity: str = "100000"
     buying_power: str = "200000"
-    positions: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, float] = field(default_factory=dict)
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By client order id."""
     posts: list[str] = field(default_factory=list)
     """The client id of every order that was posted, in order."""
     lookups: list[str] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    """Every order's body as posted."""
+    cash: str | None = None
+    prices: dict[str, float] = field(default_factory=dict)
+    """Dollars a share of positions, 100 without."""
+    foreign: list[dict[str, Any]] = field(default_factory=list)
+    """Open orders of other people, as they are listed."""
+    obeys_cancels: bool = True
+    calls: list[str] = field(default_factory=list)
     fault: str | None = None
     """`lost_answer` keeps the order and never answers; `swallowed` does not keep it either; `lost_order` answers 504 and keeps nothing; `refused` answers 403;
     `garbage` keeps it and answers no order; `down` answers 500 to everything."""
@@ -42,6 +51,7 @@ class BrokerServer:
             "filled_qty": body["qty"] if self.order_status == "filled" else "0",
             "filled_avg_price": "100.5" if self.order_status == "filled" else None,
             "submitted_at": "2026-01-05T15:00:00Z",
+            "updated_at": f"2026-01-05T15:00:00.{len(self.orders):06d}Z",
         }
         self.orders[body["client_order_id"]] = order
         return order
@@ -65,21 +75,40 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
             "account_number": state.number,
             "status": "ACTIVE",
             "equity": state.equity,
-            "cash": state.equity,
+            "cash": state.cash or state.equity,
             "buying_power": state.buying_power,
         }
 
     @app.get("/v2/positions")
     async def positions() -> Any:
         return [
-            {"symbol": symbol, "qty": str(qty), "side": "long" if qty > 0 else "short", "market_value": str(qty * 100)}
+            {
+                "symbol": symbol,
+                "qty": str(qty),
+                "qty_available": str(qty),
+                "side": "long" if qty > 0 else "short",
+                "market_value": str(qty * state.prices.get(symbol, 100)),
+                "avg_entry_price": "100",
+            }
             for symbol, qty in state.positions.items()
+            if qty
         ]
+
+    @app.get("/v2/assets/{symbol}")
+    async def asset(symbol: str) -> Any:
+        return {
+            "symbol": symbol,
+            "tradable": True,
+            "shortable": True,
+            "easy_to_borrow": True,
+            "fractionable": True,
+        }
 
     @app.post("/v2/orders")
     async def submit(request: Request) -> Any:
         body = await request.json()
         state.posts.append(body["client_order_id"])
+        state.bodies.append(body)
         state.submitted.set()
         if body["client_order_id"] in state.orders:
             return JSONResponse({"code": 40010001, "message": "client_order_id must be unique"}, status_code=422)
@@ -90,6 +119,10 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
         if state.fault == "swallowed":
             await asyncio.Event().wait()
         order = state.keep(body)
+        if state.order_status == "filled":
+            signed = float(body["qty"]) * (1 if body["side"] == "buy" else -1)
+            left = state.positions.get(body["symbol"], 0) + signed
+            state.positions[body["symbol"]] = int(left) if left == int(left) else left
         if state.fault == "lost_answer":
             await asyncio.Event().wait()
         return {"unexpected": True} if state.fault == "garbage" else order
@@ -108,11 +141,15 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
     @app.get("/v2/orders")
     async def listed(status: str, limit: int) -> Any:
         done = ("filled", "canceled", "expired", "rejected")
-        return [o for o in state.orders.values() if status == "all" or o["status"] not in done][:limit]
+        own = [o for o in state.orders.values() if status == "all" or o["status"] not in done]
+        return [*state.foreign, *own][:limit]
 
     @app.delete("/v2/orders/{order_id}")
     async def cancel(order_id: str) -> Any:
         state.cancels.append(order_id)
+        for order in state.orders.values():
+            if order["id"] == order_id and state.obeys_cancels:
+                order["status"] = "canceled"
         return Response(status_code=204)
 
     return app

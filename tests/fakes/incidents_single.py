@@ -301,6 +301,27 @@ def degraded_trading_error(cluster: Cluster) -> None:
     status_of(cluster, last_error="OperationalError: connection to server failed")
 
 
+@case("trading trading_leader_silent", "trading-loop", CONTRACT)
+def degraded_trading_leader_silent(cluster: Cluster) -> None:
+    status_of(cluster, running=False, last_error="cycle failed", leader_silent=True)
+
+
+@case("trading trading_orders_uncertain", "trading-loop", CONTRACT)
+def degraded_trading_orders_uncertain(cluster: Cluster) -> None:
+    counts = {"never_arrived": 1, "arrived_late": 0, "orphans": 0, "cancels_not_obeyed": 2}
+    status_of(cluster, orders_uncertain=counts)
+
+
+@case("trading trading_loss_limit", "trading-loop", CONTRACT)
+def degraded_trading_loss_limit(cluster: Cluster) -> None:
+    status_of(cluster, loss_limit={"latched": True, "since": "2026-03-02T14:00:00Z"})
+
+
+@case("trading trading_stopped", "resume-trading", CONTRACT)
+def degraded_trading_stopped(cluster: Cluster) -> None:
+    status_of(cluster, stop={"since": "2026-03-02T14:00:00Z", "by": "torghut-00006"})
+
+
 @case("trading live_trading_enabled", "pause-trading", CONTRACT)
 def down_trading_live(cluster: Cluster) -> None:
     status_of(cluster, mode="live", live_enabled=True)

@@ -16,8 +16,18 @@ class SignalTables:
         self.prices: dict[str, float] = {}
         self.trouble: Trouble | None = None
 
-    def add(self, symbol: str, event_ms: int, *, macd: float, rsi14: float, ingest_ms: int | None = None) -> None:
-        """Write one warm 1-second signal with a signal line of zero."""
+    def add(
+        self,
+        symbol: str,
+        event_ms: int,
+        *,
+        macd: float,
+        rsi14: float,
+        ingest_ms: int | None = None,
+        bid: float | None = None,
+        ask: float | None = None,
+    ) -> None:
+        """Write one warm 1-second signal with a signal line of zero, quoted 99.99 to 100."""
         self.signals.append(
             {
                 "symbol": symbol,
@@ -31,6 +41,8 @@ class SignalTables:
                 "rsi14": rsi14,
                 "vol_realized_w60s": None,
                 "warm": 1,
+                "imbalance_bid_px": 99.99 if bid is None else bid,
+                "imbalance_ask_px": 100.0 if ask is None else ask,
             }
         )
 
@@ -51,6 +63,16 @@ class SignalTables:
             return sorted(
                 (row for row in rows if row["ingest_ms"] <= given["upper"]), key=lambda row: -int(row["event_ms"])
             )
-        found = [row for row in rows if row["ingest_ms"] >= given["lower"]]
+        upper = given.get("upper")
+        found = [
+            row for row in rows if row["ingest_ms"] >= given["lower"] and (upper is None or row["ingest_ms"] < upper)
+        ]
+        if "bucket" in given:
+            size = int(given["bucket"])
+            buckets: dict[int, set[tuple[object, ...]]] = {}
+            for row in found:
+                version = (row["symbol"], row["window_size"], row["event_ms"], row["ingest_ms"])
+                buckets.setdefault(row["ingest_ms"] // size, set()).add(version)
+            return [{"bucket": bucket, "versions": len(versions)} for bucket, versions in buckets.items()]
         found.sort(key=lambda row: (row["ingest_ms"], row["event_ms"], row["seq"], row["symbol"]))
         return found[: given["limit"]]

@@ -26,6 +26,8 @@ def service_environment(broker_url: str, **changes: str) -> dict[str, str]:
         "TRADING_HTTP_HOST": "127.0.0.1",
         "TRADING_POLL_MS": "20",
         "TRADING_RECONCILE_MS": "20",
+        "TRADING_BROKER_REQUESTS_PER_MINUTE": "1000000",
+        "TRADING_TRADE_UPDATES_ENABLED": "false",
         "APCA_API_BASE_URL": broker_url,
         "APCA_API_KEY_ID": KEY,
         "APCA_API_SECRET_KEY": SECRET,
@@ -68,3 +70,10 @@ def cross_up(tables: SignalTables, symbol: str = "AAPL") -> None:
     tables.prices[symbol] = 100.0
     tables.add(symbol, now_ms - 2000, macd=-1.0, rsi14=20.0)
     tables.add(symbol, now_ms - 1000, macd=1.0, rsi14=40.0)
+
+
+def cross_down(tables: SignalTables, symbol: str = "AAPL") -> None:
+    """Write the two rows on which the default strategy sells, just now."""
+    now_ms = time.time_ns() // 1_000_000
+    tables.add(symbol, now_ms - 1, macd=1.0, rsi14=80.0)
+    tables.add(symbol, now_ms, macd=-1.0, rsi14=60.0)

@@ -6,11 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 from torghut_core.market_calendar import Session
-from torghut_core.trading.intents import Intent
-from torghut_core.trading.model import Account, Borrow, Order, Signal, Strategy
-from torghut_core.trading.risk.context import GateContext
+from torghut_core.trading.decision.book import Book
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.quote import Quote
+from torghut_core.trading.decision.sizing import Size
+from torghut_core.trading.model import Account, Asset, Order, Position, Signal, Strategy
+from torghut_core.trading.risk.context import Control, GateContext
 from torghut_core.trading.settings import TradingSettings, load_settings
-from torghut_core.trading.sizing import Book, Size
 
 NOW_NS = 1_767_625_200_000_000_000  # 2026-01-05T15:00:00Z, a Monday in regular hours
 TRADING_ON = {"TRADING_ENABLED": "true", "TRADING_KILL_SWITCH_ENABLED": "false", "TRADING_STATIC_SYMBOLS": "AAPL,MSFT"}
@@ -45,6 +47,8 @@ def make_signal(**changes: Any) -> Signal:
         "rsi14": 50.0,
         "volatility": None,
         "is_warm": True,
+        "bid": 99.99,
+        "ask": 100.0,
     }
     return Signal(**{**values, **changes})
 
@@ -60,15 +64,23 @@ def make_intent(**changes: Any) -> Intent:
     return Intent(**{**values, **changes})
 
 
-def make_book(**changes: Any) -> Book:
+def make_position(symbol: str = "AAPL", qty: int | str = 10, price: int | str = 100, **changes: Any) -> Position:
     values: dict[str, Any] = {
-        "equity": Decimal(100_000),
-        "position_qty": Decimal(0),
-        "position_value": Decimal(0),
-        "pending_sells": Decimal(0),
-        "gross_exposure": Decimal(0),
-        "net_exposure": Decimal(0),
-        "held_symbols": frozenset(),
+        "symbol": symbol,
+        "qty": Decimal(qty),
+        "market_value": Decimal(qty) * Decimal(price),
+        "available": abs(Decimal(qty)),
+        "entry_price": Decimal(price),
+    }
+    return Position(**{**values, **changes})
+
+
+def make_book(*positions: Position, **changes: Any) -> Book:
+    """Return a book of these positions; without prices of its own, AAPL and MSFT cost $100."""
+    values: dict[str, Any] = {
+        "account": make_account(),
+        "positions": {position.symbol: position for position in positions},
+        "prices": {"AAPL": Decimal(100), "MSFT": Decimal(100)},
     }
     return Book(**{**values, **changes})
 
@@ -84,22 +96,30 @@ def make_account(**changes: Any) -> Account:
     return Account(**{**values, **changes})
 
 
+def make_size(qty: int | str = 10, reason: str | None = None) -> Size:
+    return Size(qty=Decimal(qty), reason=reason, audit={})
+
+
 def make_context(**changes: Any) -> GateContext:
+    """Return the context of an entry that every gate lets pass: 10 AAPL at $100 with $100,000 in cash."""
     values: dict[str, Any] = {
+        "leg": "entry",
         "settings": make_settings(),
-        "intent": make_intent(),
+        "control": Control(),
+        "strategy": make_strategy(),
+        "symbol": "AAPL",
+        "side": "buy",
         "now_ns": NOW_NS,
         "session": Session.REGULAR,
         "is_leader": True,
         "is_account_confirmed": True,
-        "universe": frozenset({"AAPL", "MSFT"}),
-        "price": Decimal(100),
-        "account": make_account(),
         "book": make_book(),
-        "size": Size(qty=10, reason=None, audit={}),
-        "reserved": Decimal(0),
-        "busy_symbols": frozenset(),
-        "borrow": Borrow(is_shortable=True, is_easy=True),
+        "unknown_symbols": frozenset(),
+        "signal": make_signal(),
+        "quote": Quote(bid=Decimal("99.99"), ask=Decimal(100)),
+        "size": make_size(),
+        "universe": frozenset({"AAPL", "MSFT"}),
+        "asset": Asset(is_shortable=True, is_easy=True),
         "last_order_ns": None,
     }
     return GateContext(**{**values, **changes})

@@ -25,6 +25,11 @@ class Postgres:
     def __repr__(self) -> str:
         return f"Postgres({'embedded' if self._server is not None else 'server'})"
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this process runs the server itself."""
+        return self._server is not None
+
     def connect(self, *, timeout: float = 5.0, autocommit: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
         """Return a new connection. Raises EngineUnavailableError when the server does not answer within `timeout`."""
         try:

@@ -1,287 +1,327 @@
-"""From a planned decision to the broker or to its reasons not to: price, size, gates, review, gates again, submit."""
+"""From intents to the broker or to the reasons not to: exits go their own way; entries are sized, gated, reviewed, sent."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from torghut_core.clock import Clock
 from torghut_core.errors import TorghutError
 from torghut_core.logs import event
-from torghut_core.market_calendar import MarketCalendar
-from torghut_core.trading.broker import Broker, BrokerUnavailableError
-from torghut_core.trading.desk import Desk, reservation
+from torghut_core.trading.books import Reading, read_book
+from torghut_core.trading.closing import Closer, close_ns
+from torghut_core.trading.decision.book import PRICE_SLACK, PendingOrder
+from torghut_core.trading.decision.exits import is_flattening
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.decision.quote import Quote, quote_of
+from torghut_core.trading.decision.sizing import Size, size_entry
+from torghut_core.trading.decision.terms import Terms, entry_terms
 from torghut_core.trading.encoding import format_datetime
-from torghut_core.trading.execution import Execution
-from torghut_core.trading.intents import Intent
-from torghut_core.trading.leadership import ClaimRequest, Leadership
-from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.model import Borrow, OrderRequest, Snapshot
-from torghut_core.trading.reconcile import Reconciler
-from torghut_core.trading.review import Reviewer
+from torghut_core.trading.leadership import ClaimRequest
+from torghut_core.trading.model import Asset, OrderRequest, Signal, Strategy
+from torghut_core.trading.orders.broker import BrokerUnavailableError
+from torghut_core.trading.parts import Parts
+from torghut_core.trading.review.reviewer import Review
 from torghut_core.trading.risk import refusals
-from torghut_core.trading.risk.context import GateContext
-from torghut_core.trading.settings import TradingSettings, check_broker_account
-from torghut_core.trading.signals import PriceReader
-from torghut_core.trading.sizing import Size, size_intent
-from torghut_core.trading.status import RunState
-from torghut_core.trading.store.database import at
-from torghut_core.trading.store.decisions import DecisionStore
-from torghut_core.trading.store.orders import OrderStore
-from torghut_core.trading.store.reviews import ReviewStore
+from torghut_core.trading.risk.context import Control, GateContext
+from torghut_core.trading.store.database import DatabaseError, at
+from torghut_core.trading.store.decisions import Refused
 
 _LOG = logging.getLogger(__name__)
-_NS_PER_MINUTE = 60_000_000_000
+_SENT = ("accepted", "unknown")
+_CENTS = Decimal("0.00000001")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What handling works with."""
+@dataclass
+class _Batch:
+    """One batch of entries, and the world it is judged in, moved on by each order."""
 
-    settings: TradingSettings
-    clock: Clock
-    calendar: MarketCalendar
-    broker: Broker | None
-    prices: PriceReader
-    decisions: DecisionStore
-    orders: OrderStore
-    reviews: ReviewStore
-    leadership: Leadership
-    execution: Execution | None
-    reconciler: Reconciler | None
-    reviewer: Reviewer | None
-    metrics: Metrics
-    state: RunState
+    reading: Reading
+    control: Control
+    universe: frozenset[str]
+    assets: dict[str, Asset | None] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
 
 
 class Handler:
-    """Deals with a batch of intents in order; the first thing each gets is its row."""
+    """Deals with a batch of intents in order; the first thing each entry gets is its row."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, closer: Closer) -> None:
         self._parts = parts
+        self._closer = closer
         self._shadow_reviews: set[asyncio.Task[None]] = set()
 
-    async def handle(self, intents: Iterable[Intent], universe: frozenset[str]) -> None:
-        """Record every intent, then judge and submit those that are still planned.
+    async def handle(
+        self,
+        signals: Sequence[Signal],
+        intents: Sequence[Intent],
+        strategies: Sequence[Strategy],
+        universe: frozenset[str],
+        control: Control,
+    ) -> None:
+        """Let the rows touch stops, turn what is against a holding into exits, and judge the rest as entries.
 
         Raises EngineUnavailableError when a store fails: the batch is to be read again, and nothing is done twice.
         """
         parts = self._parts
-        pending: list[tuple[Intent, UUID]] = []
-        for intent in intents:
-            row = await asyncio.to_thread(parts.decisions.record, intent, now_ns=parts.clock.now_ns())
-            if row.is_new:
-                parts.metrics.add("decisions_total")
-            if row.status == "planned":
-                pending.append((intent, row.id))
-        if not pending:
+        if not intents:
+            # Prices alone ask the broker nothing: a second's rows come every second.
+            if self._closer.book is not None and any(signal.symbol in self._closer.holdings for signal in signals):
+                await self._closer.watch(signals, strategies, self._closer.book)
+                await self._closer.look(strategies, control)
             return
-        desk = await self._open_desk({intent.symbol for intent, _ in pending})
-        for intent, decision_id in pending:
-            try:
-                await self._decide(intent, decision_id, desk, universe)
-            except TorghutError:
-                raise
-            except Exception as error:  # noqa: BLE001  one poisoned decision must not stop the others for ever
-                parts.metrics.add("decision_errors_total")
-                event(_LOG, "decision_failed", logging.ERROR, symbol=intent.symbol, error_type=type(error).__name__)
-                await self._reject(decision_id, (f"decision_handler_error {type(error).__name__}",), {})
+        reading = await read_book(parts, {intent.symbol for intent in intents})
+        await self._closer.update(reading)
+        if reading.book is not None:
+            await self._closer.watch(signals, strategies, reading.book)
+        entries = await self._closer.take_signals(intents, reading.book)
+        await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
+        await self._closer.look(strategies, control)
+
+    async def _enter(self, intents: Sequence[Intent], batch: _Batch) -> None:
+        parts = self._parts
+        rows = await asyncio.to_thread(parts.decisions.record, intents, now_ns=parts.clock.now_ns())
+        parts.metrics.add("decisions_total", sum(row.is_new for row in rows.values()))
+        parts.metrics.add("decisions_not_stored_total", len({intent.key for intent in intents} - set(rows)))
+        done: set[str] = set()
+        try:
+            for intent in intents:
+                row = rows.get(intent.key)
+                if row is None or row.status != "planned" or intent.key in done:
+                    continue
+                done.add(intent.key)
+                await self._decide_alone(intent, row.id, batch)
+        finally:
+            await self._flush(batch)
+
+    async def _decide_alone(self, intent: Intent, decision_id: UUID, batch: _Batch) -> None:
+        try:
+            await self._decide(intent, decision_id, batch)
+        except DatabaseError as error:
+            self._poisoned(decision_id, intent, error, batch)
+        except TorghutError:
+            raise
+        except Exception as error:  # noqa: BLE001  one poisoned decision must not stop the others for ever
+            self._poisoned(decision_id, intent, error, batch)
+
+    def _poisoned(self, decision_id: UUID, intent: Intent, error: Exception, batch: _Batch) -> None:
+        self._parts.metrics.add("decision_errors_total")
+        event(_LOG, "decision_failed", logging.ERROR, symbol=intent.symbol, error_type=type(error).__name__)
+        self._refuse(batch, decision_id, (f"decision_handler_error {type(error).__name__}",), {})
 
     async def drain(self) -> None:
         """Wait for shadow reviews that are still running."""
         await asyncio.gather(*self._shadow_reviews, return_exceptions=True)
 
-    async def _open_desk(self, symbols: set[str]) -> Desk:
-        parts = self._parts
-        now_ns = parts.clock.now_ns()
-        since_ns = now_ns - int(parts.settings.price_lookback_minutes * _NS_PER_MINUTE)
-        snapshot = await self._read_snapshot()
-        prices = await asyncio.to_thread(parts.prices.prices, sorted(symbols), since_ns=since_ns, until_ns=now_ns)
-        return Desk(
-            snapshot=snapshot,
-            prices=prices,
-            claims=await asyncio.to_thread(parts.orders.open_claims),
-            executions=await asyncio.to_thread(parts.orders.open_executions),
-        )
-
-    async def _read_snapshot(self) -> Snapshot | None:
-        parts = self._parts
-        if parts.broker is None or parts.reconciler is None:
-            return None
-        try:
-            await parts.reconciler.refresh_executions()
-            snapshot = await parts.broker.snapshot()
-        except BrokerUnavailableError as error:
-            parts.state.failed("broker", error)
-            return None
-        parts.state.succeeded("broker")
-        check_broker_account(parts.settings, snapshot.account.number)
-        return snapshot
-
-    async def _decide(self, intent: Intent, decision_id: UUID, desk: Desk, universe: frozenset[str]) -> None:
-        if intent.side == "sell":
-            await self._refresh_positions(desk)
-        size = self._size(intent, desk)
-        context = await self._context(intent, decision_id, desk, universe, size)
-        facts = _facts(context)
+    async def _decide(self, intent: Intent, decision_id: UUID, batch: _Batch) -> None:
+        context = await self._context(intent, decision_id, batch)
         reasons = refusals(context)
         if not reasons and self._parts.reviewer is not None:
-            size, vetoed = await self._review(context, decision_id)
-            context = await self._context(intent, decision_id, desk, universe, size)
-            facts = _facts(context)
-            reasons = vetoed or refusals(context)
+            size, reasons = await self._review(context, intent, decision_id)
+            context = replace(context, size=size)
+            reasons = reasons or refusals(context)
         if reasons:
-            await self._reject(decision_id, reasons, facts)
+            self._refuse(batch, decision_id, reasons, _facts(context))
             return
-        await self._submit(context, decision_id, desk, facts)
+        await self._submit(context, intent, decision_id, batch)
 
-    async def _submit(self, context: GateContext, decision_id: UUID, desk: Desk, facts: dict[str, Any]) -> None:
-        parts, intent = self._parts, context.intent
-        assert parts.execution is not None and context.price is not None and context.book is not None
-        reserved = reservation(intent.side, context.qty, context.price, context.book.position_qty)
-        await asyncio.to_thread(parts.decisions.annotate, decision_id, facts, now_ns=parts.clock.now_ns())
-        request = ClaimRequest(
-            decision_id=decision_id,
-            order=OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=context.qty),
-            account_label=intent.account_label,
-            reserved_notional=reserved.quantize(Decimal("0.00000001")),
+    async def _context(self, intent: Intent, decision_id: UUID, batch: _Batch) -> GateContext:
+        parts, settings = self._parts, self._parts.settings
+        now_ns = parts.clock.now_ns()
+        quote, terms, reading = quote_of(intent.signal), Terms(), batch.reading
+        price = quote.price(intent.side)
+        if price is not None:
+            terms = entry_terms(intent.strategy, intent.side, price)
+            price = max(each for each in (price, terms.limit_price, terms.stop_price) if each is not None)
+            if reading.book is not None:
+                prices = {**reading.book.prices, intent.symbol: price}
+                reading = replace(reading, book=replace(reading.book, prices=prices))
+        asset = await self._asset(intent, batch)
+        return GateContext(
+            leg="entry",
+            settings=settings,
+            control=batch.control,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            side=intent.side,
+            now_ns=now_ns,
+            session=parts.calendar.session(now_ns),
+            is_leader=parts.leadership.is_leader,
+            is_account_confirmed=parts.state.is_account_confirmed,
+            book=reading.book,
+            unknown_symbols=reading.unknown_symbols,
+            signal=intent.signal,
+            quote=quote,
+            terms=terms,
+            size=self._size(intent, price, reading, is_fractional=self._is_fractional(intent, asset)),
+            universe=batch.universe,
+            asset=asset,
+            last_order_ns=await self._last_order(intent, decision_id),
+            emergency_reasons=parts.emergency.reasons if settings.emergency_stop_enabled else (),
+            is_flattening=is_flattening(now_ns, close_ns(parts, now_ns), settings.flatten_minutes),
         )
-        outcome = await parts.execution.submit(request)
-        if outcome == "not_leader":
-            await self._reject(decision_id, ("not_leader",), facts)
-        elif outcome in ("accepted", "unknown"):
-            desk.accept(intent, context.qty, reserved)
 
-    async def _refresh_positions(self, desk: Desk) -> None:
-        if self._parts.broker is None:
-            return
-        try:
-            desk.replace_positions(await self._parts.broker.positions())
-        except BrokerUnavailableError as error:
-            self._parts.state.failed("broker", error)
-            desk.snapshot = None
+    def _size(self, intent: Intent, price: Decimal | None, reading: Reading, *, is_fractional: bool) -> Size | None:
+        if price is None or reading.book is None:
+            return None
+        volatility = intent.signal.volatility
+        return size_entry(
+            side=intent.side,
+            symbol=intent.symbol,
+            price=price,
+            strategy=intent.strategy,
+            book=reading.book,
+            settings=self._parts.settings,
+            volatility=None if volatility is None else Decimal(str(volatility)),
+            is_fractional=is_fractional,
+        )
 
-    async def _read_last_order(self, intent: Intent, decision_id: UUID) -> int | None:
+    def _is_fractional(self, intent: Intent, asset: Asset | None) -> bool:
+        """Tell whether parts of a share may be bought: never sold short, and only at the market or a limit."""
+        is_wanted = self._parts.settings.fractional_enabled and intent.side == "buy"
+        return is_wanted and asset is not None and asset.is_fractionable
+
+    async def _asset(self, intent: Intent, batch: _Batch) -> Asset | None:
+        """Ask what the symbol may be traded as, once a batch, where it matters."""
+        parts = self._parts
+        is_asked = (intent.side == "sell" and parts.settings.allow_shorts) or parts.settings.fractional_enabled
+        if not is_asked or parts.broker is None:
+            return None
+        if intent.symbol not in batch.assets:
+            try:
+                batch.assets[intent.symbol] = await parts.broker.asset(intent.symbol)
+            except BrokerUnavailableError as error:
+                parts.state.failed("broker", error)
+                batch.assets[intent.symbol] = None
+        return batch.assets[intent.symbol]
+
+    async def _last_order(self, intent: Intent, decision_id: UUID) -> int | None:
         if self._parts.settings.cooldown_seconds <= 0:
             return None
         return await asyncio.to_thread(
             self._parts.decisions.last_order_ns, intent.strategy.id, intent.symbol, but=decision_id
         )
 
-    async def _read_borrow(self, intent: Intent) -> Borrow | None:
-        """Ask whether the symbol can be borrowed, where a sell may open a short position."""
+    async def _submit(self, context: GateContext, intent: Intent, decision_id: UUID, batch: _Batch) -> None:
         parts = self._parts
-        if intent.side != "sell" or not parts.settings.allow_shorts or parts.broker is None:
-            return None
-        try:
-            return await parts.broker.borrow(intent.symbol)
-        except BrokerUnavailableError as error:
-            parts.state.failed("broker", error)
-            return None
-
-    def _size(self, intent: Intent, desk: Desk) -> Size | None:
-        price, book = desk.prices.get(intent.symbol), desk.book(intent.symbol)
-        if price is None or book is None:
-            return None
-        volatility = intent.signal.volatility
-        return size_intent(
-            side=intent.side,
+        assert parts.execution is not None and context.price is not None and batch.reading.book is not None
+        facts = _facts(context)
+        await asyncio.to_thread(parts.decisions.annotate, decision_id, facts, now_ns=parts.clock.now_ns())
+        terms = context.terms
+        order = OrderRequest(
+            client_order_id=intent.key,
             symbol=intent.symbol,
-            price=price,
-            strategy=intent.strategy,
-            book=book,
-            settings=self._parts.settings,
-            volatility=None if volatility is None else Decimal(str(volatility)),
+            side=intent.side,
+            qty=context.qty,
+            type=terms.type,
+            limit_price=terms.limit_price,
+            stop_price=terms.stop_price,
         )
-
-    async def _context(
-        self, intent: Intent, decision_id: UUID, desk: Desk, universe: frozenset[str], size: Size | None
-    ) -> GateContext:
-        parts = self._parts
-        now_ns = parts.clock.now_ns()
-        return GateContext(
-            settings=parts.settings,
-            intent=intent,
-            now_ns=now_ns,
-            session=parts.calendar.session(now_ns),
-            is_leader=parts.leadership.is_leader,
-            is_account_confirmed=parts.state.is_account_confirmed,
-            universe=universe,
-            price=desk.prices.get(intent.symbol),
-            account=None if desk.snapshot is None else desk.snapshot.account,
-            book=desk.book(intent.symbol),
-            size=size,
-            reserved=desk.reserved,
-            busy_symbols=frozenset(desk.busy),
-            borrow=await self._read_borrow(intent),
-            last_order_ns=await self._read_last_order(intent, decision_id),
+        reserved = (context.qty * context.price * (1 + PRICE_SLACK)).quantize(_CENTS)
+        outcome = await parts.execution.submit(
+            ClaimRequest(
+                decision_id=decision_id,
+                order=order,
+                account_label=intent.account_label,
+                leg="entry",
+                strategy_id=intent.strategy.id,
+                price=context.price.quantize(_CENTS),
+                reserved_notional=reserved,
+            )
         )
+        if outcome in _SENT:
+            pending = PendingOrder(
+                symbol=intent.symbol,
+                side=intent.side,
+                qty=context.qty,
+                price=context.price,
+                strategy_id=intent.strategy.id,
+                is_in_account=False,
+                is_unknown=outcome == "unknown",
+            )
+            batch.reading = replace(batch.reading, book=batch.reading.book.with_order(pending))
+        elif outcome not in ("rejected", "already_claimed"):
+            self._refuse(batch, decision_id, (outcome,), facts)
 
-    async def _review(self, context: GateContext, decision_id: UUID) -> tuple[Size | None, tuple[str, ...]]:
+    async def _review(
+        self, context: GateContext, intent: Intent, decision_id: UUID
+    ) -> tuple[Size | None, tuple[str, ...]]:
         """Return the size that may go on, and the reasons of a veto."""
-        request = _review_request(context)
+        request = _review_request(context, intent)
         if self._parts.settings.llm_shadow_mode:
-            task = asyncio.create_task(self._record_review(request, context, decision_id))
+            task = asyncio.create_task(self._shadow(request, context, decision_id))
             self._shadow_reviews.add(task)
             task.add_done_callback(self._shadow_reviews.discard)
             return context.size, ()
-        qty, reason = await self._ask(request, context, decision_id)
-        if reason is not None or context.size is None:
-            return context.size, (reason or "qty_below_min",)
-        return replace(context.size, qty=qty, audit={**context.size.audit, "reviewed_qty": qty}), ()
+        review = await self._ask(request, context, decision_id)
+        if review.reason is not None or context.size is None:
+            return context.size, (review.reason or "qty_below_min",)
+        return replace(context.size, qty=review.qty, audit={**context.size.audit, "reviewed_qty": str(review.qty)}), ()
 
-    async def _record_review(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> None:
+    async def _shadow(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> None:
         try:
             await self._ask(request, context, decision_id)
-        except TorghutError as error:
-            event(_LOG, "shadow_review_not_stored", logging.WARNING, error=str(error))
+        except Exception as error:  # noqa: BLE001  what only watches ends nothing
+            event(_LOG, "shadow_review_failed", logging.WARNING, error_type=type(error).__name__)
 
-    async def _ask(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> tuple[int, str | None]:
+    async def _ask(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> Review:
+        """Ask, and put on record what was answered. A record that cannot be stored changes no decision."""
         parts = self._parts
         assert parts.reviewer is not None
-        review = await parts.reviewer.review(request, qty=context.qty)
-        await asyncio.to_thread(
-            parts.reviews.record,
-            decision_id,
-            review,
-            request=request,
-            model=parts.settings.llm_model,
-            prompt_version=parts.settings.llm_prompt_version,
-            now_ns=parts.clock.now_ns(),
-        )
-        return review.qty, review.reason
+        is_fractional = context.qty != context.qty.to_integral_value()
+        review = await parts.reviewer.review(request, qty=context.qty, is_fractional=is_fractional)
+        try:
+            await asyncio.to_thread(
+                parts.reviews.record,
+                decision_id,
+                review,
+                request=request,
+                model=parts.settings.llm_model,
+                prompt_version=parts.settings.llm_prompt_version,
+                now_ns=parts.clock.now_ns(),
+            )
+        except DatabaseError as error:
+            parts.metrics.add("llm_reviews_not_stored_total")
+            event(_LOG, "review_not_stored", logging.ERROR, error=str(error))
+        return review
 
-    async def _reject(self, decision_id: UUID, reasons: tuple[str, ...], facts: dict[str, Any]) -> None:
-        parts = self._parts
+    def _refuse(self, batch: _Batch, decision_id: UUID, reasons: tuple[str, ...], facts: dict[str, Any]) -> None:
         for reason in reasons:
-            parts.metrics.add_labelled("decision_reject_reason_total", reason)
-        await asyncio.to_thread(parts.decisions.reject, decision_id, reasons, now_ns=parts.clock.now_ns(), facts=facts)
-        event(_LOG, "decision_rejected", reasons=";".join(reasons))
+            self._parts.metrics.add_labelled("decision_reject_reason_total", reason)
+        batch.refused.append(Refused(decision_id=decision_id, reasons=reasons, facts=facts))
+
+    async def _flush(self, batch: _Batch) -> None:
+        """Store the refusals of the batch, all at once."""
+        refused, batch.refused = batch.refused, []
+        await asyncio.to_thread(self._parts.decisions.reject, refused, now_ns=self._parts.clock.now_ns())
+        if refused:
+            event(_LOG, "decisions_rejected", count=len(refused), reasons=";".join(refused[-1].reasons))
 
 
 def _facts(context: GateContext) -> dict[str, Any]:
     return {
         "qty": str(context.qty),
         "price": None if context.price is None else str(context.price),
+        "limit_price": None if context.terms.limit_price is None else str(context.terms.limit_price),
+        "stop_price": None if context.terms.stop_price is None else str(context.terms.stop_price),
         "sizing": None if context.size is None else context.size.audit,
     }
 
 
-def _review_request(context: GateContext) -> dict[str, Any]:
+def _review_request(context: GateContext, intent: Intent) -> dict[str, Any]:
     """Return what a provider is shown: of the account three figures, and never a number or key of it."""
-    intent, account, settings = context.intent, context.account, context.settings
+    settings, account = context.settings, None if context.book is None else context.book.account
     return {
         "decision": {
             "strategy": intent.strategy.name,
             "symbol": intent.symbol,
             "action": intent.side,
             "qty": str(context.qty),
-            "order_type": "market",
+            "order_type": context.terms.type,
             "time_in_force": "day",
             "event_ts": format_datetime(at(intent.signal.event_ns)),
             "timeframe": intent.signal.timeframe,
@@ -294,8 +334,8 @@ def _review_request(context: GateContext) -> dict[str, Any]:
             "cash": str(account.cash),
             "buying_power": str(account.buying_power),
         },
-        "market": {"symbol": intent.symbol, "price": str(context.price)},
-        "position": None if context.book is None else str(context.book.position_qty),
+        "market": {"symbol": intent.symbol, **_quote_json(context.quote)},
+        "position": None if context.book is None else str(context.book.held(intent.symbol)),
         "policy": {
             "adjustment_allowed": settings.llm_adjustment_allowed,
             "min_qty_multiplier": settings.llm_min_qty_multiplier,
@@ -303,4 +343,11 @@ def _review_request(context: GateContext) -> dict[str, Any]:
         },
         "trading_mode": settings.mode,
         "prompt_version": settings.llm_prompt_version,
+    }
+
+
+def _quote_json(quote: Quote) -> dict[str, str | None]:
+    return {
+        "bid": None if quote.bid is None else str(quote.bid),
+        "ask": None if quote.ask is None else str(quote.ask),
     }

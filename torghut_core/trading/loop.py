@@ -1,74 +1,114 @@
-"""The three loops of trading: leadership, trading, reconciliation. Each keeps its own error and never stops for one."""
+"""The lanes of trading: leadership, trading, reconciliation, alerts, order events. None ends for what one of them meets."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
 from torghut_core.logs import event
-from torghut_core.market_calendar import Session
-from torghut_core.trading.handling import Handler, Parts
-from torghut_core.trading.history import SignalHistory
-from torghut_core.trading.intents import Intent, make_intent
-from torghut_core.trading.model import Strategy
+from torghut_core.market_calendar import Session, new_york_date
+from torghut_core.trading.closing import Closer
+from torghut_core.trading.decision.intents import Intent, make_intent
+from torghut_core.trading.decision.losses import EquityMarks, broken_limit
+from torghut_core.trading.handling import Handler
+from torghut_core.trading.inputs.history import SignalHistory
+from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
+from torghut_core.trading.inputs.universe import Universe
+from torghut_core.trading.model import Signal, Strategy
+from torghut_core.trading.orders.reconcile import LATE_NS
+from torghut_core.trading.parts import Parts
+from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
-from torghut_core.trading.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.status import Lane
+from torghut_core.trading.store.control import Bound
+from torghut_core.trading.store.database import DatabaseError
 from torghut_core.trading.strategies import RULES
 from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
-from torghut_core.trading.universe import Universe
 
 _LOG = logging.getLogger(__name__)
 _NS_PER_MINUTE = 60_000_000_000
 _CURSOR_AHEAD_NS = 60_000_000_000
 _MAX_PAGES = 50
 """Batches per cycle, so that a long backlog still lets kill switch and catalogue be looked at."""
+_LATE_EVERY_SECONDS = 5.0
+"""How often rows that were written into the past are looked for."""
+Step = Callable[[], Awaitable[None]]
 
 
 class TradingLoop:
     """Polls signals and trades on them while this process leads."""
 
-    def __init__(self, parts: Parts, *, reader: SignalReader, universe: Universe, handler: Handler) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        reader: SignalReader,
+        universe: Universe,
+        handler: Handler,
+        closer: Closer,
+        lanes: Sequence[tuple[Lane, Step, float]] = (),
+    ) -> None:
         self._parts = parts
         self._reader = reader
         self._universe = universe
         self._handler = handler
+        self._closer = closer
+        self._more_lanes = tuple(lanes)
         self._history: SignalHistory | None = None
         self._cursor = Cursor()
+        self._newest_ns: int | None = None
+        self._late_looked_at = -math.inf
+        self._marks: EquityMarks | None = None
         self._strategies: tuple[Strategy, ...] = ()
         self._catalogue_looked_at = -math.inf
         self._catalogue_version: tuple[int, int] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run the three loops until `stop` is set. Raises ConfigurationError when the broker contradicts the settings,
-        and whatever was not foreseen: a loop that ends in any other way is a bug worth a restart."""
-        settings = self._parts.settings
-        self._parts.state.running = True
+        """Run the lanes until `stop` is set.
+
+        Raises ConfigurationError when broker or database contradict the settings; nothing else ends a lane.
+        """
+        parts, settings = self._parts, self._parts.settings
+        parts.leadership.start_beating()
+        parts.state.running = True
+        lanes: tuple[tuple[Lane, Step, float], ...] = (
+            ("leadership", self.check_leadership, settings.leader_check_seconds),
+            ("trading", self.cycle, settings.poll_ms / 1000),
+            ("reconcile", self.reconcile, settings.reconcile_ms / 1000),
+            *self._more_lanes,
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(
-                    self._repeat("leadership", self.check_leadership, settings.leader_check_seconds, stop)
-                )
-                group.create_task(self._repeat("trading", self.cycle, settings.poll_ms / 1000, stop))
-                group.create_task(self._repeat("reconcile", self.reconcile, settings.reconcile_ms / 1000, stop))
+                for lane, step, pause in lanes:
+                    group.create_task(self._repeat(lane, step, pause, stop), name=f"lane:{lane}")
         except BaseExceptionGroup as failures:
             raise _first(failures) from failures
         finally:
-            self._parts.state.running = False
+            parts.state.running = False
 
-    async def _repeat(self, lane: Lane, step: Callable[[], Awaitable[None]], pause: float, stop: asyncio.Event) -> None:
+    async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
+        parts = self._parts
         while not stop.is_set():
             try:
-                await step()
+                await (_until(stop, step) if lane == "trade_updates" else step())
             except ConfigurationError:
                 raise
             except TorghutError as error:
-                self._parts.state.failed(lane, error)
+                parts.state.failed(lane, error)
                 event(_LOG, "loop_error", logging.ERROR, lane=lane, error=str(error))
+            except Exception as error:  # noqa: BLE001  a fault of ours must not stop exits, the kill switch or reconciliation
+                parts.state.failed(lane, error)
+                parts.metrics.add_labelled("lane_errors_total", lane)
+                event(_LOG, "lane_failed", logging.ERROR, lane=lane, error_type=type(error).__name__)
+            else:
+                parts.state.succeeded(lane, parts.wall.monotonic())
+            if lane == "trading":
+                # A dependency's error is a turn; a cycle that never ends is none.
+                parts.leadership.turned()
             try:
                 async with asyncio.timeout(pause):
                     await stop.wait()
@@ -76,16 +116,36 @@ class TradingLoop:
                 continue
 
     async def check_leadership(self) -> None:
-        """Take or keep the leader's lock."""
+        """Take or keep the leader's lock; lift a stop where this process's deployment may."""
         parts = self._parts
         was_leader = parts.leadership.is_leader
         try:
             await asyncio.to_thread(parts.leadership.check, now_ns=parts.clock.now_ns())
         finally:
             parts.metrics.put("leader", float(parts.leadership.is_leader))
+            parts.metrics.put("leader_silent", float(parts.leadership.is_leader_silent))
             if was_leader != parts.leadership.is_leader:
                 event(_LOG, "leadership", is_leader=parts.leadership.is_leader, epoch=parts.leadership.epoch)
-        parts.state.succeeded("leadership")
+        await self._lift_stop()
+
+    async def _lift_stop(self) -> None:
+        """Lift a standing stop: only as leader, with trading on, every gate of a start passed, by a newer revision."""
+        parts, settings = self._parts, self._parts.settings
+        epoch, control = parts.leadership.epoch, parts.state.control
+        is_on = settings.enabled and not settings.kill_switch_enabled
+        may_lift = is_on and parts.state.is_account_confirmed and parts.revision is not None
+        if epoch is None or control is None or not control.is_stopped or control.is_killed or not may_lift:
+            return
+        assert parts.revision is not None
+        lifted = await asyncio.to_thread(
+            parts.control.lift,
+            parts.revision,
+            now_ns=parts.clock.now_ns(),
+            epoch=epoch,
+            lock_name=parts.leadership.lock_name,
+        )
+        if lifted:
+            event(_LOG, "stop_lifted", logging.WARNING, revision=parts.revision)
 
     async def reconcile(self) -> None:
         """Ask the broker what became of open orders, and end decisions that were never submitted."""
@@ -98,26 +158,90 @@ class TradingLoop:
             )
             if parts.reconciler is not None:
                 await parts.reconciler.reconcile()
+                parts.state.orphans = len(parts.reconciler.orphans)
+                parts.state.not_obeyed = len(parts.reconciler.not_obeyed)
+                await self._watch_losses()
+        since_ns = parts.clock.now_ns() - LATE_NS
+        parts.state.uncertain = await asyncio.to_thread(parts.orders.uncertain, since_ns=since_ns)
         parts.state.last_reconcile_ns = parts.clock.now_ns()
-        parts.state.succeeded("reconcile")
+
+    async def _watch_losses(self) -> None:
+        """Measure equity, and latch entries shut when a loss limit is reached."""
+        parts, settings = self._parts, self._parts.settings
+        limits = (settings.max_daily_loss, settings.max_daily_loss_pct, settings.max_drawdown_pct)
+        if parts.broker is None or all(limit is None for limit in limits):
+            return
+        account = await parts.broker.account()
+        check_broker_account(settings, account.number)
+        now_ns = parts.clock.now_ns()
+        known = await asyncio.to_thread(parts.control.marks)
+        day = new_york_date(now_ns)
+        start = known or EquityMarks(day=day, day_equity=account.equity, peak_equity=account.equity)
+        marks = start.seen(day, account.equity)
+        if marks != known:
+            await asyncio.to_thread(parts.control.save_marks, marks)
+        limit = broken_limit(
+            marks,
+            account.equity,
+            daily_loss=settings.max_daily_loss,
+            daily_loss_share=settings.max_daily_loss_pct,
+            drawdown_share=settings.max_drawdown_pct,
+        )
+        if limit is None:
+            return
+        mark = marks.day_equity if limit == "daily_loss" else marks.peak_equity
+        if await asyncio.to_thread(parts.control.latch, limit, equity=account.equity, mark=mark, now_ns=now_ns):
+            text = f"{limit}: equity {account.equity:f} against {mark:f}; no entry until a person resumes"
+            parts.alerts.tell("loss_limit_latched", f"{limit}:{now_ns}", text)
 
     async def cycle(self) -> None:
-        """Obey the kill switch, look at the catalogue, and deal with new signals when this process leads."""
+        """Obey the kill switch, look at the catalogue, keep exits, and deal with new signals when this process leads."""
         parts = self._parts
         parts.metrics.put("market_session_open", float(parts.calendar.session(parts.clock.now_ns()) is Session.REGULAR))
+        control = await self._read_control()
         await self.obey_kill_switch()
         await self.confirm_account()
         await self._load_catalogue()
-        if parts.leadership.is_leader:
-            await self._trade()
-        else:
+        if not parts.leadership.is_leader:
             self._history = None
+            self._closer.forget()
+        elif control is not None:
+            await self._look_at_exits(control)
+            await self._trade(control)
         parts.state.last_run_ns = parts.clock.now_ns()
-        parts.state.last_success_monotonic = parts.clock.monotonic()
-        parts.state.succeeded("trading")
+
+    async def _read_control(self) -> Control | None:
+        parts = self._parts
+        try:
+            control = await asyncio.to_thread(parts.control.read)
+        except TorghutError as error:
+            parts.state.control = None
+            parts.state.failed("control", error)
+            return None
+        before = parts.state.control
+        parts.state.control = control
+        parts.state.succeeded("control")
+        if control.is_stopped and (before is None or not before.is_stopped):
+            parts.alerts.tell(
+                "trading_stopped", str(control.stopped_since_ns), "a recorded stop stands: no order is sent"
+            )
+        if control.is_killed and (before is None or not before.is_killed):
+            event(_LOG, "kill_switch_in_database", logging.WARNING)
+        return control
+
+    async def _look_at_exits(self, control: Control) -> None:
+        try:
+            await self._closer.look(self._strategies, control)
+        except ConfigurationError:
+            raise
+        except TorghutError as error:
+            # Entries are judged for themselves; what keeps exits keeps most of them too.
+            self._parts.state.failed("exits", error)
+        else:
+            self._parts.state.succeeded("exits", self._parts.wall.monotonic())
 
     async def confirm_account(self) -> None:
-        """Ask whose account this is until the broker says so.
+        """Ask whose account this is until the broker says so, and bind the database to it.
 
         Out of reach is unknown: nothing is traded, and it is asked again. Raises ConfigurationError when it is another.
         """
@@ -130,13 +254,55 @@ class TradingLoop:
             parts.state.failed("broker", error)
             return
         check_broker_account(parts.settings, account.number)
+        try:
+            bound = await asyncio.to_thread(parts.control.bind, account.number, now_ns=parts.clock.now_ns())
+            found = await self._find_foreign()
+        except TorghutError as error:
+            parts.state.failed("broker", error)
+            return
+        self._check_bound(bound, account.number)
+        parts.state.foreign = found
         parts.state.is_account_confirmed = True
         parts.state.succeeded("broker")
 
-    async def obey_kill_switch(self) -> None:
-        """While the kill switch is on, have open orders cancelled. Needs neither PostgreSQL nor leadership."""
+    def _check_bound(self, bound: Bound, number: str) -> None:
+        label = self._parts.settings.account_label
+        if bound.account_number != number:
+            said = "DB_DSN contradicts the broker: this database belongs to another account"
+        elif bound.account_label != label:
+            said = f"TRADING_ACCOUNT_LABEL={label} contradicts DB_DSN: this database belongs to {bound.account_label}"
+        else:
+            return
+        raise ConfigurationError(said, hint="one database keeps one account: give each its own")
+
+    async def _find_foreign(self) -> dict[str, object]:
+        """Say what is at the broker that this program did not do."""
         parts = self._parts
-        if not parts.settings.kill_switch_enabled or parts.reconciler is None:
+        assert parts.broker is not None
+        snapshot = await parts.broker.snapshot()
+        owned = await asyncio.to_thread(parts.orders.owned)
+        mine: dict[str, object] = {}
+        for _, symbol in owned:
+            mine[symbol] = True
+        others = []
+        for order in snapshot.orders:
+            if await asyncio.to_thread(parts.orders.owner, order.client_order_id) is None:
+                others.append({"symbol": order.symbol, "side": order.side, "qty": str(order.remaining)})
+        held = [
+            {"symbol": symbol, "qty": str(position.qty)}
+            for symbol, position in sorted(snapshot.positions.items())
+            if symbol not in mine
+        ]
+        if others or held:
+            event(_LOG, "found_at_start", logging.WARNING, orders=len(others), positions=len(held))
+        return {"orders": others[:50], "positions": held[:50]}
+
+    async def obey_kill_switch(self) -> None:
+        """While a kill switch is on, have open orders cancelled. The environment's needs neither database nor lock."""
+        parts = self._parts
+        control = parts.state.control
+        is_on = parts.settings.kill_switch_enabled or (control is not None and control.is_killed)
+        if not is_on or parts.reconciler is None:
             return
         try:
             await parts.reconciler.cancel_open_orders()
@@ -161,34 +327,37 @@ class TradingLoop:
             if version == self._catalogue_version:
                 return
             entries = await asyncio.to_thread(read_catalogue, path)
-        except (InputError, OSError) as error:
+            self._strategies = await asyncio.to_thread(
+                parts.decisions.apply_catalogue,
+                entries,
+                mode=parts.settings.strategy_mode,
+                now_ns=parts.clock.now_ns(),
+            )
+        except (InputError, OSError, ValueError, DatabaseError) as error:
             self._catalogue_version = version
             parts.metrics.add("catalogue_errors_total")
-            refused = error if isinstance(error, InputError) else InputError(f"{path}: cannot be read")
+            refused = error if isinstance(error, TorghutError) else InputError(f"{path}: cannot be read")
             parts.state.failed("catalogue", refused)
             event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
+            if not self._strategies:
+                # What was in force before this start stays so.
+                self._strategies = await asyncio.to_thread(parts.decisions.strategies)
             return
-        self._strategies = await asyncio.to_thread(
-            parts.decisions.apply_catalogue,
-            entries,
-            mode=parts.settings.strategy_mode,
-            now_ns=parts.clock.now_ns(),
-        )
         self._catalogue_version = version
         parts.state.succeeded("catalogue")
         event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
 
-    async def _trade(self) -> None:
+    async def _trade(self, control: Control) -> None:
         parts = self._parts
         universe = await self._read_universe()
         active = tuple(item for item in self._strategies if item.is_enabled and item.rule in RULES)
-        if not universe or not active:
-            parts.metrics.add_labelled(
-                "no_signal_reason_total", "no_active_strategy" if universe else "universe_source_unavailable"
-            )
+        if not active or not (universe or self._closer.holdings):
+            reason = "no_active_strategy" if universe else "universe_source_unavailable"
+            parts.metrics.add_labelled("no_signal_reason_total", reason)
             return
         timeframes = sorted({strategy.timeframe for strategy in active})
-        symbols = sorted(universe)
+        # What is held is watched though it may not be opened any more.
+        symbols = sorted(universe | set(self._closer.holdings))
         try:
             for _ in range(_MAX_PAGES):
                 since_ns = parts.clock.now_ns() - int(parts.settings.signal_lookback_minutes * _NS_PER_MINUTE)
@@ -196,19 +365,42 @@ class TradingLoop:
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
                 )
-                await self._handle_batch(batch, history, active, universe)
+                await self._handle_batch(batch, history, active, universe, control)
                 if not batch.is_full:
-                    return
+                    break
+            await self._handle_late(symbols, timeframes, active, universe, control)
         except BaseException:
             # What was read but not dealt with is read again, from the cursor that was stored last.
             self._history = None
             raise
+
+    async def _handle_late(
+        self,
+        symbols: list[str],
+        timeframes: list[str],
+        active: tuple[Strategy, ...],
+        universe: frozenset[str],
+        control: Control,
+    ) -> None:
+        parts, now = self._parts, self._parts.wall.monotonic()
+        if self._history is None or now - self._late_looked_at < _LATE_EVERY_SECONDS:
+            return
+        since_ns = parts.clock.now_ns() - int(parts.settings.signal_lookback_minutes * _NS_PER_MINUTE)
+        batch = await asyncio.to_thread(
+            self._reader.read_late, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
+        )
+        if not batch.is_full:
+            self._late_looked_at = now
+        if batch.signals:
+            parts.metrics.add("signals_late_total", len(batch.signals))
+            await self._handle_batch(batch, self._history, active, universe, control)
 
     async def _warm_history(self, symbols: list[str], timeframes: list[str], since_ns: int) -> SignalHistory:
         if self._history is not None:
             return self._history
         parts = self._parts
         self._reader.forget_all()
+        self._late_looked_at = -math.inf
         self._cursor = await asyncio.to_thread(parts.decisions.cursor)
         if self._cursor.ingest_ms * 1_000_000 > parts.clock.now_ns() + _CURSOR_AHEAD_NS:
             # The stream was made anew, or the clock is a replay's: from the lookback on, which does nothing twice.
@@ -230,29 +422,59 @@ class TradingLoop:
         return history
 
     async def _handle_batch(
-        self, batch: Batch, history: SignalHistory, active: tuple[Strategy, ...], universe: frozenset[str]
+        self,
+        batch: Batch,
+        history: SignalHistory,
+        active: tuple[Strategy, ...],
+        universe: frozenset[str],
+        control: Control,
     ) -> None:
         parts = self._parts
+        now_ns = parts.clock.now_ns()
+        if batch.signals:
+            newest = max(signal.event_ns for signal in batch.signals)
+            self._newest_ns = max(newest, self._newest_ns or newest)
+        lag = None if self._newest_ns is None else (now_ns - self._newest_ns) / 1e9
+        parts.emergency.observe(lag_seconds=lag, is_open=parts.calendar.session(now_ns) is Session.REGULAR)
+        if lag is not None:
+            parts.metrics.put("signal_lag_seconds", round(lag, 3))
         if not batch.signals:
             parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
-            return
-        parts.metrics.add("signals_total", len(batch.signals))
-        newest = max(signal.event_ns for signal in batch.signals)
-        parts.metrics.put("signal_lag_seconds", round((parts.clock.now_ns() - newest) / 1e9, 3))
+        else:
+            parts.metrics.add("signals_total", len(batch.signals))
+            intents = self._propose(batch.signals, history, active)
+            await self._handler.handle(batch.signals, intents, self._strategies, universe, control)
+        if batch.cursor != self._cursor:
+            await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
+            self._cursor = batch.cursor
+
+    def _propose(self, signals: Sequence[Signal], history: SignalHistory, active: tuple[Strategy, ...]) -> list[Intent]:
+        """Ask every rule of every window, each for itself."""
+        parts = self._parts
         intents: list[Intent] = []
-        for window in history.add(batch.signals):
+        for window in history.add(signals):
             signal = window[-1]
             for strategy in active:
                 if strategy.timeframe != signal.timeframe:
                     continue
                 if strategy.symbols and signal.symbol not in strategy.symbols:
                     continue
-                proposal = RULES[strategy.rule](window, strategy.parameters)
+                try:
+                    proposal = RULES[strategy.rule](window, strategy.parameters)
+                except Exception as error:  # noqa: BLE001  one rule on one symbol fails alone
+                    parts.metrics.add("rule_errors_total")
+                    event(
+                        _LOG,
+                        "rule_failed",
+                        logging.ERROR,
+                        strategy=strategy.name,
+                        symbol=signal.symbol,
+                        error_type=type(error).__name__,
+                    )
+                    continue
                 if proposal is not None:
                     intents.append(make_intent(strategy, signal, proposal, parts.settings.account_label))
-        await self._handler.handle(intents, universe)
-        await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=parts.clock.now_ns())
-        self._cursor = batch.cursor
+        return intents
 
     async def _read_universe(self) -> frozenset[str]:
         parts = self._parts
@@ -270,6 +492,19 @@ class TradingLoop:
         else:
             parts.state.succeeded("universe")
         return symbols
+
+
+async def _until(stop: asyncio.Event, step: Step) -> None:
+    """Run a step that only reads, and may last, until it ends or all is to end."""
+    work, stopped = asyncio.ensure_future(step()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+    finally:
+        for task in (work, stopped):
+            task.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

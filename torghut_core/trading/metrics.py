@@ -16,9 +16,15 @@ _COUNTERS: Mapping[str, str] = {
     "orders_rejected_total": "Orders the broker refused.",
     "orders_unknown_total": "Orders whose fate was unknown after the call.",
     "orders_never_arrived_total": "Orders given up because the broker never had them.",
-    "orders_orphaned_total": "Orders found at the broker after they had been given up.",
+    "orders_arrived_late_total": "Orders found at the broker after they had been given up.",
     "orders_canceled_total": "Cancellations the kill switch asked for.",
     "reconcile_updates_total": "Orders brought up to date.",
+    "signals_late_total": "Signals that were written further back than the overlap.",
+    "rule_errors_total": "Rules that failed on a window.",
+    "decisions_not_stored_total": "Decisions that PostgreSQL refused to store.",
+    "llm_reviews_not_stored_total": "AI reviews that PostgreSQL refused to store.",
+    "trade_updates_total": "Order events from the broker's stream.",
+    "trade_updates_skipped_total": "Messages of the broker's stream that could not be used.",
     "decision_errors_total": "Decisions that ended in an internal error.",
     "settle_errors_total": "Outcomes that could not be stored at once.",
     "catalogue_errors_total": "Strategy files that were refused.",
@@ -32,11 +38,15 @@ _COUNTERS: Mapping[str, str] = {
 }
 _LABELLED: Mapping[str, tuple[str, str]] = {
     "decision_reject_reason_total": ("reason", "Refusals by gate."),
+    "exits_total": ("cause", "Exits wanted, by what called for them."),
+    "signal_rows_skipped_total": ("reason", "Rows of ta_signals that no signal can be made of."),
+    "lane_errors_total": ("lane", "Unforeseen errors of a lane."),
     "no_signal_reason_total": ("reason", "Polls without new signals."),
     "llm_policy_resolution_total": ("classification", "Fail-mode resolutions at start."),
 }
 _GAUGES: Mapping[str, str] = {
     "leader": "1 while this process holds the leader's lock.",
+    "leader_silent": "1 while another process leads and gives no sign of life.",
     "market_session_open": "1 during the regular session.",
     "signal_lag_seconds": "Age of the newest signal when it was read.",
     "universe_symbols": "Symbols that may be traded.",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
 Side = Literal["buy", "sell"]
+Leg = Literal["entry", "exit"]
+OrderType = Literal["market", "limit", "stop", "stop_limit"]
 TIMEFRAMES: Mapping[str, str] = {"PT1S": "1Sec", "PT1M": "1Min", "PT1H": "1Hour"}
 """Window sizes of ClickHouse rows and the timeframes that strategies name."""
 WINDOW_SIZES: Mapping[str, str] = {timeframe: size for size, timeframe in TIMEFRAMES.items()}
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._:/-]{0,31}")
+
+
+def is_symbol(text: str) -> bool:
+    """Tell whether `text` can be a symbol, as PostgreSQL, ClickHouse and the broker all take it."""
+    return _SYMBOL.fullmatch(text) is not None
+
 
 TERMINAL_ORDER_STATES = frozenset({"filled", "canceled", "expired", "rejected", "replaced"})
 """Broker states after which an order cannot change. `done_for_day` is none: it may be filled tomorrow."""
@@ -33,6 +44,9 @@ class Signal:
     volatility: float | None
     """`vol_realized_w60s`: population σ of log returns over a minute."""
     is_warm: bool
+    bid: float | None = None
+    """`imbalance_bid_px`: the last quote at or before the bar's end, null when it was older than the TA allows."""
+    ask: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -60,6 +74,16 @@ class Strategy:
     """Empty: every symbol of the universe."""
     max_notional_per_trade: Decimal | None = None
     max_position_pct_equity: Decimal | None = None
+    max_notional_total: Decimal | None = None
+    """Dollars that all holdings and open orders of this strategy may be worth together."""
+    order_type: OrderType = "market"
+    """How it enters; it always exits at the market."""
+    price_offset_bps: Decimal = Decimal(0)
+    """How far beyond the quote a limit stands, and a stop is placed, in hundredths of a percent."""
+    stop_loss_pct: Decimal | None = None
+    take_profit_pct: Decimal | None = None
+    trailing_stop_pct: Decimal | None = None
+    """Shares (0 to 1) of the entry price, or of the best price since, at which the loop exits."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -79,19 +103,28 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """A holding; `qty` is negative when short."""
+    """A holding; `qty` is negative when short. `available` shares (above zero) are promised to no open order."""
 
     symbol: str
     qty: Decimal
     market_value: Decimal
+    available: Decimal
+    entry_price: Decimal
+
+    @property
+    def price(self) -> Decimal:
+        """Dollars a share, as the broker values it."""
+        return abs(self.market_value / self.qty) if self.qty else self.entry_price
 
 
 @dataclass(frozen=True, kw_only=True)
-class Borrow:
-    """Whether the broker lends a symbol to sell it short."""
+class Asset:
+    """What the broker says of a symbol: whether it lends it to sell short, and sells parts of a share."""
 
     is_shortable: bool
     is_easy: bool
+    is_fractionable: bool = False
+    is_tradable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +141,19 @@ class Order:
     filled_qty: Decimal
     filled_avg_price: Decimal | None
     status: str
-    raw: Mapping[str, Any]
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    updated_at: str | None = None
+    """The broker's own time of its last change, RFC 3339."""
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL_ORDER_STATES
+
+    @property
+    def remaining(self) -> Decimal:
+        return Decimal(0) if self.is_terminal else max(Decimal(0), self.qty - self.filled_qty)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +163,20 @@ class OrderRequest:
     client_order_id: str
     symbol: str
     side: Side
-    qty: int
-    type: Literal["market"] = "market"
+    qty: Decimal
+    type: OrderType = "market"
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
     time_in_force: Literal["day"] = "day"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Account and positions read together."""
+    """Open orders, positions and account, read in this order: what fills in between counts twice, never not at all."""
 
     account: Account
     positions: Mapping[str, Position]
+    orders: tuple[Order, ...] = ()
+    """Open orders of anyone."""
+    unreadable: frozenset[str] = frozenset()
+    """Symbols with a position or order that could not be read."""

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 
 from torghut_core.errors import ConfigurationError
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings, load
-from torghut_core.trading.review_policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
+from torghut_core.trading.model import is_symbol
+from torghut_core.trading.review.policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
 
 LIVE_BROKER_HOST = "api.alpaca.markets"
 PAPER_BROKER_URL = "https://paper-api.alpaca.markets"
@@ -46,7 +47,14 @@ def _stage(value: object) -> object:
     return value if found is None else found[1]
 
 
-Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols)]
+def _checked_symbols(value: tuple[str, ...]) -> tuple[str, ...]:
+    for symbol in value:
+        if not is_symbol(symbol):
+            raise ValueError("must be symbols of 1 to 32 letters, digits, dots, dashes, colons, underscores or slashes")
+    return value
+
+
+Symbols = Annotated[tuple[str, ...], BeforeValidator(_symbols), AfterValidator(_checked_symbols)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Money = Annotated[Decimal, Field(gt=0)]
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
@@ -56,11 +64,22 @@ Seconds = Annotated[float, Field(gt=0)]
 class TradingSettings(Settings):
     """Everything the trading runtime reads from its environment, once, at start."""
 
+    families = ("TRADING_", "LLM_", "APCA_")
+    hidden = frozenset({"live_account"})
+
     app_env: Literal["dev", "stage", "prod"] = Field("dev", alias="APP_ENV")
     version: str = Field("dev", alias="TORGHUT_VERSION")
     commit: str = Field("unknown", alias="TORGHUT_COMMIT")
     clock: str = Field("system", alias="TORGHUT_CLOCK")
     market_calendar: CalendarName = Field("XNYS", alias="TORGHUT_MARKET_CALENDAR")
+    role: Literal["all", "api", "scheduler"] = Field("all", alias="TORGHUT_PROCESS_ROLE")
+    """`all` trades and answers, `scheduler` trades and answers for itself, `api` only answers, from PostgreSQL."""
+    revision_set: str | None = Field(
+        None, max_length=253, validation_alias=AliasChoices("K_REVISION", "TORGHUT_REVISION")
+    )
+    """Which deployment this process belongs to: only one first seen after a stop may lift it."""
+    kubernetes_host: str | None = Field(None, alias="KUBERNETES_SERVICE_HOST")
+    """Set by every cluster in every pod: there, a process without a revision lifts nothing."""
     http_port: int = Field(8181, ge=0, le=65535, alias="TRADING_HTTP_PORT")
     http_host: str = Field("0.0.0.0", alias="TRADING_HTTP_HOST")  # noqa: S104  the pod's own network
 
@@ -77,6 +96,14 @@ class TradingSettings(Settings):
     broker_url: BaseUrl = Field(PAPER_BROKER_URL, alias="APCA_API_BASE_URL")
     broker_timeout_seconds: float = Field(10.0, gt=0, le=20, alias="TRADING_BROKER_TIMEOUT_SECONDS")
     """Whole-call deadline of each broker call; well under the 60 s after which an absent order may be given up."""
+    broker_requests_per_minute: int = Field(200, ge=10, alias="TRADING_BROKER_REQUESTS_PER_MINUTE")
+    """What the broker allows; questions wait first, so that orders and cancellations find room."""
+    trade_updates_enabled: bool = Field(True, alias="TRADING_TRADE_UPDATES_ENABLED")
+    """Whether order events are also taken from the broker's stream; polling goes on either way."""
+    webhook_url: BaseUrl | None = Field(None, alias="TRADING_WEBHOOK_URL")
+    webhook_secret: SecretStr | None = Field(None, alias="TRADING_WEBHOOK_SECRET")
+    webhook_timeout_seconds: Seconds = Field(5, alias="TRADING_WEBHOOK_TIMEOUT_SECONDS")
+    """Where alerts are posted, and the key of their HMAC-SHA-256 signature."""
 
     enabled: bool = Field(False, alias="TRADING_ENABLED")
     mode: Literal["paper", "live"] = Field("paper", alias="TRADING_MODE")
@@ -111,6 +138,22 @@ class TradingSettings(Settings):
     max_position_pct_equity: Fraction | None = Field(None, alias="TRADING_MAX_POSITION_PCT_EQUITY")
     cooldown_seconds: float = Field(0, ge=0, alias="TRADING_COOLDOWN_SECONDS")
     allow_shorts: bool = Field(False, alias="TRADING_ALLOW_SHORTS")
+    allow_margin: bool = Field(False, alias="TRADING_ALLOW_MARGIN")
+    """Entries spend cash alone unless this is true."""
+    fractional_enabled: bool = Field(False, alias="TRADING_FRACTIONAL_EQUITIES_ENABLED")
+    """Whether entries may be parts of a share, where the broker allows it. Exits close what is held either way."""
+    max_spread_bps: Decimal = Field(Decimal(100), gt=0, alias="TRADING_MAX_SPREAD_BPS")
+    """Widest quote an entry is priced at, in hundredths of a percent of its middle."""
+    flatten_minutes: float = Field(0, ge=0, le=390, alias="TRADING_FLATTEN_MINUTES_BEFORE_CLOSE")
+    """Minutes before the regular close, half days included, at which the strategies' holdings are closed; 0 never."""
+    max_daily_loss: Money | None = Field(None, alias="TRADING_MAX_DAILY_LOSS")
+    max_daily_loss_pct: Fraction | None = Field(None, alias="TRADING_MAX_DAILY_LOSS_PCT_EQUITY")
+    max_drawdown_pct: Fraction | None = Field(None, alias="TRADING_MAX_DRAWDOWN_PCT_EQUITY")
+    """Losses against the day's first equity and against the best ever, dollars or shares, that latch entries shut."""
+    emergency_stop_enabled: bool = Field(True, alias="TRADING_EMERGENCY_STOP_ENABLED")
+    emergency_recovery_cycles: int = Field(3, ge=1, alias="TRADING_EMERGENCY_STOP_RECOVERY_CYCLES")
+    emergency_lag_seconds: Seconds = Field(600, alias="TRADING_ROLLBACK_SIGNAL_LAG_SECONDS_LIMIT")
+    """Age of the newest signal in an open market beyond which entries rest, and healthy cycles until they go on."""
     portfolio_notional_per_position: Money | None = Field(None, alias="TRADING_PORTFOLIO_NOTIONAL_PER_POSITION")
     portfolio_volatility_target: Money | None = Field(None, alias="TRADING_PORTFOLIO_VOLATILITY_TARGET")
     portfolio_volatility_floor: Decimal = Field(Decimal(0), ge=0, alias="TRADING_PORTFOLIO_VOLATILITY_FLOOR")
@@ -123,6 +166,8 @@ class TradingSettings(Settings):
 
     leader_lock_name: str = Field("torghut:trading-scheduler", alias="TRADING_SCHEDULER_LEADERSHIP_LOCK_NAME")
     leader_check_seconds: Seconds = Field(5, alias="TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS")
+    migrate_server: bool = Field(False, alias="TRADING_MIGRATE_ON_START")
+    """Whether an existing server's schema that is behind is migrated at start; empty and embedded ones always are."""
     drain_seconds: Seconds = Field(45, alias="TRADING_SCHEDULER_SHUTDOWN_DRAIN_SECONDS")
     success_max_age_seconds: Seconds = Field(30, alias="TRADING_SCHEDULER_SUCCESS_MAX_AGE_SECONDS")
 
@@ -154,6 +199,11 @@ class TradingSettings(Settings):
     self_hosted_url: BaseUrl | None = Field(None, alias="LLM_SELF_HOSTED_BASE_URL")
     self_hosted_key: SecretStr | None = Field(None, alias="LLM_SELF_HOSTED_API_KEY")
     self_hosted_model: str | None = Field(None, alias="LLM_SELF_HOSTED_MODEL")
+
+    @property
+    def trades(self) -> bool:
+        """Whether this process may hold the lock: every role but `api`."""
+        return self.role != "api"
 
     @property
     def account_label(self) -> str:

@@ -1,4 +1,4 @@
-"""What the runtime says of itself: one error per loop, so that no loop's success hides another's failure."""
+"""What the runtime says of itself: error and last success of each lane, so that no lane's success hides another."""
 
 from __future__ import annotations
 
@@ -6,8 +6,26 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from torghut_core.errors import TorghutError
+from torghut_core.trading.risk.context import Control
 
-Lane = Literal["start", "broker", "trading", "reconcile", "leadership", "kill_switch", "catalogue", "universe"]
+Lane = Literal[
+    "start",
+    "broker",
+    "control",
+    "trading",
+    "exits",
+    "reconcile",
+    "leadership",
+    "kill_switch",
+    "catalogue",
+    "universe",
+    "losses",
+    "trade_updates",
+    "alerts",
+    "status",
+]
+LOOPS: tuple[Lane, ...] = ("leadership", "trading", "reconcile", "alerts", "trade_updates", "status")
+"""Lanes that run as loops of their own: each has to succeed now and then."""
 
 
 @dataclass
@@ -18,11 +36,21 @@ class RunState:
     last_run_ns: int | None = None
     """When the last trading cycle ended well, on the runtime's clock."""
     last_reconcile_ns: int | None = None
-    last_success_monotonic: float | None = None
+    succeeded_at: dict[Lane, float] = field(default_factory=dict)
+    """When each lane succeeded last, on the monotonic clock."""
     is_account_confirmed: bool = False
     is_schema_current: bool = False
+    is_stop_recorded: bool = False
+    """Whether this start is on record, with its stop where it starts with trading off; an API process needs none."""
+    control: Control | None = None
+    """What may not be done, as last read; None when it could not be."""
     current_heads: tuple[str, ...] = ()
     expected_heads: tuple[str, ...] = ()
+    uncertain: dict[str, int] = field(default_factory=dict)
+    orphans: int = 0
+    not_obeyed: int = 0
+    foreign: dict[str, object] = field(default_factory=dict)
+    """What the first reading found that was not this program's."""
     errors: dict[Lane, str] = field(default_factory=dict)
 
     def failed(self, lane: Lane, error: BaseException) -> None:
@@ -31,9 +59,11 @@ class RunState:
             str(error) if isinstance(error, TorghutError) else f"internal error ({type(error).__name__})"
         )
 
-    def succeeded(self, lane: Lane) -> None:
-        """Forget a lane's error."""
+    def succeeded(self, lane: Lane, at: float | None = None) -> None:
+        """Forget a lane's error, and remember when (monotonic) it succeeded."""
         self.errors.pop(lane, None)
+        if at is not None:
+            self.succeeded_at[lane] = at
 
     @property
     def last_error(self) -> str | None:

@@ -44,8 +44,8 @@ def promote_check(
     from torghut_core.engines.postgres import open_postgres
     from torghut_core.rfc3339 import parse_ns
     from torghut_core.settings import reveal
-    from torghut_core.trading.on_demand import clickhouse_of
-    from torghut_core.trading.promotion import gather, refusals
+    from torghut_core.trading.inputs.on_demand import clickhouse_of
+    from torghut_core.trading.review.promotion import gather, refusals
     from torghut_core.trading.settings import load_settings
     from torghut_core.trading.store.database import Database, with_deadlines
     from torghut_core.trading.store.listing import Listing

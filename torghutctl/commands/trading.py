@@ -1,4 +1,4 @@
-"""`torghutctl trading`: what the trading runtime would do with an environment."""
+"""`torghutctl trading`: what the trading runtime would do with an environment, and the switches in its database."""
 
 from __future__ import annotations
 
@@ -6,18 +6,147 @@ from typing import Annotated
 
 import typer
 
+from torghutctl.commands.trading_switches import (
+    ActOption,
+    AuditOption,
+    ConfigOption,
+    ConfirmOption,
+    EnvironmentOption,
+    LocalOption,
+    OutputOption,
+    PlanOption,
+    ReasonOption,
+    TicketOption,
+)
 from torghutctl.render.output import Format
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at the trading runtime's configuration. Reads only.",
+    help="The trading runtime's configuration, and the switches in its database.",
 )
 
 
 @app.callback()
 def trading() -> None:
-    """Look at the trading runtime's configuration. Reads only."""
+    """The trading runtime's configuration, and the switches in its database."""
+
+
+@app.command("kill-switch")
+def kill_switch(
+    state: Annotated[str, typer.Argument(metavar="on|off", help="what it is to be")],
+    *,
+    environment: EnvironmentOption = None,
+    config: ConfigOption = None,
+    local: LocalOption = None,
+    reason: ReasonOption = "",
+    confirm: ConfirmOption = "",
+    plan: PlanOption = None,
+    act: ActOption = False,
+    ticket: TicketOption = "",
+    audit_log: AuditOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Turn the kill switch in the trading database on or off, for every process at once and at the next claim.
+
+    When: orders must stop now, without waiting for git, Argo CD or a rollout.
+
+    Needs: DB_DSN, or --local DIR. `on` needs no evidence. `off` is for a person at a terminal, and refused unless the
+    database's account is the environment's (TRADING_ACCOUNT_LABEL, TRADING_MODE).
+
+    Does: on: no order is sent any more, and the open orders that this system placed are cancelled; off: lifts that.
+
+    Verify: /trading/status shows kill_switch_enabled; orders_uncertain.cancels_not_obeyed stays 0.
+
+    Undo: the other way round. Without --act only the plan is shown.
+    """
+    from torghutctl.commands.trading_switches import SwitchOptions, run_switch
+    from torghutctl.errors import ConfigurationError
+
+    if state not in ("on", "off"):
+        raise ConfigurationError(f"kill-switch {state!r}: must be on or off")
+    options = SwitchOptions(
+        environment=environment,
+        config=config,
+        local=local,
+        reason=reason,
+        confirm=confirm,
+        plan=plan,
+        act=act,
+        ticket=ticket,
+        audit_log=audit_log,
+        output=output,
+    )
+    run_switch("kill-switch on" if state == "on" else "kill-switch off", options)
+
+
+@app.command("resume-losses")
+def resume_losses(
+    *,
+    environment: EnvironmentOption = None,
+    config: ConfigOption = None,
+    local: LocalOption = None,
+    reason: ReasonOption = "",
+    confirm: ConfirmOption = "",
+    plan: PlanOption = None,
+    act: ActOption = False,
+    ticket: TicketOption = "",
+    audit_log: AuditOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Lift the latch that a daily loss or a drawdown set, and measure losses anew from the next reading.
+
+    When: the cause of the losses is understood and entries shall go on.
+
+    Needs: DB_DSN, or --local DIR, and a person at a terminal; refused unless the database's account is the environment's.
+
+    Does: lifts the latch, on record with who and why. Exits were never held back by it.
+
+    Verify: /trading/status: loss_limit.latched false.
+
+    Undo: `torghutctl trading kill-switch on`. Without --act only the plan is shown.
+    """
+    from torghutctl.commands.trading_switches import SwitchOptions, run_switch
+
+    options = SwitchOptions(
+        environment=environment,
+        config=config,
+        local=local,
+        reason=reason,
+        confirm=confirm,
+        plan=plan,
+        act=act,
+        ticket=ticket,
+        audit_log=audit_log,
+        output=output,
+    )
+    run_switch("resume-losses", options)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema of the trading database at DB_DSN to this program's version.
+
+    An empty or embedded database is migrated at start; a server that is behind is refused there, until this is run (or
+    TRADING_MIGRATE_ON_START=true). Safe to repeat; take a backup first: versions are not undone.
+    """
+    import os
+
+    from torghut_core.engines.postgres import open_postgres
+    from torghut_core.settings import load, reveal
+    from torghut_core.trading.settings import TradingSettings
+    from torghut_core.trading.store import schema
+    from torghutctl.errors import ConfigurationError
+
+    address = reveal(load(TradingSettings, os.environ).db_dsn)
+    if address is None:
+        raise ConfigurationError("DB_DSN: must be set to the trading database")
+    server = open_postgres(address)
+    try:
+        state = schema.migrate(server)
+    finally:
+        server.close()
+    typer.echo(f"schema {', '.join(state.current_heads)}")
 
 
 @app.command("explain-config")
@@ -52,6 +181,7 @@ def explain_config(
             "",
             f"AI review fails to: {policy['effective_fail_mode']} ({policy['classification']})",
         ]
+        lines += [f"unknown variable: {name}" for name in shown["unknownVariables"]]
         lines += [f"contradiction: {text}" for text in shown["contradictions"]] or ["no contradiction: it would start"]
         return "\n".join(lines)
 

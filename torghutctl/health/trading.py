@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torghutctl.health import pods, reading
@@ -13,6 +14,7 @@ from torghutctl.snapshot.facts import Condition, ContainerFact, Facts, PodFact, 
 NAME = "trading"
 _HANDOVER_SECONDS = 120
 _TRUE = ("true", "1", "yes", "on", "t", "y")
+_FALSE = ("false", "0", "no", "off", "f", "n")
 _REVISION = "serving.knative.dev/revision"
 
 
@@ -26,6 +28,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     found += [
         *_switches(facts, moment),
         *_loop(facts, {pod.name for pod in schedulers}),
+        *_orders(facts),
         *_unread(facts, schedulers or alive),
     ]
     return found + pods.judge(NAME, facts, [*alive, *schedulers], moment)
@@ -170,7 +173,10 @@ def _switches(facts: Facts, moment: Moment) -> list[Finding]:
     if paused:
         found.append(_state("trading_paused", Level.INFO, "trading is switched off", *paused))
     killed = [
-        f"/trading/status of {name}: kill_switch_enabled true" for name, item in statuses.items() if item["killSwitch"]
+        f"/trading/status of {name}: kill_switch_enabled true"
+        + (", in the database: `torghutctl trading kill-switch off`" if item.get("databaseKillSwitch") else "")
+        for name, item in statuses.items()
+        if item["killSwitch"]
     ]
     if killed:
         found.append(_state("kill_switch_on", Level.INFO, "the kill switch is on", *killed))
@@ -188,6 +194,12 @@ def _loop(facts: Facts, schedulers: set[str]) -> list[Finding]:
         found.append(
             _state("trading_loop_stopped", Level.DEGRADED, "trading is enabled and its loop does not run", line)
         )
+    silent = [
+        f"/trading/status of {name}: leader_silent" for name, item in statuses.items() if item.get("leaderSilent")
+    ]
+    if silent:
+        message = "the process that leads gives no sign of life, and nothing is traded or closed"
+        found.append(_state("trading_leader_silent", Level.DEGRADED, message, *silent))
     for name, status in statuses.items():
         if status["hasError"]:
             known = ", ".join(item["signature"] for item in status["errorSignatures"])
@@ -198,6 +210,43 @@ def _loop(facts: Facts, schedulers: set[str]) -> list[Finding]:
                 )
             )
     return found
+
+
+def _orders(facts: Facts) -> list[Finding]:
+    """What the trading process says that a person has to look at: orders of unclear fate, a latch, a recorded stop."""
+    statuses = facts.trading_status()
+    found: list[Finding] = []
+    uncertain = [
+        f"/trading/status of {name}: {', '.join(f'{key} {count:g}' for key, count in sorted(counts.items()) if count)}"
+        for name, item in statuses.items()
+        if any((counts := item.get("ordersUncertain") or {}).values())
+    ]
+    if uncertain:
+        message = "orders did not arrive, arrived late, are nobody's, or are open though cancelled"
+        found.append(_state("trading_orders_uncertain", Level.DEGRADED, message, *uncertain))
+    latched = {name: item.get("lossSince") for name, item in statuses.items() if item.get("lossLatched")}
+    if latched:
+        lines = [f"/trading/status of {name}: loss_limit latched since {since}" for name, since in latched.items()]
+        message = "a loss limit was reached: nothing is opened until a person resumes"
+        finding = _state("trading_loss_limit", Level.DEGRADED, message, *lines)
+        found.append(replace(finding, since=oldest(*(since for since in latched.values() if since))))
+    stopped = {name: item.get("stoppedSince") for name, item in statuses.items() if item.get("isStopped")}
+    if stopped:
+        lines = [f"/trading/status of {name}: stop since {since}" for name, since in stopped.items()]
+        is_wanted = any(not item["enabled"] or item["killSwitch"] for item in statuses.values()) or _git_wants_off(
+            facts
+        )
+        level = Level.INFO if is_wanted else Level.DEGRADED
+        message = "a recorded stop stands: no order is sent until a newer revision with trading on leads"
+        finding = _state("trading_stopped", level, message, *lines)
+        found.append(replace(finding, since=oldest(*(since for since in stopped.values() if since))))
+    return found
+
+
+def _git_wants_off(facts: Facts) -> bool:
+    """Tell whether the workload that trades is configured to be off."""
+    source = sources.TRADING_SCHEDULER if facts.value(sources.TRADING_SCHEDULER) else sources.TRADING_SERVICE
+    return (facts.variable(source, "TRADING_ENABLED") or "").lower() in _FALSE
 
 
 def _dependencies(facts: Facts, name: str) -> list[str]:

@@ -108,6 +108,9 @@ def ta_ready(answer: Answer) -> dict[str, Any]:
     return {"httpStatus": answer.status, "ready": ready, "reason": kept.one_of(body.get("reason"), TA_REASONS)}
 
 
+_UNCERTAIN = ("never_arrived", "arrived_late", "orphans", "cancels_not_obeyed")
+
+
 def trading_status(answer: Answer) -> dict[str, Any]:
     """Return `/trading/status` as switches, loop state, counters and the AI review's state."""
     body = service_answer(answer)
@@ -128,6 +131,15 @@ def trading_status(answer: Answer) -> dict[str, Any]:
         "lastReconcile": kept.when(body.get("last_reconcile_at")),
         "hasError": bool(body.get("last_error")),
         "errorSignatures": kept.signatures(body.get("last_error")),
+        "databaseKillSwitch": kept.flag(kept.table(body.get("kill_switch")).get("database")),
+        "leaderSilent": kept.flag(body.get("leader_silent")),
+        "stoppedSince": kept.when(kept.table(body.get("stop")).get("since")),
+        "isStopped": isinstance(body.get("stop"), dict),
+        "ordersUncertain": {
+            key: kept.number(kept.table(body.get("orders_uncertain")).get(key)) or 0 for key in _UNCERTAIN
+        },
+        "lossLatched": kept.flag(kept.table(body.get("loss_limit")).get("latched")),
+        "lossSince": kept.when(kept.table(body.get("loss_limit")).get("since")),
         "counters": {key: kept.number(metrics.get(key)) for key in _COUNTERS if key in metrics},
         "llm": {
             "enabled": kept.flag(llm.get("enabled")),

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from tests.fakes.broker_server import KEY, SECRET, BrokerServer, create_broker_app
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.http_server import Binding, serving
-from torghut_core.trading.broker import Broker
+from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.schema import migrate
 

@@ -10,17 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from torghut_core.trading.broker import (
+from torghut_core.trading.model import OrderRequest
+from torghut_core.trading.orders.answers import parse_account, parse_order, parse_position
+from torghut_core.trading.orders.broker import (
     Broker,
     BrokerUnavailableError,
     OrderRefusedError,
     OrderUnknownError,
     order_body,
-    parse_account,
-    parse_order,
-    parse_position,
 )
-from torghut_core.trading.model import OrderRequest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # alpaca-py imports a deprecated module of websockets
@@ -28,7 +26,7 @@ with warnings.catch_warnings():
     from alpaca.trading.enums import OrderSide, TimeInForce
     from alpaca.trading.requests import MarketOrderRequest
 
-REQUEST = OrderRequest(client_order_id="c" * 64, symbol="AAPL", side="buy", qty=3)
+REQUEST = OrderRequest(client_order_id="c" * 64, symbol="AAPL", side="buy", qty=Decimal(3))
 ORDER: dict[str, Any] = {
     "id": "o-1",
     "client_order_id": "c" * 64,
@@ -152,10 +150,10 @@ async def test_borrow_when_asset_is_read_then_both_flags_and_silence_is_unavaila
     """A symbol's flags are taken only when they are said."""
     answers = [httpx.Response(200, json={"shortable": True, "easy_to_borrow": False}), httpx.Response(404)]
     broker = _broker(lambda _: answers.pop(0))
-    borrow = await broker.borrow("BRK.B")
+    borrow = await broker.asset("BRK.B")
     assert (borrow.is_shortable, borrow.is_easy) == (True, False)
     with pytest.raises(BrokerUnavailableError):
-        await broker.borrow("X/Y")
+        await broker.asset("X/Y")
 
 
 def test_parsing_when_alpaca_answers_then_exact_decimals() -> None:

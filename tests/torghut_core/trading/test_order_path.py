@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +16,13 @@ import pytest
 from tests.fakes.trading_values import NOW_NS, make_intent, make_signal
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.broker import Broker
-from torghut_core.trading.execution import Execution
-from torghut_core.trading.intents import Intent
+from torghut_core.trading.decision.intents import Intent
 from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.model import OrderRequest, Strategy
-from torghut_core.trading.reconcile import Reconciler
+from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.execution import Execution
+from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing
@@ -45,10 +46,15 @@ class Desk:
     wall: ManualClock
     metrics: Metrics
     strategy: Strategy
+    alerts: list[tuple[str, str, str]]
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, _, text in self.alerts]
 
     def plan(self, **changes: Any) -> tuple[Intent, UUID]:
         intent = make_intent(strategy=self.strategy, **changes)
-        return intent, self.decisions.record(intent, now_ns=NOW_NS).id
+        return intent, self.decisions.record([intent], now_ns=NOW_NS)[intent.key].id
 
     async def lead(self) -> None:
         """Take the lock; the server ends a dead process's session in its own time."""
@@ -58,24 +64,45 @@ class Desk:
             await asyncio.sleep(0.01)
 
     def request(self, intent: Intent, decision_id: UUID) -> ClaimRequest:
-        order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=10)
+        order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=Decimal(10))
         return ClaimRequest(
-            decision_id=decision_id, order=order, account_label="paper", reserved_notional=Decimal("1002.5")
+            decision_id=decision_id,
+            order=order,
+            account_label="paper",
+            leg="entry",
+            strategy_id=intent.strategy.id,
+            price=Decimal(100),
+            reserved_notional=Decimal("1002.5"),
         )
 
     def decision(self) -> dict[str, Any]:
         return self.listing.decisions(symbol=None, since=None, limit=1)[0]
 
 
-def open_desk(postgres: Postgres, database: Database, broker: Broker) -> Desk:
+def open_desk(
+    postgres: Postgres, database: Database, broker: Broker, at: Callable[[str], None] = lambda _: None
+) -> Desk:
     wall, metrics = ManualClock(NOW_NS), Metrics()
     decisions = DecisionStore(database, account_label="paper")
     orders = OrderStore(database, account_label="paper")
     leadership = Leadership(postgres, lock_name="test")
-    execution = Execution(broker=broker, leadership=leadership, orders=orders, clock=wall, wall=wall, metrics=metrics)
-    reconciler = Reconciler(broker=broker, orders=orders, execution=execution, clock=wall, wall=wall, metrics=metrics)
+    execution = Execution(
+        broker=broker, leadership=leadership, orders=orders, clock=wall, wall=wall, metrics=metrics, at=at
+    )
+    alerts: list[tuple[str, str, str]] = []
+    reconciler = Reconciler(
+        broker=broker,
+        orders=orders,
+        execution=execution,
+        clock=wall,
+        wall=wall,
+        metrics=metrics,
+        alert=lambda *told: alerts.append(told),
+    )
     strategy = decisions.apply_catalogue(read_catalogue(DEFAULT_PATH), mode="merge", now_ns=NOW_NS)[0]
-    return Desk(decisions, orders, Listing(database), leadership, execution, reconciler, wall, metrics, strategy)
+    return Desk(
+        decisions, orders, Listing(database), leadership, execution, reconciler, wall, metrics, strategy, alerts
+    )
 
 
 @pytest.fixture
@@ -185,15 +212,15 @@ async def test_reconcile_when_absent_then_never_arrived_after_three_readings_and
     desk.wall.advance(0.1)
     await desk.reconciler.reconcile()
     assert (desk.decision()["status"], desk.orders.open_claims()) == ("never_arrived", ())
-    assert list(desk.reconciler.alerts) == ["buy 10 AAPL never arrived at the broker"]
+    assert desk.texts == ["buy 10 AAPL never arrived at the broker"]
     assert desk.metrics.get("orders_never_arrived_total") == 1
     assert broker_server.state.posts == [intent.key]
 
 
-async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_stays_the_end(
+async def test_reconcile_when_a_given_up_order_turns_up_then_it_is_adopted_as_arrived_late_and_blocks_entries(
     desk: Desk, broker_server: Any
 ) -> None:
-    """never_arrived is final; an order that arrives after all is a person's to look at, and said once."""
+    """The order is more than was planned: told once, its fills counted, and nothing is opened while it is open."""
     broker_server.state.fault = "lost_order"
     intent, decision_id = desk.plan()
     await desk.execution.submit(desk.request(intent, decision_id))
@@ -206,8 +233,15 @@ async def test_reconcile_when_a_given_up_order_turns_up_then_alert_and_the_end_s
     )
     for _ in range(2):
         await desk.reconciler.reconcile()
-    assert list(desk.reconciler.alerts)[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
-    assert (desk.decision()["status"], desk.metrics.get("orders_orphaned_total")) == ("never_arrived", 1)
+    assert desk.texts[1:] == [f"AAPL order {order['id']} arrived after it had been given up"]
+    assert desk.metrics.get("orders_arrived_late_total") == 1
+    assert desk.decision()["status"] == "submitted"
+    assert desk.listing.orders(symbol=None, since=None, limit=1)[0]["state"] == "arrived_late"
+    later = desk.request(*desk.plan(signal=make_signal(symbol="MSFT")))
+    assert await desk.execution.submit(later) == "order_arrived_late"
+    order["status"] = "canceled"
+    await desk.reconciler.reconcile()
+    assert await desk.execution.submit(later) == "accepted"
 
 
 async def test_reconcile_when_only_two_readings_then_still_unknown(desk: Desk, broker_server: Any) -> None:
@@ -268,7 +302,7 @@ async def test_restart_when_killed_between_claim_and_answer_then_nothing_is_sent
     broker = broker_server.client()
     second = open_desk(postgres, database, broker)
     assert second.leadership.check(now_ns=NOW_NS) is True
-    again, row = second.plan(), second.decisions.record(intent, now_ns=NOW_NS)
+    again, row = second.plan(), second.decisions.record([intent], now_ns=NOW_NS)[intent.key]
     assert (again[0].key, row.is_new, row.status) == (intent.key, False, "submitting")
     assert await second.execution.submit(second.request(*again)) == "already_claimed"
     await second.reconciler.reconcile()
@@ -284,7 +318,7 @@ from tests.fakes.broker_server import KEY, SECRET
 from tests.torghut_core.trading.test_order_path import open_desk
 from tests.fakes.trading_values import NOW_NS
 from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.broker import Broker
+from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.store.database import Database
 
 async def main(dsn, url):
@@ -328,20 +362,81 @@ async def test_restart_when_process_is_killed_while_broker_works_then_nothing_is
     await broker.close()
 
 
-async def test_submit_when_process_slept_after_claim_then_broker_is_not_called(
-    desk: Desk, broker_server: Any, monkeypatch: pytest.MonkeyPatch
+_VICTIM_AT = """
+import asyncio, os, signal, sys
+from tests.fakes.broker_server import KEY, SECRET
+from tests.torghut_core.trading.test_order_path import open_desk
+from tests.fakes.trading_values import NOW_NS
+from torghut_core.engines.postgres import Postgres
+from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.store.database import Database
+
+def at(label):
+    if label == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main(dsn, url):
+    postgres = Postgres(dsn)
+    database = Database(postgres)
+    database.open()
+    desk = open_desk(postgres, database, Broker(base_url=url, key=KEY, secret=SECRET, timeout_seconds=60), at)
+    assert desk.leadership.check(now_ns=NOW_NS)
+    await desk.execution.submit(desk.request(*desk.plan()))
+
+asyncio.run(main(*sys.argv[1:3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("label", "fault", "posts", "ends"),
+    [
+        ("claimed", None, 0, "never_arrived"),
+        ("sending", None, 0, "never_arrived"),
+        ("answered", None, 1, "submitted"),
+        ("settled", None, 1, "submitted"),
+        ("refused", "refused", 1, "never_arrived"),
+    ],
+)
+async def test_restart_when_killed_at_a_labelled_step_then_one_order_at_most_and_an_end(
+    postgres: Postgres, database: Database, broker_server: Any, label: str, fault: str | None, posts: int, ends: str
+) -> None:
+    """Between claim and settlement, at each step: never two orders, never one without a row, every unknown ended."""
+    broker_server.state.fault = fault
+    victim = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _VICTIM_AT, postgres.dsn, broker_server.url, label, cwd=_ROOT
+    )
+    assert await victim.wait() == -9
+    broker_server.state.fault = None
+    broker = broker_server.client()
+    survivor = open_desk(postgres, database, broker)
+    await survivor.lead()
+    intent, decision_id = survivor.plan()
+    assert await survivor.execution.submit(survivor.request(intent, decision_id)) == "already_claimed"
+    for _ in range(4):
+        await survivor.reconciler.reconcile()
+        survivor.wall.advance(30)
+    assert (survivor.decision()["status"], survivor.orders.open_claims()) == (ends, ())
+    assert len(broker_server.state.posts) == posts
+    survivor.leadership.release()
+    await broker.close()
+
+
+@pytest.mark.parametrize(("age", "outcome", "posts"), [(5.0, "accepted", 1), (5.001, "rejected", 0)])
+async def test_submit_when_process_slept_over_five_seconds_after_claim_then_broker_is_not_called(
+    desk: Desk, broker_server: Any, monkeypatch: pytest.MonkeyPatch, age: float, outcome: str, posts: int
 ) -> None:
     """Whoever wakes up late does not call: the order may have been given up meanwhile."""
     claim = desk.leadership.claim
 
     def slow_claim(request: ClaimRequest, *, now_ns: int) -> ClaimResult:
         result = claim(request, now_ns=now_ns)
-        desk.wall.advance(16)
+        desk.wall.advance(age)
         return result
 
     monkeypatch.setattr(desk.leadership, "claim", slow_claim)
-    assert await desk.execution.submit(desk.request(*desk.plan())) == "unknown"
-    assert broker_server.state.posts == []
+    assert await desk.execution.submit(desk.request(*desk.plan())) == outcome
+    assert len(broker_server.state.posts) == posts
+    assert desk.decision()["risk_reasons"] == ("claim_too_old" if posts == 0 else None)
 
 
 async def test_leadership_when_two_want_it_then_one_claims_and_the_other_takes_over(
@@ -402,10 +497,16 @@ async def test_kill_switch_when_orders_are_open_then_only_ours_are_canceled_and_
         {"client_order_id": "mine", "qty": "1", "symbol": "T", "side": "buy", "time_in_force": "day"}
     )
     desk.leadership.release()
+    broker_server.state.obeys_cancels = False
     assert [await desk.reconciler.cancel_open_orders() for _ in range(2)] == [1, 0]
     desk.wall.advance(31)
     assert await desk.reconciler.cancel_open_orders() == 1
     assert broker_server.state.cancels == [ours, ours]
+    assert desk.reconciler.not_obeyed == {ours}
+    assert desk.texts == [f"AAPL order {ours} is open though it was cancelled"]
+    next(iter(broker_server.state.orders.values()))["status"] = "canceled"
+    await desk.reconciler.cancel_open_orders()
+    assert desk.reconciler.not_obeyed == frozenset()
 
 
 async def test_reconcile_when_order_is_filled_later_then_decision_follows(desk: Desk, broker_server: Any) -> None:

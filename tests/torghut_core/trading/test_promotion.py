@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.trading_values import NOW_NS, make_intent
 from torghut_core.engines.clickhouse import ClickHouseError, Trouble
-from torghut_core.trading.promotion import Evidence, gather, refusals
+from torghut_core.trading.review.promotion import Evidence, gather, refusals
 from torghut_core.trading.store.database import Database, at
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.listing import Listing
@@ -57,7 +57,7 @@ def test_evidence_when_read_then_only_the_window_counts(database: Database) -> N
     """Decisions outside the window do not count, and an outage is None rather than nothing."""
     decisions = DecisionStore(database, account_label="paper")
     [strategy] = decisions.apply_catalogue(read_catalogue(DEFAULT_PATH), mode="merge", now_ns=NOW_NS)
-    decisions.record(make_intent(strategy=strategy), now_ns=NOW_NS)
+    decisions.record([make_intent(strategy=strategy)], now_ns=NOW_NS)
     now, listing = at(NOW_NS), Listing(database)
     inside = gather(
         listing=listing, clickhouse=_Counting(), table="a.b", since=now, until=now + timedelta(microseconds=1)

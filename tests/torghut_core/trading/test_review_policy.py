@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from torghut_core.trading.review_policy import ReviewSwitches, resolve_policy
+from torghut_core.trading.review.policy import ReviewSwitches, resolve_policy
 
 
 def _switches(**changes: Any) -> ReviewSwitches:

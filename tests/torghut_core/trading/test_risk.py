@@ -12,15 +12,18 @@ from tests.fakes.trading_values import (
     make_account,
     make_book,
     make_context,
-    make_intent,
+    make_position,
     make_settings,
     make_signal,
+    make_size,
     make_strategy,
 )
 from torghut_core.market_calendar import Session
-from torghut_core.trading.model import Borrow
-from torghut_core.trading.risk import refusals
-from torghut_core.trading.sizing import Size
+from torghut_core.trading.decision.book import PendingOrder
+from torghut_core.trading.decision.quote import Quote
+from torghut_core.trading.model import Asset
+from torghut_core.trading.risk import ENTRY_GATES, EXIT_GATES, refusals
+from torghut_core.trading.risk.context import Control
 
 
 def test_gates_when_nothing_is_wrong_then_none_refuses() -> None:
@@ -32,33 +35,91 @@ def _reasons(**changes: Any) -> tuple[str, ...]:
     return refusals(make_context(**changes))
 
 
-def _sell(qty: int, **book: Any) -> dict[str, Any]:
-    return {
-        "intent": make_intent(side="sell"),
-        "size": Size(qty=qty, reason=None, audit={}),
-        "book": make_book(**book),
-    }
+def _pending(side: Any, qty: int, *, symbol: str = "AAPL", price: int | None = None, **changes: Any) -> PendingOrder:
+    given = None if price is None else Decimal(price)
+    return PendingOrder(symbol=symbol, side=side, qty=Decimal(qty), price=given, **changes)
 
 
-def test_trading_disabled_when_not_enabled_then_trading_disabled() -> None:
-    """TRADING_ENABLED=false refuses."""
-    assert _reasons(settings=make_settings(TRADING_ENABLED="false")) == ("trading_disabled",)
+def _exit(**changes: Any) -> tuple[str, ...]:
+    """Judge the sale of 10 held shares."""
+    return refusals(make_context(**{"leg": "exit", "side": "sell", "book": make_book(make_position()), **changes}))
 
 
-def test_kill_switch_when_on_then_kill_switch_enabled() -> None:
-    """The kill switch refuses though trading is enabled."""
-    assert _reasons(settings=make_settings(TRADING_KILL_SWITCH_ENABLED="true")) == ("kill_switch_enabled",)
+EVERYTHING_AGAINST_AN_ENTRY: dict[str, Any] = {
+    "settings": make_settings(
+        TRADING_MAX_NOTIONAL_PER_TRADE="1",
+        TRADING_MAX_POSITION_PCT_EQUITY="0.00001",
+        TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE="1",
+        TRADING_PORTFOLIO_MAX_NET_EXPOSURE="1",
+        TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="1",
+        TRADING_PORTFOLIO_MAX_POSITIONS="1",
+        TRADING_COOLDOWN_SECONDS="3600",
+        TRADING_ALLOW_SHORTS="false",
+    ),
+    "strategy": make_strategy(is_enabled=False, symbols=("T",), max_notional_total=Decimal(1)),
+    "control": Control(loss_limit="daily_loss", has_late_order=True),
+    "emergency_reasons": ("signal_lag_exceeded",),
+    "is_flattening": True,
+    "signal": make_signal(is_warm=False, event_ns=1),
+    "quote": Quote(bid=None, ask=None),
+    "size": make_size(0, "qty_below_min"),
+    "universe": frozenset(),
+    "asset": Asset(is_shortable=False, is_easy=False),
+    "last_order_ns": NOW_NS,
+    "book": make_book(
+        make_position(),
+        make_position("DEAD", 1, 1),
+        account=make_account(cash=Decimal(-5), buying_power=Decimal(0), equity=Decimal(-1)),
+        orders=(_pending("buy", 1),),
+    ),
+}
+
+
+def test_exit_when_everything_speaks_against_an_entry_then_it_goes() -> None:
+    """No budget, minimum, cooldown, cap, price, staleness, warmth, latch or universe refuses an exit."""
+    assert _exit(**EVERYTHING_AGAINST_AN_ENTRY) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"settings": make_settings(TRADING_ENABLED="false")}, "trading_disabled"),
+        ({"settings": make_settings(TRADING_KILL_SWITCH_ENABLED="true")}, "kill_switch_enabled"),
+        ({"control": Control(is_killed=True)}, "kill_switch_enabled"),
+        ({"control": Control(is_stopped=True)}, "trading_stopped"),
+        ({"is_account_confirmed": False}, "live_trading_disabled"),
+        ({"is_leader": False}, "not_leader"),
+        ({"session": Session.PRE}, "market_closed"),
+        ({"session": Session.POST}, "market_closed"),
+        ({"session": Session.CLOSED}, "market_closed"),
+        ({"book": None}, "account_unavailable"),
+        ({"book": make_book(account=make_account(is_blocked=True))}, "account_blocked"),
+        ({"book": make_book(unreadable=frozenset({"AAPL"}))}, "account_unavailable"),
+        ({"unknown_symbols": frozenset({"AAPL"})}, "open_order_conflict"),
+    ],
+)
+def test_gates_when_exits_obey_them_then_entries_and_exits_are_refused(changes: dict[str, Any], reason: str) -> None:
+    """These refuse whatever the leg."""
+    assert (_reasons(**changes), _exit(**changes)) == ((reason,), (reason,))
+
+
+def test_exit_when_another_symbol_is_unreadable_or_unknown_then_it_goes() -> None:
+    """One bad position and one order of unknown fate cost their own symbol alone."""
+    book = make_book(make_position(), unreadable=frozenset({"MSFT"}))
+    assert _exit(book=book, unknown_symbols=frozenset({"MSFT"})) == ()
+    assert _reasons(book=book, side="buy") == ("account_unavailable",)
+
+
+def test_gates_when_listed_then_exits_obey_eight_and_entries_those_first() -> None:
+    """The list of the contract, in its order."""
+    assert ENTRY_GATES[: len(EXIT_GATES)] == EXIT_GATES
+    assert len(EXIT_GATES) == 8
 
 
 def test_kill_switch_when_trading_is_disabled_too_then_both_are_named() -> None:
-    """Every reason is recorded, not the first alone."""
+    """Every reason is recorded, not the first alone; the stop that only records them is not one more."""
     settings = make_settings(TRADING_KILL_SWITCH_ENABLED="true", TRADING_ENABLED="false")
-    assert _reasons(settings=settings) == ("trading_disabled", "kill_switch_enabled")
-
-
-def test_live_trading_when_account_is_not_confirmed_then_live_trading_disabled() -> None:
-    """Unknown is not confirmed."""
-    assert _reasons(is_account_confirmed=False) == ("live_trading_disabled",)
+    assert _reasons(settings=settings, control=Control(is_stopped=True)) == ("trading_disabled", "kill_switch_enabled")
 
 
 def test_live_trading_when_live_host_slips_into_paper_then_live_trading_disabled() -> None:
@@ -67,14 +128,19 @@ def test_live_trading_when_live_host_slips_into_paper_then_live_trading_disabled
     assert _reasons(settings=settings) == ("live_trading_disabled",)
 
 
-def test_leadership_when_lock_is_not_held_then_not_leader() -> None:
-    """Only the leader orders."""
-    assert _reasons(is_leader=False) == ("not_leader",)
+@pytest.mark.parametrize(
+    "changes", [{"live_enabled": False}, {"broker_url": "https://paper-api.alpaca.markets"}, {"mode": "paper"}]
+)
+def test_live_trading_when_one_switch_is_missing_then_live_trading_disabled(changes: dict[str, Any]) -> None:
+    """Live needs every one of them."""
+    live = {"mode": "live", "live_enabled": True, "broker_url": "https://api.alpaca.markets"}
+    assert _reasons(settings=make_settings().model_copy(update=live)) == ()
+    assert _reasons(settings=make_settings().model_copy(update=live | changes)) == ("live_trading_disabled",)
 
 
 def test_strategy_disabled_when_strategy_is_disabled_then_strategy_disabled() -> None:
     """A proposal does not outlive its strategy."""
-    assert _reasons(intent=make_intent(strategy=make_strategy(is_enabled=False))) == ("strategy_disabled",)
+    assert _reasons(strategy=make_strategy(is_enabled=False)) == ("strategy_disabled",)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +148,7 @@ def test_strategy_disabled_when_strategy_is_disabled_then_strategy_disabled() ->
     [
         {"universe": frozenset({"MSFT"})},
         {"universe": frozenset()},
-        {"intent": make_intent(strategy=make_strategy(symbols=("MSFT",)))},
+        {"strategy": make_strategy(symbols=("MSFT",))},
     ],
 )
 def test_symbol_not_allowed_when_outside_universe_or_own_list_then_symbol_not_allowed(changes: dict[str, Any]) -> None:
@@ -90,10 +156,18 @@ def test_symbol_not_allowed_when_outside_universe_or_own_list_then_symbol_not_al
     assert _reasons(**changes) == ("symbol_not_allowed",)
 
 
-@pytest.mark.parametrize("session", [Session.PRE, Session.POST, Session.CLOSED])
-def test_market_closed_when_not_regular_then_market_closed(session: Session) -> None:
-    """Market orders are for the regular session."""
-    assert _reasons(session=session) == ("market_closed",)
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"control": Control(loss_limit="drawdown")}, "loss_limit_latched"),
+        ({"control": Control(has_late_order=True)}, "order_arrived_late"),
+        ({"emergency_reasons": ("signal_lag_exceeded",)}, "emergency_stop"),
+        ({"is_flattening": True}, "flattening_before_close"),
+    ],
+)
+def test_entry_when_something_rests_entries_then_its_reason(changes: dict[str, Any], reason: str) -> None:
+    """Latch, late order, emergency and the last minutes keep entries back, and exits not."""
+    assert (_reasons(**changes), _exit(**changes)) == ((reason,), ())
 
 
 @pytest.mark.parametrize(
@@ -101,127 +175,233 @@ def test_market_closed_when_not_regular_then_market_closed(session: Session) -> 
 )
 def test_signal_stale_when_older_than_limit_then_signal_stale(age_ms: int, reasons: tuple[str, ...]) -> None:
     """The limit itself is allowed, one millisecond more is not, nor is a signal from the future."""
-    signal = make_signal(event_ns=NOW_NS - age_ms * 1_000_000)
-    assert _reasons(intent=make_intent(signal=signal)) == reasons
+    assert _reasons(signal=make_signal(event_ns=NOW_NS - age_ms * 1_000_000)) == reasons
 
 
 def test_signal_not_warm_when_bars_are_few_then_signal_not_warm() -> None:
     """Cold indicators do not trade."""
-    assert _reasons(intent=make_intent(signal=make_signal(is_warm=False))) == ("signal_not_warm",)
+    assert _reasons(signal=make_signal(is_warm=False)) == ("signal_not_warm",)
 
 
-def test_missing_price_when_there_is_none_then_missing_price() -> None:
-    """No recent micro-bar, no order."""
-    assert _reasons(price=None, size=None) == ("missing_price",)
-
-
-def test_account_unavailable_when_broker_does_not_answer_then_account_unavailable() -> None:
-    """What cannot be read refuses."""
-    assert _reasons(account=None, book=None, size=None) == ("account_unavailable",)
-
-
-def test_account_unavailable_when_account_is_blocked_then_account_blocked() -> None:
-    """A blocked account is named as such."""
-    assert _reasons(account=make_account(is_blocked=True)) == ("account_blocked",)
+@pytest.mark.parametrize(
+    ("bid", "ask", "reasons"),
+    [
+        (None, "100", ("missing_price",)),
+        ("100", None, ("missing_price",)),
+        ("100", "100", ()),
+        ("100.01", "100", ("crossed_quote",)),
+        ("99.5", "100.5", ()),
+        ("99.49", "100.5", ("spread_too_wide",)),
+    ],
+)
+def test_quote_when_one_sided_crossed_or_wide_then_its_reason(
+    bid: str | None, ask: str | None, reasons: tuple[str, ...]
+) -> None:
+    """Both sides, uncrossed, at most 100 hundredths of a percent apart; locked is not crossed."""
+    quote = Quote(bid=bid and Decimal(bid), ask=ask and Decimal(ask))  # type: ignore[arg-type]
+    assert _reasons(quote=quote) == reasons
 
 
 @pytest.mark.parametrize("reason", ["qty_below_min", "max_positions_exceeded", "sell_inventory_unavailable"])
 def test_quantity_when_nothing_is_left_then_the_binding_constraint(reason: str) -> None:
     """The reason says what left nothing."""
-    assert _reasons(size=Size(qty=0, reason=reason, audit={})) == (reason,)
+    assert _reasons(size=make_size(0, reason)) == (reason,)
+
+
+def test_quantity_when_one_share_is_left_then_it_goes() -> None:
+    """One share is an order."""
+    assert _reasons(size=make_size(1)) == ()
 
 
 @pytest.mark.parametrize(("cap", "reasons"), [("1000", ()), ("999.99", ("max_notional_exceeded",))])
 def test_max_notional_when_global_cap_is_smaller_then_it_counts(cap: str, reasons: tuple[str, ...]) -> None:
     """The smaller of both caps holds, though the strategy's own is larger."""
     strategy = make_strategy(max_notional_per_trade=Decimal(5000))
-    settings = make_settings(TRADING_MAX_NOTIONAL_PER_TRADE=cap)
-    assert _reasons(settings=settings, intent=make_intent(strategy=strategy)) == reasons
+    assert _reasons(settings=make_settings(TRADING_MAX_NOTIONAL_PER_TRADE=cap), strategy=strategy) == reasons
 
 
-def test_max_notional_when_sell_reduces_then_passes() -> None:
-    """A cap on what opens exposure does not hold back an exit."""
-    settings = make_settings(TRADING_MAX_NOTIONAL_PER_TRADE="10")
-    assert _reasons(settings=settings, **_sell(10, position_qty=Decimal(10))) == ()
+def test_max_notional_when_strategy_cap_is_smaller_then_it_counts() -> None:
+    """And so the other way round."""
+    strategy = make_strategy(max_notional_per_trade=Decimal(999))
+    assert _reasons(settings=make_settings(TRADING_MAX_NOTIONAL_PER_TRADE="5000"), strategy=strategy) == (
+        "max_notional_exceeded",
+    )
 
 
 @pytest.mark.parametrize(
-    ("buying_power", "reserved", "reasons"),
+    ("account", "orders", "margin", "reasons"),
     [
-        ("1002.5", "0", ()),
-        ("1002.49", "0", ("insufficient_buying_power",)),
-        ("2000", "997.5", ()),
-        ("2000", "997.51", ("insufficient_buying_power",)),
+        ({"cash": Decimal("1002.5")}, (), "false", ()),
+        ({"cash": Decimal("1002.49")}, (), "false", ("insufficient_buying_power",)),
+        ({"cash": Decimal(0)}, (), "true", ()),
+        ({"cash": Decimal(5000), "buying_power": Decimal("1002.49")}, (), "false", ("insufficient_buying_power",)),
+        ({"cash": Decimal(2005)}, (_pending("buy", 10, symbol="MSFT"),), "false", ()),
+        (
+            {"cash": Decimal("2004.99")},
+            (_pending("buy", 10, symbol="MSFT"),),
+            "false",
+            ("insufficient_buying_power",),
+        ),
+        (
+            {"buying_power": Decimal("2004.99")},
+            (_pending("buy", 10, symbol="MSFT", is_in_account=False),),
+            "true",
+            ("insufficient_buying_power",),
+        ),
+        ({"buying_power": Decimal("2004.99")}, (_pending("buy", 10, symbol="MSFT"),), "true", ()),
     ],
 )
-def test_buying_power_when_reserved_or_short_then_insufficient_buying_power(
-    buying_power: str, reserved: str, reasons: tuple[str, ...]
+def test_buying_power_when_cash_is_promised_or_margin_off_then_insufficient_buying_power(
+    account: dict[str, Any], orders: tuple[PendingOrder, ...], margin: str, reasons: tuple[str, ...]
 ) -> None:
-    """25 basis points are kept, and what is promised to other orders is not there."""
-    account = make_account(buying_power=Decimal(buying_power))
-    assert _reasons(account=account, reserved=Decimal(reserved)) == reasons
+    """25 basis points are kept; cash alone unless margin is allowed, less what open orders were promised."""
+    book = make_book(account=make_account(**account), orders=orders)
+    assert _reasons(settings=make_settings(TRADING_ALLOW_MARGIN=margin), book=book) == reasons
 
 
 @pytest.mark.parametrize(("held", "reasons"), [(10, ()), (11, ("max_position_pct_exceeded",))])
-def test_max_position_pct_when_position_grows_over_share_then_max_position_pct_exceeded(
+def test_max_position_pct_when_position_grows_over_the_smaller_share_then_max_position_pct_exceeded(
     held: int, reasons: tuple[str, ...]
 ) -> None:
-    """2 % of 100 000 at 100 are 20 shares, what is held counted."""
+    """2 % of 100 000 at 100 are 20 shares, what is held counted; the strategy's larger share changes nothing."""
     settings = make_settings(TRADING_MAX_POSITION_PCT_EQUITY="0.02")
-    assert _reasons(settings=settings, book=make_book(position_qty=Decimal(held))) == reasons
+    strategy = make_strategy(max_position_pct_equity=Decimal("0.5"))
+    assert _reasons(settings=settings, strategy=strategy, book=make_book(make_position(qty=held))) == reasons
 
 
-def test_max_position_pct_when_position_shrinks_then_passes() -> None:
-    """A position that is too large already may be reduced."""
-    settings = make_settings(TRADING_MAX_POSITION_PCT_EQUITY="0.001")
-    assert _reasons(settings=settings, **_sell(10, position_qty=Decimal(500))) == ()
+SHORTS = {"TRADING_ALLOW_SHORTS": "true"}
 
 
-@pytest.mark.parametrize(
-    ("held", "pending", "reasons"),
-    [(10, 0, ()), (9, 0, ("shorts_not_allowed",)), (15, 6, ("shorts_not_allowed",)), (0, 0, ("shorts_not_allowed",))],
-)
-def test_shorts_when_more_is_sold_than_free_then_shorts_not_allowed(
-    held: int, pending: int, reasons: tuple[str, ...]
-) -> None:
-    """Shares promised to an open sell cannot be sold twice."""
-    sell = _sell(10, position_qty=Decimal(held), pending_sells=Decimal(pending))
-    assert _reasons(**sell) == reasons
-
-
-def test_shorts_when_allowed_then_passes() -> None:
-    """TRADING_ALLOW_SHORTS opens this gate; buying power still counts."""
-    assert _reasons(settings=make_settings(TRADING_ALLOW_SHORTS="true"), **_sell(10)) == ()
+def _caps_case(name: str, value: str, book: Any, side: Any, reason: str) -> Any:
+    return pytest.param(name, value, book, side, reason, id=f"{reason}-{side}-{value}")
 
 
 @pytest.mark.parametrize(
-    ("borrow", "mode", "held", "reasons"),
+    ("name", "value", "book", "side", "reason"),
     [
-        (Borrow(is_shortable=False, is_easy=False), "paper", 0, ("local_symbol_not_shortable",)),
-        (Borrow(is_shortable=True, is_easy=False), "paper", 0, ("local_symbol_not_easy_to_borrow",)),
-        (Borrow(is_shortable=False, is_easy=False), "paper", 10, ()),
-        (None, "paper", 0, ()),
-        (None, "live", 0, ("shorting_metadata_unavailable",)),
-        (None, "live", 10, ()),
+        _caps_case("MAX_NOTIONAL_PER_SYMBOL", "1999", make_book(make_position()), "buy", "symbol_capacity_exhausted"),
+        _caps_case(
+            "MAX_GROSS_EXPOSURE",
+            "1999",
+            make_book(make_position("MSFT", -10)),
+            "buy",
+            "gross_exposure_capacity_exhausted",
+        ),
+        _caps_case(
+            "MAX_GROSS_EXPOSURE",
+            "1999",
+            make_book(orders=(_pending("sell", 10, symbol="MSFT"),)),
+            "buy",
+            "gross_exposure_capacity_exhausted",
+        ),
+        _caps_case(
+            "MAX_NET_EXPOSURE", "1999", make_book(make_position("MSFT")), "buy", "net_exposure_capacity_exhausted"
+        ),
+        _caps_case(
+            "MAX_NET_EXPOSURE",
+            "1999",
+            make_book(orders=(_pending("sell", 10, symbol="MSFT"),)),
+            "sell",
+            "net_exposure_capacity_exhausted",
+        ),
+        _caps_case("MAX_POSITIONS", "1", make_book(make_position("MSFT")), "buy", "max_positions_exceeded"),
+        _caps_case(
+            "MAX_POSITIONS",
+            "1",
+            make_book(orders=(_pending("buy", 1, symbol="MSFT"),)),
+            "buy",
+            "max_positions_exceeded",
+        ),
+    ],
+)
+def test_caps_when_the_resulting_book_is_over_then_refused_and_at_the_cap_not(
+    name: str, value: str, book: Any, side: Any, reason: str
+) -> None:
+    """Positions and open orders of anyone count; one dollar more, or one symbol more, lets it pass."""
+    variable = f"TRADING_PORTFOLIO_{name}"
+    assert _reasons(settings=make_settings(**SHORTS, **{variable: value}), book=book, side=side) == (reason,)
+    assert _reasons(settings=make_settings(**SHORTS, **{variable: str(int(value) + 1)}), book=book, side=side) == ()
+
+
+def test_max_net_when_many_shorts_are_pending_then_none_widens_the_room() -> None:
+    """Ten shorts of $500 must not pass a net cap of $1,000: each one pending makes the account shorter, not longer."""
+    settings = make_settings(**SHORTS, TRADING_PORTFOLIO_MAX_NET_EXPOSURE="1000")
+    book, sent = make_book(), 0
+    for index in range(10):
+        symbol = f"S{index}"
+        given = {"symbol": symbol, "side": "sell", "size": make_size(5), "universe": frozenset({symbol})}
+        if _reasons(settings=settings, book=book, **given) == ():
+            book, sent = book.with_order(_pending("sell", 5, symbol=symbol, price=100)), sent + 1
+    assert (sent, book.net("sell")) == (2, Decimal(-1000))
+
+
+def test_max_strategy_when_its_shares_and_orders_are_over_then_strategy_capacity_exhausted() -> None:
+    """What other strategies hold does not count against it."""
+    strategy = make_strategy(max_notional_total=Decimal(2000))
+    owned = {(strategy.id, "MSFT"): Decimal(10), ("another", "T"): Decimal(500)}
+    positions = (make_position("MSFT"), make_position("T", 500, 1))
+    assert _reasons(strategy=strategy, book=make_book(*positions, owned=owned)) == ()
+    more = {**owned, (strategy.id, "MSFT"): Decimal(11)}
+    assert _reasons(strategy=strategy, book=make_book(*positions, owned=more)) == ("strategy_capacity_exhausted",)
+
+
+@pytest.mark.parametrize(("held", "side"), [(10, "sell"), (1, "sell"), (-1, "buy"), (-500, "buy")])
+def test_entry_when_it_stands_against_a_holding_then_sell_inventory_unavailable(held: int, side: Any) -> None:
+    """Holding 1 share, nothing sells 500 by opening the other side: a signal against a holding only exits."""
+    settings = make_settings(**SHORTS)
+    reasons = _reasons(settings=settings, side=side, size=make_size(500), book=make_book(make_position(qty=held)))
+    assert "sell_inventory_unavailable" in reasons
+
+
+def test_shorts_when_not_allowed_then_shorts_not_allowed() -> None:
+    """Nothing is held, so nothing is sold."""
+    assert _reasons(side="sell") == ("shorts_not_allowed",)
+
+
+@pytest.mark.parametrize(("qty", "reasons"), [("10", ()), ("10.5", ("shorts_not_allowed",))])
+def test_shorts_when_allowed_then_whole_shares_pass(qty: str, reasons: tuple[str, ...]) -> None:
+    """TRADING_ALLOW_SHORTS opens this gate; a fraction is never sold short."""
+    assert _reasons(settings=make_settings(**SHORTS), side="sell", size=make_size(qty)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("asset", "mode", "reasons"),
+    [
+        (Asset(is_shortable=False, is_easy=False), "paper", ("local_symbol_not_shortable",)),
+        (Asset(is_shortable=True, is_easy=False), "paper", ("local_symbol_not_easy_to_borrow",)),
+        (None, "paper", ()),
+        (None, "live", ("shorting_metadata_unavailable",)),
     ],
 )
 def test_borrowing_when_shares_cannot_be_borrowed_then_the_reason(
-    borrow: Borrow | None, mode: str, held: int, reasons: tuple[str, ...]
+    asset: Asset | None, mode: str, reasons: tuple[str, ...]
 ) -> None:
-    """Only what opens a short position must be borrowed, and in live trading not knowing refuses."""
+    """What opens a short position must be borrowed, and in live trading not knowing refuses."""
     live = {"mode": mode, "live_enabled": True, "broker_url": "https://api.alpaca.markets"}
-    settings = make_settings(TRADING_ALLOW_SHORTS="true").model_copy(update=live if mode == "live" else {})
-    assert _reasons(settings=settings, borrow=borrow, **_sell(10, position_qty=Decimal(held))) == reasons
+    settings = make_settings(**SHORTS).model_copy(update=live if mode == "live" else {})
+    assert _reasons(settings=settings, asset=asset, side="sell") == reasons
+    assert _reasons(settings=settings, asset=asset, side="buy") == ()
 
 
-def test_open_order_conflict_when_symbol_is_busy_then_open_order_conflict() -> None:
-    """One order per symbol at a time; another symbol's order is no conflict."""
-    assert _reasons(busy_symbols=frozenset({"AAPL"})) == ("open_order_conflict",)
-    assert _reasons(busy_symbols=frozenset({"MSFT"})) == ()
+def test_open_order_conflict_when_anyone_has_an_order_in_the_symbol_then_open_order_conflict() -> None:
+    """One entry per symbol at a time; another symbol's order is no conflict."""
+    assert _reasons(book=make_book(orders=(_pending("buy", 1),))) == ("open_order_conflict",)
+    assert _reasons(book=make_book(orders=(_pending("buy", 1, symbol="MSFT"),))) == ()
 
 
-@pytest.mark.parametrize(("ago", "reasons"), [(None, ()), (60, ()), (59, ("cooldown_active",))])
-def test_cooldown_when_last_order_is_recent_then_cooldown_active(ago: int | None, reasons: tuple[str, ...]) -> None:
-    """The first order waits for nothing, and the end of the wait is open."""
+@pytest.mark.parametrize(
+    ("seconds", "ago", "reasons"),
+    [
+        ("60", None, ()),
+        ("60", 60, ()),
+        ("60", 59, ("cooldown_active",)),
+        ("1", 0, ("cooldown_active",)),
+        ("0", 0, ()),
+    ],
+)
+def test_cooldown_when_last_order_is_recent_then_cooldown_active(
+    seconds: str, ago: int | None, reasons: tuple[str, ...]
+) -> None:
+    """The first order waits for nothing, and the end of the wait is open; a second is a cooldown too."""
     last = None if ago is None else NOW_NS - ago * 1_000_000_000
-    assert _reasons(settings=make_settings(TRADING_COOLDOWN_SECONDS="60"), last_order_ns=last) == reasons
+    assert _reasons(settings=make_settings(TRADING_COOLDOWN_SECONDS=seconds), last_order_ns=last) == reasons

@@ -45,6 +45,8 @@ async def test_run_when_macd_crosses_up_then_one_order_and_every_route_tells(
         "status",
         "rationale",
         "risk_reasons",
+        "leg",
+        "cause",
         "decision",
         "created_at",
         "executed_at",
@@ -112,6 +114,7 @@ async def test_run_when_switched_off_then_decisions_say_why_and_nothing_is_sent(
 ) -> None:
     """What would have been traded is recorded with its reasons; an open order of ours is cancelled by the switch."""
     tables = SignalTables()
+    tables.prices["T"] = 10.0
     cross_up(tables)
     order = broker_server.state.keep(
         {"client_order_id": "a" * 64, "qty": "1", "symbol": "T", "side": "buy", "time_in_force": "day"}

@@ -33,7 +33,7 @@ async def test_batch_when_buying_power_is_for_one_then_the_others_are_refused(
     tables = SignalTables()
     for symbol in symbols:
         cross_up(tables, symbol)
-    broker_server.state.buying_power = "1000"
+    broker_server.state.cash = "1000"
     environment = service_environment(
         broker_server.url, TRADING_STATIC_SYMBOLS=",".join(symbols), TRADING_PORTFOLIO_NOTIONAL_PER_POSITION="500"
     )
@@ -44,21 +44,24 @@ async def test_batch_when_buying_power_is_for_one_then_the_others_are_refused(
     assert sorted(map(str, reasons)) == ["None"] + ["insufficient_buying_power"] * 9
 
 
-async def test_cooldown_when_a_strategy_ordered_just_now_then_its_next_order_in_the_symbol_waits(
+async def test_cooldown_when_a_strategy_ordered_just_now_then_its_next_entry_waits_and_the_exit_does_not(
     postgres: Postgres, broker_server: Any
 ) -> None:
-    """The first order is not held back by its own row; the opposite cross right after it is."""
+    """The first order is not held back by its own row; a second entry right after it is, an exit is not."""
     tables = SignalTables()
     cross_up(tables)
     broker_server.state.order_status = "filled"
-    broker_server.state.positions = {"AAPL": 20}
     environment = service_environment(broker_server.url, TRADING_COOLDOWN_SECONDS="60")
     async with running(environment, tables, postgres) as client:
         await eventually(client, "/trading/executions", bool)
         last_ms = tables.signals[-1]["event_ms"]
-        tables.add("AAPL", last_ms + 500, macd=-1.0, rsi14=70.0)
+        tables.add("AAPL", last_ms + 100, macd=-1.0, rsi14=50.0)
+        tables.add("AAPL", last_ms + 200, macd=1.0, rsi14=50.0)
         newest, _ = await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 2))
-    assert (newest["decision"]["action"], newest["risk_reasons"]) == ("sell", "cooldown_active")
+        assert (newest["decision"]["action"], newest["risk_reasons"]) == ("buy", "cooldown_active")
+        tables.add("AAPL", last_ms + 500, macd=-1.0, rsi14=70.0)
+        await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 3))
+    assert broker_server.state.positions["AAPL"] == 0
 
 
 @asynccontextmanager
@@ -148,14 +151,14 @@ async def test_decision_when_its_handling_breaks_then_it_is_rejected_and_the_oth
     postgres: Postgres, broker_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug met on one signal does not stop trading on the next, and does not come back for ever."""
-    size = handling.size_intent
+    size = handling.size_entry
 
     def broken(**given: Any) -> Any:
         if given["symbol"] == "AAPL":
             raise ZeroDivisionError("secret detail")
         return size(**given)
 
-    monkeypatch.setattr(handling, "size_intent", broken)
+    monkeypatch.setattr(handling, "size_entry", broken)
     tables = SignalTables()
     cross_up(tables, "AAPL")
     cross_up(tables, "MSFT")

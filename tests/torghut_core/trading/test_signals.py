@@ -13,14 +13,16 @@ import pytest
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.clickhouse import ClickHouseError, Trouble
-from torghut_core.trading.history import SignalHistory
-from torghut_core.trading.signals import Batch, Cursor, PriceReader, SignalReader
+from torghut_core.trading.inputs.history import SignalHistory
+from torghut_core.trading.inputs.signals import Batch, Cursor, PriceReader, SignalReader
 
 T = 1_767_625_200_000
 
 
 def _reader(tables: SignalTables, batch_size: int = 100) -> SignalReader:
-    return SignalReader(tables, table="torghut.ta_signals", overlap_ms=30_000, batch_size=batch_size)
+    return SignalReader(
+        tables, table="torghut.ta_signals", overlap_ms=30_000, lookback_ms=900_000, batch_size=batch_size
+    )
 
 
 def _read(reader: SignalReader, cursor: Cursor) -> Batch:
@@ -56,6 +58,76 @@ def test_read_when_a_row_is_written_late_then_it_is_still_given() -> None:
     late = _read(reader, cursor)
     assert _events(late) == [("MSFT", 1000)]
     assert late.cursor == cursor
+
+
+@pytest.mark.parametrize("behind_ms", [29_000, 31_000, 600_000, 899_000])
+def test_read_when_a_row_is_written_far_behind_the_watermark_then_it_is_given_once(behind_ms: int) -> None:
+    """Within the overlap by the next read, further back by the look at the whole lookback; in any case once."""
+    tables = SignalTables()
+    tables.add("AAPL", T, macd=0, rsi14=50, ingest_ms=T + 1_000_000)
+    reader = _reader(tables)
+    cursor = _read(reader, Cursor()).cursor
+    tables.add("MSFT", T, macd=0, rsi14=50, ingest_ms=T + 1_000_000 - behind_ms)
+
+    def look() -> list[tuple[str, int]]:
+        late = reader.read_late(cursor, symbols=["AAPL", "MSFT"], timeframes=["1Sec"], since_ns=0)
+        assert late.cursor == cursor
+        return _events(_read(reader, cursor)) + _events(late)
+
+    assert [look(), look()] == [[("MSFT", 0)], []]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("close", None),
+        ("close", float("nan")),
+        ("close", float("inf")),
+        ("close", 0.0),
+        ("close", "12"),
+        ("close", 1e30),
+        ("rsi14", float("nan")),
+        ("macd", "1.0"),
+        ("macd_signal", float("-inf")),
+        ("macd", True),
+        ("seq", None),
+        ("seq", -1),
+        ("seq", 2**64),
+        ("warm", 7),
+        ("vol_realized_w60s", -1.0),
+    ],
+)
+def test_read_when_a_row_holds_what_no_signal_can_then_it_alone_is_left_out_and_counted(
+    column: str, value: object
+) -> None:
+    """One bad row neither ends the process nor comes back, and the cursor passes it."""
+    tables, skipped = SignalTables(), list[str]()
+    tables.add("AAPL", T, macd=0, rsi14=50)
+    tables.add("AAPL", T + 1000, macd=0, rsi14=50)
+    tables.add("AAPL", T + 2000, macd=0, rsi14=50)
+    tables.signals[1][column] = value
+    reader = SignalReader(
+        tables,
+        table="torghut.ta_signals",
+        overlap_ms=30_000,
+        lookback_ms=900_000,
+        batch_size=100,
+        on_bad_row=skipped.append,
+    )
+    batch = _read(reader, Cursor())
+    assert _events(batch) == [("AAPL", 0), ("AAPL", 2000)]
+    assert (skipped, batch.cursor.ingest_ms) == ([f"bad_{column}"], T + 2000)
+    assert (_events(_read(reader, batch.cursor)), skipped) == ([], [f"bad_{column}"])
+
+
+@pytest.mark.parametrize("quoted", [None, float("nan"), float("inf"), 0.0, -1.0, "99"])
+def test_read_when_a_quote_is_no_price_then_the_row_stays_without_it(quoted: object) -> None:
+    """Indicators are used though the quote is not."""
+    tables = SignalTables()
+    tables.add("AAPL", T, macd=0, rsi14=50)
+    tables.signals[0]["imbalance_ask_px"] = quoted
+    [signal] = _read(_reader(tables), Cursor()).signals
+    assert (signal.bid, signal.ask) == (99.99, None)
 
 
 def test_read_when_nothing_is_new_then_cursor_stays() -> None:
@@ -115,9 +187,9 @@ def test_history_when_signals_come_in_any_order_then_windows_are_in_time_order()
 _SQL = """
 import datetime as d, json, sys
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.trading.signals import Cursor, PriceReader, SignalReader
+from torghut_core.trading.inputs.signals import Cursor, PriceReader, SignalReader
 ch = open_clickhouse(Address(url="embedded:" + sys.argv[1]))
-reader = SignalReader(ch, table="torghut.ta_signals", overlap_ms=30000, batch_size=3)
+reader = SignalReader(ch, table="torghut.ta_signals", overlap_ms=30000, lookback_ms=900000, batch_size=3)
 def read(cursor, since):
     b = reader.read(cursor, symbols=["AAPL", "it's"], timeframes=["1Sec"], since_ns=since)
     return b, [[s.symbol, s.event_ns, s.macd, s.is_warm, s.rsi14] for s in b.signals]
@@ -127,7 +199,7 @@ base = ("symbol LowCardinality(String), event_ts DateTime64(3,'UTC'), seq UInt64
 end = " ENGINE = ReplacingMergeTree(ingest_ts) PARTITION BY toDate(event_ts) ORDER BY (symbol, window_size, event_ts)"
 ch.command("CREATE DATABASE torghut")
 ch.command("CREATE TABLE torghut.ta_signals (" + base + "macd Nullable(Float64), macd_signal Nullable(Float64),"
-           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8)" + end)
+           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8, imbalance_bid_px Nullable(Float64), imbalance_ask_px Nullable(Float64))" + end)
 ch.command("CREATE TABLE torghut.ta_microbars (" + base + "c Float64, vwap Nullable(Float64))" + end)
 ch.command("SYSTEM STOP MERGES")  # duplicates must still be there when they are read
 t0 = d.datetime(2026, 1, 5, 15, 0, 0, tzinfo=d.UTC)
@@ -154,9 +226,15 @@ for event, ingest, c in ((0, 1, 10.0), (1000, 1001, 11.0), (1000, 1002, 11.5), (
         window_size="'PT1S'", c=c, vwap="NULL")
 prices = PriceReader(ch, table="torghut.ta_microbars")
 out["price"] = [str(p) for p in prices.prices(["AAPL", "MSFT"], since_ns=ns, until_ns=ns + 5 * 10**9).values()]
-from torghut_core.trading.promotion import _COUNT_SIGNALS
+from torghut_core.trading.review.promotion import _COUNT_SIGNALS
 window = {"database": "torghut", "table": "ta_signals", "since": ns // 10**6, "until": ns // 10**6 + 3000}
 out["counted"] = ch.query(_COUNT_SIGNALS, window)[0]["signals"]
+signal("AAPL", 40000, 60000, 8.0)
+b3, _ = read(b2.cursor, ns)
+signal("MSFT", 28000, 29000, 9.0)
+late = lambda: [[s.symbol, s.macd] for s in reader.read_late(
+    b3.cursor, symbols=["AAPL", "it's", "MSFT"], timeframes=["1Sec"], since_ns=ns).signals]
+out["late"] = [late(), late()]
 ch.close()
 print(json.dumps(out))
 """
@@ -184,4 +262,5 @@ def test_statements_when_run_on_clickhouse_then_rows_as_wanted(tmp_path: Path) -
         "history": [["it's", 3.0], ["AAPL", 7.0]],
         "price": ["11.5"],
         "counted": 5,
+        "late": [[["MSFT", 9.0]], []],
     }

@@ -1,4 +1,4 @@
-"""How many shares, and which constraint left none."""
+"""How many shares an entry stands for, and which constraint left none."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.trading_values import make_account, make_book, make_intent, make_settings, make_strategy
-from torghut_core.trading.desk import Desk, reservation
-from torghut_core.trading.model import Position, Snapshot
-from torghut_core.trading.sizing import Size, size_intent
+from tests.fakes.trading_values import make_book, make_position, make_settings, make_strategy
+from torghut_core.trading.decision.sizing import Size, size_entry
 
 
 def _size(
     *, side: Any = "buy", price: str = "100", strategy: Any = None, book: Any = None, vol: Any = None, **env: str
 ) -> Size:
-    return size_intent(
+    return size_entry(
         side=side,
         symbol="AAPL",
         price=Decimal(price),
@@ -34,16 +32,15 @@ def _size(
         ({}, {"TRADING_DEFAULT_QTY": "7"}, 7),
         ({"max_notional_per_trade": Decimal(550)}, {}, 5),
         ({"max_notional_per_trade": Decimal(5000)}, {"TRADING_MAX_NOTIONAL_PER_TRADE": "250"}, 2),
-        ({"max_position_pct_equity": Decimal("0.001")}, {}, 1),
-        ({"max_notional_per_trade": Decimal(550)}, {"TRADING_PORTFOLIO_NOTIONAL_PER_POSITION": "900"}, 9),
-        ({}, {"TRADING_DEFAULT_QTY": "50", "TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL": "1234"}, 12),
-        ({}, {"TRADING_DEFAULT_QTY": "50", "TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE_PCT_EQUITY": "0.01"}, 10),
+        ({"max_position_pct_equity": Decimal("0.003")}, {"TRADING_DEFAULT_QTY": "7"}, 3),
+        ({}, {"TRADING_PORTFOLIO_NOTIONAL_PER_POSITION": "900"}, 9),
+        ({"max_notional_per_trade": Decimal(550)}, {"TRADING_PORTFOLIO_NOTIONAL_PER_POSITION": "900"}, 5),
     ],
 )
 def test_size_when_budgets_differ_then_the_smallest_in_whole_shares(
     strategy: dict[str, Any], environment: dict[str, str], qty: int
 ) -> None:
-    """Budgets are floored to whole shares, the smallest one wins."""
+    """Budgets are floored to whole shares, the smallest one wins; equity's share is 100 000 dollars' share."""
     assert _size(strategy=make_strategy(**strategy), **environment).qty == qty
 
 
@@ -53,70 +50,89 @@ def test_size_when_budget_is_below_one_share_then_none_and_never_one() -> None:
     assert (size.qty, size.reason) == (0, "qty_below_min")
 
 
+def test_size_when_parts_are_allowed_then_millionths() -> None:
+    """99 dollars are 0.99 of a share at 100."""
+    size = size_entry(
+        side="buy",
+        symbol="AAPL",
+        price=Decimal(100),
+        strategy=make_strategy(max_notional_per_trade=Decimal("99.00009")),
+        book=make_book(),
+        settings=make_settings(),
+        volatility=None,
+        is_fractional=True,
+    )
+    assert size.qty == Decimal("0.990000")
+
+
 @pytest.mark.parametrize(
-    ("environment", "book", "side", "reason"),
+    ("environment", "book", "side", "qty", "reason"),
     [
-        ({"TRADING_PORTFOLIO_MAX_POSITIONS": "1"}, {"held_symbols": frozenset({"T"})}, "buy", "max_positions_exceeded"),
+        ({"MAX_POSITIONS": "1"}, make_book(make_position("MSFT")), "buy", 0, "max_positions_exceeded"),
+        ({"MAX_POSITIONS": "1"}, make_book(make_position()), "buy", 50, None),
+        ({"MAX_NOTIONAL_PER_SYMBOL": "1234"}, make_book(), "buy", 12, None),
+        ({"MAX_NOTIONAL_PER_SYMBOL": "1234"}, make_book(make_position()), "buy", 2, None),
+        ({"MAX_NOTIONAL_PER_SYMBOL": "1099"}, make_book(make_position()), "buy", 0, "symbol_capacity_exhausted"),
+        ({"MAX_GROSS_EXPOSURE_PCT_EQUITY": "0.01"}, make_book(), "buy", 10, None),
+        ({"MAX_GROSS_EXPOSURE": "1500"}, make_book(make_position("MSFT", -10)), "buy", 5, None),
         (
-            {"TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL": "1000"},
-            {"position_qty": Decimal(10), "position_value": Decimal(1000)},
+            {"MAX_GROSS_EXPOSURE": "1000"},
+            make_book(make_position("MSFT", -10)),
             "buy",
-            "symbol_capacity_exhausted",
-        ),
-        (
-            {"TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE": "5000"},
-            {"gross_exposure": Decimal(4950)},
-            "buy",
+            0,
             "gross_exposure_capacity_exhausted",
         ),
+        ({"MAX_NET_EXPOSURE": "1500"}, make_book(make_position("MSFT", -10)), "buy", 25, None),
+        ({"MAX_NET_EXPOSURE": "1500"}, make_book(make_position("MSFT", -10)), "sell", 5, None),
+        ({"MAX_NET_EXPOSURE": "1500"}, make_book(make_position("MSFT")), "sell", 25, None),
         (
-            {"TRADING_PORTFOLIO_MAX_NET_EXPOSURE": "5000"},
-            {"net_exposure": Decimal(5000)},
-            "buy",
+            {"MAX_NET_EXPOSURE": "1000"},
+            make_book(make_position("MSFT", -10)),
+            "sell",
+            0,
             "net_exposure_capacity_exhausted",
         ),
-        ({}, {}, "sell", "shorts_not_allowed"),
-        ({}, {"position_qty": Decimal(5), "pending_sells": Decimal(5)}, "sell", "sell_inventory_unavailable"),
     ],
 )
-def test_size_when_nothing_is_left_then_binding_constraint_is_named(
-    environment: dict[str, str], book: dict[str, Any], side: str, reason: str
+def test_size_when_a_cap_leaves_less_then_the_room_or_its_reason(
+    environment: dict[str, str], book: Any, side: Any, qty: int, reason: str | None
 ) -> None:
-    """The reason is the constraint, not a misleading minimum."""
-    size = _size(side=side, book=make_book(**book), **environment)
-    assert (size.qty, size.reason) == (0, reason)
+    """Fifty shares wanted at 100; each cap counts what is held, net by its sign."""
+    variables = {f"TRADING_PORTFOLIO_{name}": value for name, value in environment.items()}
+    size = _size(side=side, book=book, TRADING_DEFAULT_QTY="50", **variables)
+    assert (size.qty, size.reason) == (qty, reason)
 
 
-def test_size_when_selling_then_clamped_to_what_is_free() -> None:
-    """A sell closes; it takes what is held and not promised, capacity caps aside."""
-    book = make_book(position_qty=Decimal("7.9"), pending_sells=Decimal(2), gross_exposure=Decimal(10**6))
-    environment = {"TRADING_DEFAULT_QTY": "50", "TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE": "1"}
-    assert _size(side="sell", book=book, **environment).qty == 5
+def test_size_when_the_strategy_has_room_for_three_then_three() -> None:
+    """What it owns counts against it, at its price."""
+    strategy = make_strategy(max_notional_total=Decimal(1300))
+    book = make_book(make_position("MSFT"), owned={(strategy.id, "MSFT"): Decimal(10)})
+    assert _size(strategy=strategy, book=book, TRADING_DEFAULT_QTY="50").qty == 3
 
 
-@pytest.mark.parametrize(("vol", "qty"), [(None, 10), (Decimal("0.02"), 5), (Decimal("0.001"), 20), (Decimal(0), 20)])
-def test_size_when_volatility_is_known_then_scaled_to_the_target_over_the_floor(vol: Decimal | None, qty: int) -> None:
-    """target / max(volatility, floor)."""
-    environment = {
-        "TRADING_DEFAULT_QTY": "10",
-        "TRADING_PORTFOLIO_VOLATILITY_TARGET": "0.01",
-        "TRADING_PORTFOLIO_VOLATILITY_FLOOR": "0.005",
+@pytest.mark.parametrize(
+    ("volatility", "floor", "qty"),
+    [("0.02", "0", 5), ("0.005", "0", 20), ("0.001", "0.01", 10), ("0", "0", 10), (None, "0", 10)],
+)
+def test_size_when_volatility_differs_from_its_target_then_scaled(volatility: str | None, floor: str, qty: int) -> None:
+    """Twice as wild, half as many; the floor bounds the calm, and no volatility divides by nothing."""
+    size = _size(
+        vol=None if volatility is None else Decimal(volatility),
+        TRADING_DEFAULT_QTY="10",
+        TRADING_PORTFOLIO_VOLATILITY_TARGET="0.01",
+        TRADING_PORTFOLIO_VOLATILITY_FLOOR=floor,
+    )
+    assert size.qty == qty
+
+
+def test_size_when_asked_then_the_audit_tells_how() -> None:
+    """What bound it can be read afterwards."""
+    size = _size(TRADING_DEFAULT_QTY="50", TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="1234")
+    assert size.audit == {
+        "method": "default_qty",
+        "price": "100",
+        "wanted": "50",
+        "volatility_scaled": "50",
+        "rooms": {"symbol_capacity_exhausted": "1234"},
+        "qty": "12",
     }
-    assert _size(vol=vol, **environment).qty == qty
-
-
-def test_desk_when_orders_are_accepted_then_later_ones_see_them() -> None:
-    """One batch cannot spend the same buying power twice, nor trade a symbol twice."""
-    holdings = {"MSFT": Position(symbol="MSFT", qty=Decimal(5), market_value=Decimal(500))}
-    desk = Desk(snapshot=Snapshot(account=make_account(), positions=holdings), prices={}, claims=(), executions=())
-    desk.accept(make_intent(), 10, reservation("buy", 10, Decimal(100), Decimal(0)))
-    book = desk.book("AAPL")
-    assert book is not None
-    assert (desk.reserved, desk.busy) == (Decimal("1002.5"), {"AAPL"})
-    assert (book.gross_exposure, book.held_symbols) == (Decimal("1502.5"), frozenset({"AAPL", "MSFT"}))
-
-
-@pytest.mark.parametrize(("held", "reserved"), [("10", "0"), ("4", "601.5"), ("0", "1002.5")])
-def test_reservation_when_selling_then_only_the_short_part_uses_buying_power(held: str, reserved: str) -> None:
-    """What is held and sold needs no buying power."""
-    assert reservation("sell", 10, Decimal(100), Decimal(held)) == Decimal(reserved)

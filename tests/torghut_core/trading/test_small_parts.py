@@ -15,9 +15,9 @@ from tests.fakes.trading_values import make_settings
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.trading.encoding import dumps
+from torghut_core.trading.inputs.universe import Universe
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.store.schema import SchemaError, migrate, read_schema
-from torghut_core.trading.universe import Universe
 
 
 def _universe(answers: list[httpx.Response], clock: ManualClock) -> Universe:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +88,64 @@ def test_promote_check_when_asked_wrongly_then_exit_2(
     done = _run("llm", "promote-check", *arguments, **environment)
     assert done.exit_code == 2
     assert named in done.stderr
+
+
+@pytest.fixture
+def trading_database(tmp_path: Any) -> Any:
+    """An embedded trading database of the folder of a local system, bound to the paper account."""
+    from torghut_core.engines.postgres import open_postgres
+    from torghut_core.trading.store.control import ControlStore
+    from torghut_core.trading.store.database import Database
+    from torghut_core.trading.store.schema import migrate
+
+    folder = tempfile.mkdtemp(prefix="torghut-local-")
+    (Path(folder) / "engines" / "postgres").mkdir(parents=True)
+    server = open_postgres(f"embedded:{folder}/engines/postgres")
+    migrate(server)
+    database = Database(server)
+    database.open()
+    store = ControlStore(database, account_label="paper")
+    store.bind("PA0000001", now_ns=1)
+    yield folder, store
+    database.close()
+    server.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.engine
+def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_database: Any, tmp_path: Any) -> None:
+    """The plan changes nothing; on needs reason and phrase, and is on record; off and losses need a person."""
+    folder, store = trading_database
+    audit = tmp_path / "audit.jsonl"
+    command = ("trading", "kill-switch", "on", "--local", folder, "--audit-log", str(audit), "-o", "json")
+    shown = json.loads(_run(*command).stdout)
+    assert (store.read().is_killed, shown["result"], shown["procedure"]) == (False, None, "trading kill-switch")
+    refused = _run(*command, "--act", "--confirm", "ACTUATE_TORGHUT")
+    assert (refused.exit_code, store.read().is_killed) == (6, False)
+    refused = _run(*command, "--act", "--reason", "smoke")
+    assert (refused.exit_code, store.read().is_killed) == (6, False)
+    stale = _run(*command, "--act", "--reason", "smoke", "--confirm", "ACTUATE_TORGHUT", "--plan", f"sha256:{'0' * 64}")
+    assert (stale.exit_code, store.read().is_killed) == (7, False)
+    done = _run(*command, "--act", "--reason", "smoke", "--confirm", "ACTUATE_TORGHUT", "--plan", shown["digest"])
+    assert (done.exit_code, store.read().is_killed) == (0, True)
+    assert [json.loads(line)["event"] for line in audit.read_text().splitlines()] == ["intent", "acted"]
+    again = _run(*command, "--act", "--reason", "smoke", "--confirm", "ACTUATE_TORGHUT")
+    assert (again.exit_code, "nothing to change" in again.stderr) == (0, True)
+    off = ("trading", "kill-switch", "off", "--local", folder, "--act", "--reason", "x", "--confirm", "ACTUATE_TORGHUT")
+    assert (_run(*off).exit_code, store.read().is_killed) == (6, True)
+    other = _run("trading", "kill-switch", "off", "--local", folder, TRADING_ACCOUNT_LABEL="another")
+    assert other.exit_code in (0, 6)
+    store.latch("drawdown", equity=Decimal(1), mark=Decimal(2), now_ns=1)
+    losses = _run(
+        "trading", "resume-losses", "--local", folder, "--act", "--reason", "x", "--confirm", "ACTUATE_TORGHUT"
+    )
+    assert (losses.exit_code, store.read().loss_limit) == (6, "drawdown")
+    stranger = _run("trading", "resume-losses", "--local", folder, "-o", "json", TRADING_ACCOUNT_LABEL="another")
+    assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
+
+
+def test_kill_switch_when_nothing_names_a_database_then_exit_2() -> None:
+    """The variable is named, and so is a word that is neither on nor off."""
+    assert "DB_DSN" in _run("trading", "kill-switch", "on").stderr
+    assert _run("trading", "kill-switch", "on").exit_code == 2
+    assert _run("trading", "kill-switch", "maybe", DB_DSN="x").exit_code == 2

@@ -11,10 +11,10 @@ UNKNOWN = "shorting_metadata_unavailable"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    if context.intent.side != "sell" or not context.settings.allow_shorts or not context.opens_exposure:
+    if context.side != "sell" or not context.settings.allow_shorts:
         return None
-    if context.borrow is None:
+    if context.asset is None:
         return UNKNOWN if context.settings.mode == "live" else None
-    if not context.borrow.is_shortable:
+    if not context.asset.is_shortable:
         return NOT_SHORTABLE
-    return None if context.borrow.is_easy else NOT_EASY
+    return None if context.asset.is_easy else NOT_EASY

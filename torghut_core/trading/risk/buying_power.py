@@ -1,20 +1,18 @@
-"""An order that opens exposure must be paid by buying power that is not promised to another order.
+"""An entry is paid by what nobody else was promised: cash, or buying power where margin is allowed.
 
 The price may move before the fill: 25 basis points are kept for that."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
+from torghut_core.trading.decision.book import PRICE_SLACK
 from torghut_core.trading.risk.context import GateContext
 
 REASON = "insufficient_buying_power"
-PRICE_SLACK = Decimal("0.0025")
 
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    if context.account is None or context.notional is None or not context.opens_exposure:
+    if context.book is None or context.notional is None:
         return None
-    needed = context.notional * (1 + PRICE_SLACK)
-    return REASON if needed > context.account.buying_power - context.reserved else None
+    spendable = context.book.spendable(context.side, allow_margin=context.settings.allow_margin)
+    return REASON if context.notional * (1 + PRICE_SLACK) > spendable else None

@@ -1,4 +1,4 @@
-"""Nothing is ordered while the kill switch is on, whatever else is set."""
+"""Nothing is ordered while the kill switch is on, in the environment or in the database."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ REASON = "kill_switch_enabled"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    return REASON if context.settings.kill_switch_enabled else None
+    is_on = context.settings.kill_switch_enabled or context.control.is_killed
+    return REASON if is_on else None

@@ -1,4 +1,4 @@
-"""An order that opens exposure stays within the smaller of the strategy's and the global cap."""
+"""One order stays within the smaller of the strategy's and the global cap."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ REASON = "max_notional_exceeded"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    caps = (context.intent.strategy.max_notional_per_trade, context.settings.max_notional_per_trade)
-    cap = min((cap for cap in caps if cap is not None), default=None)
-    if cap is None or context.notional is None or not context.opens_exposure:
+    if context.caps is None or context.caps.trade is None or context.notional is None:
         return None
-    return REASON if context.notional > cap else None
+    return REASON if context.notional > context.caps.trade else None

@@ -1,4 +1,4 @@
-"""Without a recent price there is no order."""
+"""Without a quote on both sides, of the signal itself, there is no price to open at."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ REASON = "missing_price"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    return REASON if context.price is None or context.price <= 0 else None
+    return None if context.quote.is_two_sided else REASON

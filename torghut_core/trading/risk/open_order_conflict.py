@@ -1,4 +1,4 @@
-"""One order per symbol at a time: an open one, or one of unknown fate, blocks the next."""
+"""One entry per symbol at a time: an open order of anyone blocks the next."""
 
 from __future__ import annotations
 
@@ -9,4 +9,6 @@ REASON = "open_order_conflict"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    return REASON if context.intent.symbol in context.busy_symbols else None
+    if context.book is None:
+        return None
+    return REASON if any(order.symbol == context.symbol for order in context.book.orders) else None

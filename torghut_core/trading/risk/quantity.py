@@ -1,4 +1,4 @@
-"""At least one whole share must be left; the reason is the constraint that left none."""
+"""At least one lot must be left; the reason is the constraint that left none."""
 
 from __future__ import annotations
 

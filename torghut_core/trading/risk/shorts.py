@@ -1,4 +1,4 @@
-"""Without TRADING_ALLOW_SHORTS only what is held, and not promised to another sell, may be sold."""
+"""Without TRADING_ALLOW_SHORTS no sell of anyone may leave less than nothing held; a fraction is never sold short."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ REASON = "shorts_not_allowed"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    if context.intent.side != "sell" or context.settings.allow_shorts or context.book is None:
+    if context.side != "sell" or context.result is None:
         return None
-    return REASON if context.qty > context.book.position_qty - context.book.pending_sells else None
+    low, _ = context.result.span(context.symbol)
+    if low >= 0:
+        return None
+    if not context.settings.allow_shorts or context.qty != context.qty.to_integral_value():
+        return REASON
+    return None

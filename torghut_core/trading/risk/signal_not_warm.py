@@ -9,4 +9,4 @@ REASON = "signal_not_warm"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    return None if context.intent.signal.is_warm else REASON
+    return None if context.signal is not None and context.signal.is_warm else REASON

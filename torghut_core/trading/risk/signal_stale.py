@@ -10,5 +10,7 @@ _NS_PER_MS = 1_000_000
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    age_ns = context.now_ns - context.intent.signal.event_ns
+    if context.signal is None:
+        return REASON
+    age_ns = context.now_ns - context.signal.event_ns
     return REASON if abs(age_ns) > context.settings.signal_max_staleness_ms * _NS_PER_MS else None

@@ -1,4 +1,4 @@
-"""A disabled strategy orders nothing, not even what it proposed before it was disabled."""
+"""A disabled strategy opens nothing, not even what it proposed before it was disabled."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ REASON = "strategy_disabled"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    return None if context.intent.strategy.is_enabled else REASON
+    return None if context.strategy.is_enabled else REASON

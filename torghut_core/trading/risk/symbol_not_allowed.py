@@ -9,6 +9,6 @@ REASON = "symbol_not_allowed"
 
 def check(context: GateContext) -> str | None:
     """Return the reason to refuse, None to let pass."""
-    own = context.intent.strategy.symbols
-    is_allowed = context.intent.symbol in context.universe and (not own or context.intent.symbol in own)
+    own = context.strategy.symbols
+    is_allowed = context.symbol in context.universe and (not own or context.symbol in own)
     return None if is_allowed else REASON

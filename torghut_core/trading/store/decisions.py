@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from torghut_core.trading.encoding import datetime_ns
-from torghut_core.trading.intents import Intent
-from torghut_core.trading.model import Strategy
-from torghut_core.trading.signals import Cursor
-from torghut_core.trading.store.database import Database, at, jsonb
+from psycopg import sql
+
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.encoding import datetime_ns, dumps
+from torghut_core.trading.inputs.signals import Cursor
+from torghut_core.trading.model import Side, Strategy
+from torghut_core.trading.store.database import Database, DatabaseError, at, jsonb
+from torghut_core.trading.store.exits import OpenExit
 from torghut_core.trading.strategies.catalogue import Entry
 
 _SIGNAL_SOURCE = "clickhouse"
@@ -25,6 +29,15 @@ class Recorded:
     id: UUID
     status: str
     is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A planned decision, the reasons that end it, and what was computed until then."""
+
+    decision_id: UUID
+    reasons: tuple[str, ...]
+    facts: dict[str, Any]
 
 
 class DecisionStore:
@@ -41,92 +54,144 @@ class DecisionStore:
             names = []
             for entry in entries:
                 names.append(entry.name)
+                values = _entry_columns(entry)
+                columns = [*values, "created_at", "updated_at"]
                 connection.execute(
-                    "INSERT INTO strategies (name, description, rule, parameters, enabled, base_timeframe, universe_type,"
-                    " universe_symbols, max_position_pct_equity, max_notional_per_trade, created_at, updated_at)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
-                    " description = EXCLUDED.description, rule = EXCLUDED.rule, parameters = EXCLUDED.parameters,"
-                    " enabled = EXCLUDED.enabled, base_timeframe = EXCLUDED.base_timeframe,"
-                    " universe_type = EXCLUDED.universe_type, universe_symbols = EXCLUDED.universe_symbols,"
-                    " max_position_pct_equity = EXCLUDED.max_position_pct_equity,"
-                    " max_notional_per_trade = EXCLUDED.max_notional_per_trade, updated_at = EXCLUDED.updated_at",
-                    (
-                        entry.name,
-                        entry.description,
-                        entry.rule,
-                        jsonb(dict(entry.parameters)),
-                        entry.enabled,
-                        entry.base_timeframe,
-                        entry.universe_type,
-                        jsonb(list(entry.symbols)),
-                        entry.max_position_pct_equity,
-                        entry.max_notional_per_trade,
-                        now,
-                        now,
+                    sql.SQL("INSERT INTO strategies ({}) VALUES ({}) ON CONFLICT (name) DO UPDATE SET {}").format(
+                        sql.SQL(", ").join(map(sql.Identifier, columns)),
+                        sql.SQL(", ").join(sql.Placeholder() * len(columns)),
+                        sql.SQL(", ").join(
+                            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name))
+                            for name in columns
+                            if name not in ("name", "created_at")
+                        ),
                     ),
+                    (*values.values(), now, now),
                 )
             if mode == "sync":
                 connection.execute(
                     "UPDATE strategies SET enabled = false, updated_at = %s WHERE enabled AND NOT name = ANY(%s)",
                     (now, names),
                 )
+        return self.strategies()
+
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Return every strategy, enabled or not."""
+        with self._database.transaction() as connection:
             rows = connection.execute("SELECT * FROM strategies ORDER BY name").fetchall()
         return tuple(_strategy(row) for row in rows)
 
-    def record(self, intent: Intent, *, now_ns: int) -> Recorded:
-        """Store `intent` as planned, before anything else is done with it; return the row of its key, new or old."""
-        now = at(now_ns)
-        signal = intent.signal
+    def record(self, intents: Sequence[Intent], *, now_ns: int) -> dict[str, Recorded]:
+        """Store every intent as a planned entry, before anything else is done with it; return the rows by key.
+
+        One statement for all; a row that PostgreSQL refuses is left out alone, and missing from the answer. Raises
+        EngineUnavailableError.
+        """
+        distinct = list({intent.key: intent for intent in intents}.values())
+        try:
+            return self._record(distinct, now_ns)
+        except DatabaseError:
+            if len(distinct) <= 1:
+                return {}
+        found: dict[str, Recorded] = {}
+        for intent in distinct:
+            found |= self.record([intent], now_ns=now_ns)
+        return found
+
+    def _record(self, intents: Sequence[Intent], now_ns: int) -> dict[str, Recorded]:
+        if not intents:
+            return {}
+        keys, legacy = [intent.key for intent in intents], [intent.legacy_key for intent in intents]
+        with self._database.transaction() as connection:
+            new = connection.execute(
+                "INSERT INTO trade_decisions (strategy_id, alpaca_account_label, symbol, timeframe, signal_ts, side,"
+                " decision_hash, decision_json, rationale, leg, cause, created_at, updated_at)"
+                " SELECT i.strategy_id, %(account)s, i.symbol, i.timeframe, i.signal_ts, i.side, i.key, i.decision,"
+                " i.rationale, 'entry', 'signal', %(now)s, %(now)s FROM unnest(%(strategies)s::uuid[], %(symbols)s::text[],"
+                " %(timeframes)s::text[], %(signals)s::timestamptz[], %(sides)s::text[], %(keys)s::text[],"
+                " %(legacy)s::text[], %(decisions)s::jsonb[], %(rationales)s::text[])"
+                " AS i(strategy_id, symbol, timeframe, signal_ts, side, key, legacy, decision, rationale)"
+                " WHERE NOT EXISTS (SELECT FROM trade_decisions d WHERE d.decision_hash = i.legacy)"
+                " ON CONFLICT (decision_hash) DO NOTHING RETURNING id, status, decision_hash",
+                {
+                    "account": self._account_label,
+                    "now": at(now_ns),
+                    "strategies": [intent.strategy.id for intent in intents],
+                    "symbols": [intent.symbol for intent in intents],
+                    "timeframes": [intent.signal.timeframe for intent in intents],
+                    "signals": [at(intent.signal.event_ns) for intent in intents],
+                    "sides": [intent.side for intent in intents],
+                    "keys": keys,
+                    "legacy": legacy,
+                    "decisions": [dumps(_entry_json(intent)) for intent in intents],
+                    "rationales": [intent.rationale for intent in intents],
+                },
+            ).fetchall()
+            rows = {row["decision_hash"]: Recorded(id=row["id"], status=row["status"], is_new=True) for row in new}
+            if len(rows) < len(intents):
+                old = connection.execute(
+                    "SELECT id, status, decision_hash FROM trade_decisions WHERE decision_hash = ANY(%s)",
+                    ([*keys, *legacy],),
+                ).fetchall()
+                known = {
+                    row["decision_hash"]: Recorded(id=row["id"], status=row["status"], is_new=False) for row in old
+                }
+                for key, before in zip(keys, legacy, strict=True):
+                    found = rows.get(key) or known.get(key) or known.get(before)
+                    if found is not None:
+                        rows[key] = found
+        return rows
+
+    def record_exit(
+        self, key: str, wish: OpenExit, *, side: Side, qty: Decimal, strategy_name: str, now_ns: int
+    ) -> UUID:
+        """Store one attempt of an exit as planned, and count it with its exit; return the row's id, new or old."""
+        signal_ts = wish.signal_ts or wish.opened_at
         decision = {
-            "strategy_id": intent.strategy.id,
-            "strategy": intent.strategy.name,
-            "symbol": intent.symbol,
-            "event_ts": at(signal.event_ns),
-            "timeframe": signal.timeframe,
-            "action": intent.side,
-            "qty": None,
+            "strategy_id": wish.strategy_id,
+            "strategy": strategy_name,
+            "symbol": wish.symbol,
+            "event_ts": signal_ts,
+            "timeframe": wish.timeframe,
+            "action": side,
+            "leg": "exit",
+            "cause": wish.cause,
+            "attempt": wish.attempts + 1,
+            "qty": str(qty),
             "order_type": "market",
             "time_in_force": "day",
             "limit_price": None,
             "stop_price": None,
-            "rationale": intent.rationale,
-            "params": {
-                "signal": {
-                    "seq": signal.seq,
-                    "close": signal.close,
-                    "macd": signal.macd,
-                    "macd_signal": signal.macd_signal,
-                    "rsi14": signal.rsi14,
-                }
-            },
+            "rationale": wish.rationale,
+            "params": {"holding": wish.holding_number},
         }
         with self._database.transaction() as connection:
             row = connection.execute(
                 "INSERT INTO trade_decisions (strategy_id, alpaca_account_label, symbol, timeframe, signal_ts, side,"
-                " decision_hash, decision_json, rationale, created_at, updated_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (decision_hash) DO NOTHING"
-                " RETURNING id, status",
+                " decision_hash, decision_json, rationale, leg, cause, created_at, updated_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'exit', %s, %s, %s)"
+                " ON CONFLICT (decision_hash) DO UPDATE SET updated_at = EXCLUDED.updated_at RETURNING id",
                 (
-                    intent.strategy.id,
-                    intent.account_label,
-                    intent.symbol,
-                    signal.timeframe,
-                    at(signal.event_ns),
-                    intent.side,
-                    intent.key,
+                    wish.strategy_id,
+                    self._account_label,
+                    wish.symbol,
+                    wish.timeframe,
+                    signal_ts,
+                    side,
+                    key,
                     jsonb(decision),
-                    intent.rationale,
-                    now,
-                    now,
+                    wish.rationale,
+                    wish.cause,
+                    at(now_ns),
+                    at(now_ns),
                 ),
             ).fetchone()
-            is_new = row is not None
-            if row is None:
-                row = connection.execute(
-                    "SELECT id, status FROM trade_decisions WHERE decision_hash = %s", (intent.key,)
-                ).fetchone()
-        assert row is not None, "a decision's hash is unique, so its row exists"
-        return Recorded(id=row["id"], status=row["status"], is_new=is_new)
+            assert row is not None
+            connection.execute(
+                "UPDATE trading_exits SET attempts = attempts + 1, last_decision_id = %s WHERE id = %s AND attempts = %s",
+                (row["id"], wish.id, wish.attempts),
+            )
+        return UUID(str(row["id"]))
 
     def annotate(self, decision_id: UUID, facts: dict[str, Any], *, now_ns: int) -> None:
         """Add what was computed (quantity, sizing, price) to a planned decision's JSON."""
@@ -136,15 +201,21 @@ class DecisionStore:
                 (jsonb(facts), at(now_ns), decision_id),
             )
 
-    def reject(
-        self, decision_id: UUID, reasons: Sequence[str], *, now_ns: int, facts: dict[str, Any] | None = None
-    ) -> None:
-        """End a planned decision with the reasons of the gates, joined by `;`. One that went further stays as it is."""
+    def reject(self, refused: Sequence[Refused], *, now_ns: int) -> None:
+        """End planned decisions with the reasons of the gates, joined by `;`. One that went further stays as it is."""
+        if not refused:
+            return
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE trade_decisions SET status = 'rejected', risk_reasons = %s, updated_at = %s,"
-                " decision_json = decision_json || %s WHERE id = %s AND status = 'planned'",
-                (";".join(reasons), at(now_ns), jsonb({**(facts or {}), "risk_reasons": list(reasons)}), decision_id),
+                "UPDATE trade_decisions d SET status = 'rejected', risk_reasons = r.reasons, updated_at = %s,"
+                " decision_json = d.decision_json || r.facts FROM unnest(%s::uuid[], %s::text[], %s::jsonb[])"
+                " AS r(id, reasons, facts) WHERE d.id = r.id AND d.status = 'planned'",
+                (
+                    at(now_ns),
+                    [item.decision_id for item in refused],
+                    [";".join(item.reasons) for item in refused],
+                    [dumps({**item.facts, "risk_reasons": list(item.reasons)}) for item in refused],
+                ),
             )
 
     def expire_planned(self, *, now_ns: int, after_seconds: float) -> int:
@@ -204,6 +275,57 @@ class DecisionStore:
             )
 
 
+def _entry_columns(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "description": entry.description,
+        "rule": entry.rule,
+        "parameters": jsonb(dict(entry.parameters)),
+        "enabled": entry.enabled,
+        "base_timeframe": entry.base_timeframe,
+        "universe_type": entry.universe_type,
+        "universe_symbols": jsonb(list(entry.symbols)),
+        "max_position_pct_equity": entry.max_position_pct_equity,
+        "max_notional_per_trade": entry.max_notional_per_trade,
+        "max_notional_total": entry.max_notional_total,
+        "order_type": entry.order_type,
+        "price_offset_bps": entry.price_offset_bps,
+        "stop_loss_pct": entry.stop_loss_pct,
+        "take_profit_pct": entry.take_profit_pct,
+        "trailing_stop_pct": entry.trailing_stop_pct,
+    }
+
+
+def _entry_json(intent: Intent) -> dict[str, Any]:
+    signal = intent.signal
+    return {
+        "strategy_id": intent.strategy.id,
+        "strategy": intent.strategy.name,
+        "symbol": intent.symbol,
+        "event_ts": at(signal.event_ns),
+        "timeframe": signal.timeframe,
+        "action": intent.side,
+        "leg": "entry",
+        "qty": None,
+        "order_type": intent.strategy.order_type,
+        "time_in_force": "day",
+        "limit_price": None,
+        "stop_price": None,
+        "rationale": intent.rationale,
+        "params": {
+            "signal": {
+                "seq": signal.seq,
+                "close": signal.close,
+                "macd": signal.macd,
+                "macd_signal": signal.macd_signal,
+                "rsi14": signal.rsi14,
+                "bid": signal.bid,
+                "ask": signal.ask,
+            }
+        },
+    }
+
+
 def _strategy(row: dict[str, Any]) -> Strategy:
     return Strategy(
         id=str(row["id"]),
@@ -214,5 +336,11 @@ def _strategy(row: dict[str, Any]) -> Strategy:
         symbols=tuple(row["universe_symbols"]),
         max_notional_per_trade=row["max_notional_per_trade"],
         max_position_pct_equity=row["max_position_pct_equity"],
+        max_notional_total=row["max_notional_total"],
+        order_type=row["order_type"],
+        price_offset_bps=row["price_offset_bps"],
+        stop_loss_pct=row["stop_loss_pct"],
+        take_profit_pct=row["take_profit_pct"],
+        trailing_stop_pct=row["trailing_stop_pct"],
         parameters=row["parameters"],
     )

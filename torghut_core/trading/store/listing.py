@@ -20,7 +20,7 @@ class Listing:
         """Return up to `limit` decisions, newest first; `symbol` is exact, `since` is the earliest creation."""
         with self._database.transaction() as connection:
             return connection.execute(
-                "SELECT id, strategy_id, symbol, timeframe, status, rationale, risk_reasons, decision_json AS decision,"
+                "SELECT id, strategy_id, symbol, timeframe, status, rationale, risk_reasons, leg, cause, decision_json AS decision,"
                 " created_at, executed_at, alpaca_account_label FROM trade_decisions"
                 " WHERE (%(symbol)s::text IS NULL OR symbol = %(symbol)s)"
                 " AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)"
@@ -33,10 +33,29 @@ class Listing:
         with self._database.transaction() as connection:
             return connection.execute(
                 "SELECT id, trade_decision_id, symbol, side, order_type, time_in_force, submitted_qty, filled_qty,"
-                " avg_fill_price, status, created_at, last_update_at, alpaca_order_id, client_order_id FROM executions"
+                " avg_fill_price, submitted_qty::text AS submitted_qty_text, filled_qty::text AS filled_qty_text,"
+                " avg_fill_price::text AS avg_fill_price_text, status, created_at, last_update_at, alpaca_order_id, client_order_id FROM executions"
                 " WHERE (%(symbol)s::text IS NULL OR symbol = %(symbol)s)"
                 " AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)"
                 " ORDER BY created_at DESC, id LIMIT %(limit)s",
+                {"symbol": symbol, "since": since, "limit": limit},
+            ).fetchall()
+
+    def orders(self, *, symbol: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
+        """Return up to `limit` orders with what was claimed, what is known of them, and their events, newest first."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "SELECT c.trade_decision_id, c.client_order_id, c.symbol, c.side, c.leg, c.qty, c.qty::text AS qty_text,"
+                " c.state, c.epoch, c.absent_readings, c.claimed_at, c.settled_at, e.alpaca_order_id, e.status,"
+                " e.filled_qty, e.filled_qty::text AS filled_qty_text, e.avg_fill_price,"
+                " e.avg_fill_price::text AS avg_fill_price_text, coalesce(e.is_missing, false) AS is_missing,"
+                " coalesce((SELECT jsonb_agg(jsonb_build_object('seq', v.seq, 'source', v.source, 'status', v.status,"
+                " 'filled_qty', v.filled_qty::text, 'heard_at', v.heard_at) ORDER BY v.seq) FROM order_events v"
+                " WHERE v.alpaca_order_id = e.alpaca_order_id), '[]'::jsonb) AS events"
+                " FROM order_claims c LEFT JOIN executions e ON e.client_order_id = c.client_order_id"
+                " WHERE (%(symbol)s::text IS NULL OR c.symbol = %(symbol)s)"
+                " AND (%(since)s::timestamptz IS NULL OR c.claimed_at >= %(since)s)"
+                " ORDER BY c.claimed_at DESC, c.client_order_id LIMIT %(limit)s",
                 {"symbol": symbol, "since": since, "limit": limit},
             ).fetchall()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from torghut_core.trading.review import Review
+from torghut_core.trading.review.reviewer import Review
 from torghut_core.trading.store.database import Database, at, jsonb
 
 

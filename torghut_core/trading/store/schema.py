@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from torghut_core.engines.postgres import Postgres
-from torghut_core.errors import EngineUnavailableError, TorghutError
+from torghut_core.errors import ConfigurationError, EngineUnavailableError, TorghutError
 from torghut_core.trading.store.database import translated
 
 _FOLDER = Path(__file__).parents[1] / "migrations"
@@ -32,9 +32,30 @@ class SchemaState:
     def is_current(self) -> bool:
         return self.current_heads == self.expected_heads
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no version was ever applied."""
+        return not self.current_heads
+
 
 class SchemaError(TorghutError):
     """The database's schema cannot be brought to this program's version."""
+
+
+def prepare(postgres: Postgres, *, may_migrate: bool) -> SchemaState:
+    """Bring up the schema of a database that is empty, or may be migrated; look at any other.
+
+    Raises ConfigurationError when it is behind and may not be migrated; else as `migrate` does.
+    """
+    state = read_schema(postgres)
+    if state.is_current:
+        return state
+    if state.is_empty or may_migrate:
+        return migrate(postgres)
+    raise ConfigurationError(
+        f"DB_DSN: the schema is at {', '.join(state.current_heads)}, this program needs {', '.join(state.expected_heads)}",
+        hint="run `torghutctl trading migrate`, or set TRADING_MIGRATE_ON_START=true",
+    )
 
 
 def migrate(postgres: Postgres) -> SchemaState:

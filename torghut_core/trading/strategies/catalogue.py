@@ -9,10 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from torghut_core.errors import InputError
-from torghut_core.trading.model import WINDOW_SIZES
+from torghut_core.trading.model import WINDOW_SIZES, OrderType, is_symbol
 from torghut_core.trading.strategies import PARAMETER_CHECKS, RULES
 
 DEFAULT_PATH = Path(__file__).with_name("default.yaml")
+_MAX_BYTES = 1_000_000
+_MOST = Decimal(10) ** 11
+"""Below what a money column holds."""
+_ORDER_TYPES: Mapping[str, OrderType] = {
+    "market": "market",
+    "limit": "limit",
+    "stop": "stop",
+    "stop_limit": "stop_limit",
+}
 _KEYS = frozenset(
     {
         "name",
@@ -25,6 +34,12 @@ _KEYS = frozenset(
         "symbols",
         "max_position_pct_equity",
         "max_notional_per_trade",
+        "max_notional_total",
+        "order_type",
+        "price_offset_bps",
+        "stop_loss_pct",
+        "take_profit_pct",
+        "trailing_stop_pct",
         "parameters",
     }
 )
@@ -43,6 +58,12 @@ class Entry:
     symbols: tuple[str, ...]
     max_position_pct_equity: Decimal | None
     max_notional_per_trade: Decimal | None
+    max_notional_total: Decimal | None = None
+    order_type: OrderType = "market"
+    price_offset_bps: Decimal = Decimal(0)
+    stop_loss_pct: Decimal | None = None
+    take_profit_pct: Decimal | None = None
+    trailing_stop_pct: Decimal | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,6 +76,8 @@ def read_catalogue(path: Path) -> tuple[Entry, ...]:
     from ruamel.yaml.error import YAMLError
 
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path}: must be no longer than {_MAX_BYTES} bytes")
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__})") from error
@@ -62,6 +85,11 @@ def read_catalogue(path: Path) -> tuple[Entry, ...]:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise InputError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}") from error
+    except InputError:
+        raise
+    except (ValueError, TypeError, ArithmeticError, AttributeError, KeyError, RecursionError) as error:
+        # The parser's own: a date that is none (2026-99-99), numbers beyond counting, nesting beyond its stack.
+        raise InputError(f"{path}: holds a value that YAML cannot mean ({type(error).__name__})") from error
     if not isinstance(document, dict) or set(document) != {"strategies"}:
         raise InputError(f"{path}: must hold one key, strategies")
     if not isinstance(document["strategies"], list):
@@ -78,8 +106,8 @@ def _entry(item: object, where: str) -> Entry:
     if not isinstance(item, dict):
         raise InputError(f"{where}: must be a mapping")
     for key in item:
-        if key not in _KEYS:
-            raise InputError(f"{where}.{key}: unknown key; known are {', '.join(sorted(_KEYS))}")
+        if not isinstance(key, str) or key not in _KEYS:
+            raise InputError(f"{where}.{_shown(key)}: unknown key; known are {', '.join(sorted(_KEYS))}")
     if "symbols" in item and "universe_symbols" in item:
         raise InputError(f"{where}: symbols and universe_symbols are one key under two names; keep one")
     rule = _text(item, "rule", where, default="macd-rsi", limit=64)
@@ -98,10 +126,12 @@ def _entry(item: object, where: str) -> Entry:
         PARAMETER_CHECKS[rule](parameters)
     except InputError as error:
         raise InputError(f"{where}.{error}") from error
-    description = item.get("description")
+    order_type = _ORDER_TYPES.get(str(item.get("order_type", "market")))
+    if order_type is None:
+        raise InputError(f"{where}.order_type={item['order_type']!r}: must be one of {', '.join(_ORDER_TYPES)}")
     return Entry(
         name=_text(item, "name", where, limit=255),
-        description=None if description is None else str(description),
+        description=_text(item, "description", where, limit=2000) if item.get("description") is not None else None,
         rule=rule,
         enabled=enabled,
         base_timeframe=timeframe,
@@ -109,23 +139,37 @@ def _entry(item: object, where: str) -> Entry:
         symbols=_symbols(item.get("universe_symbols", item.get("symbols")), where),
         max_position_pct_equity=_positive(item, "max_position_pct_equity", where, at_most=Decimal(1)),
         max_notional_per_trade=_positive(item, "max_notional_per_trade", where),
+        max_notional_total=_positive(item, "max_notional_total", where),
+        order_type=order_type,
+        price_offset_bps=_positive(item, "price_offset_bps", where, at_most=Decimal(1000)) or Decimal(0),
+        stop_loss_pct=_positive(item, "stop_loss_pct", where, at_most=Decimal(1)),
+        take_profit_pct=_positive(item, "take_profit_pct", where, at_most=Decimal(10)),
+        trailing_stop_pct=_positive(item, "trailing_stop_pct", where, at_most=Decimal(1)),
         parameters=parameters,
     )
 
 
+def _shown(key: object) -> str:
+    return "".join(character for character in str(key)[:64] if character.isprintable())
+
+
 def _text(item: Mapping[str, Any], key: str, where: str, *, limit: int, default: str | None = None) -> str:
     value = item.get(key, default)
-    if not isinstance(value, str) or not 0 < len(value) <= limit:
-        raise InputError(f"{where}.{key}: must be text of 1 to {limit} characters")
+    if not isinstance(value, str) or not 0 < len(value) <= limit or not value.isprintable():
+        raise InputError(f"{where}.{key}: must be text of 1 to {limit} printable characters")
     return value
 
 
 def _symbols(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not all(isinstance(symbol, str) and 0 < len(symbol) <= 32 for symbol in value):
+    if not isinstance(value, list) or not all(isinstance(symbol, str) for symbol in value):
         raise InputError(f"{where}.universe_symbols: must be a list of symbols (quote ON, NO and the like)")
-    return tuple(dict.fromkeys(symbol.upper() for symbol in value))
+    symbols = tuple(dict.fromkeys(symbol.upper() for symbol in value))
+    for symbol in symbols:
+        if not is_symbol(symbol):
+            raise InputError(f"{where}.universe_symbols: {symbol[:40]!r} cannot be a symbol")
+    return symbols
 
 
 def _positive(item: Mapping[str, Any], key: str, where: str, *, at_most: Decimal | None = None) -> Decimal | None:
@@ -136,7 +180,10 @@ def _positive(item: Mapping[str, Any], key: str, where: str, *, at_most: Decimal
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("NaN")
-    if isinstance(value, bool) or not number.is_finite() or number <= 0 or (at_most is not None and number > at_most):
-        limit = "" if at_most is None else f" and at most {at_most}"
-        raise InputError(f"{where}.{key}={value!r}: must be a number above 0{limit}")
-    return number
+    most = _MOST if at_most is None else at_most
+    if isinstance(value, bool) or not number.is_finite() or not 0 < number <= most:
+        raise InputError(f"{where}.{key}={str(value)[:40]!r}: must be a number above 0 and at most {most:f}")
+    rounded = round(number, 8)
+    if rounded == 0:
+        raise InputError(f"{where}.{key}={str(value)[:40]!r}: must be at least 0.00000001")
+    return rounded

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from uuid import UUID
 
 from torghut_core.clock import Clock
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
-from torghut_core.trading.broker import Broker, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
 from torghut_core.trading.metrics import Metrics
+from torghut_core.trading.orders.broker import Broker, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.store.orders import OrderStore
 
 _LOG = logging.getLogger(__name__)
-MAX_CLAIM_AGE_SECONDS = 15.0
+MAX_CLAIM_AGE_SECONDS = 5.0
 """A process that slept between claim and call must not call: others may have given the order up by then (60 s)."""
 
 
@@ -23,7 +24,15 @@ class Execution:
     """Submits orders and knows which of its calls are in flight."""
 
     def __init__(
-        self, *, broker: Broker, leadership: Leadership, orders: OrderStore, clock: Clock, wall: Clock, metrics: Metrics
+        self,
+        *,
+        broker: Broker,
+        leadership: Leadership,
+        orders: OrderStore,
+        clock: Clock,
+        wall: Clock,
+        metrics: Metrics,
+        at: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._broker = broker
         self._leadership = leadership
@@ -31,6 +40,8 @@ class Execution:
         self._clock = clock
         self._wall = wall
         self._metrics = metrics
+        self._at = at
+        """Told each labelled step, for tests that end the process there."""
         self._in_flight: set[UUID] = set()
         self.idle = asyncio.Event()
         self.idle.set()
@@ -42,7 +53,7 @@ class Execution:
     async def submit(self, request: ClaimRequest) -> str:
         """Claim and submit one planned decision; return its outcome.
 
-        `accepted`, `rejected`, `unknown`, or why nothing was sent: `not_leader`, `already_claimed`. Raises
+        `accepted`, `rejected`, `unknown`, or why nothing was sent: a `ClaimResult` that is not granted. Raises
         EngineUnavailableError when the claim could not be written, and nothing was sent; or when the broker's answer could
         not be: the claim stays, and reconciliation asks the broker about it.
         """
@@ -56,16 +67,23 @@ class Execution:
                 self.idle.set()
 
     async def _submit(self, request: ClaimRequest) -> str:
-        claimed_at, wall_at = self._wall.monotonic(), self._wall.now_ns()
+        claimed_at = self._wall.monotonic()
         result = await asyncio.to_thread(self._leadership.claim, request, now_ns=self._clock.now_ns())
         if result is not ClaimResult.GRANTED:
             return result.value
-        slept = max(self._wall.monotonic() - claimed_at, (self._wall.now_ns() - wall_at) / 1e9)
-        if slept > MAX_CLAIM_AGE_SECONDS:
-            return await self._unknown(request, "claim_too_old")
+        self._at("claimed")
+        if self._wall.monotonic() - claimed_at > MAX_CLAIM_AGE_SECONDS:
+            # Certainly not sent, so certainly no order, unless somebody who waited has ended it otherwise already.
+            await asyncio.to_thread(
+                self._orders.settle_rejected, request.decision_id, "claim_too_old", now_ns=self._clock.now_ns()
+            )
+            event(_LOG, "claim_too_old", logging.ERROR, symbol=request.order.symbol)
+            return "rejected"
+        self._at("sending")
         try:
             order = await self._broker.submit(request.order)
         except OrderRefusedError as refused:
+            self._at("refused")
             await asyncio.to_thread(
                 self._orders.settle_rejected, request.decision_id, refused.reason, now_ns=self._clock.now_ns()
             )
@@ -74,7 +92,11 @@ class Execution:
             return "rejected"
         except OrderUnknownError as unknown:
             return await self._unknown(request, str(unknown))
-        await asyncio.to_thread(self._orders.settle_accepted, request.decision_id, order, now_ns=self._clock.now_ns())
+        self._at("answered")
+        await asyncio.to_thread(
+            self._orders.settle, request.decision_id, order, source="submit", now_ns=self._clock.now_ns()
+        )
+        self._at("settled")
         self._metrics.add("orders_submitted_total")
         event(_LOG, "order_submitted", symbol=order.symbol, side=order.side, qty=str(order.qty), status=order.status)
         return "accepted"

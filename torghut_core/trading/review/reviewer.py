@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import deque
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any, Literal
 
 import httpx
+import msgspec
 
 from torghut_core.clock import Clock, utc_datetime
 from torghut_core.errors import UpstreamError
 from torghut_core.settings import reveal
+from torghut_core.trading.bounded import TooLongError, read_limited
+from torghut_core.trading.decision.terms import in_lots
 from torghut_core.trading.encoding import dumps, format_datetime
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.review_policy import FailMode
+from torghut_core.trading.review.policy import FailMode
 from torghut_core.trading.settings import TradingSettings
 
+_ZERO = Decimal(0)
 _MAX_ANSWER_BYTES = 64_000
+_MAX_TOKENS = 2**31 - 1
+_FLAG = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _PROMPT = (
     "You review one proposed stock order before it is sent. Answer with one JSON object: verdict (approve, veto or"
     " adjust), confidence (0 to 1), adjusted_qty (a smaller whole number, only with adjust), rationale (at most 280"
@@ -57,7 +64,7 @@ class Verdict:
 class Review:
     """What a review comes to: the quantity that may go on, or the reason why nothing may."""
 
-    qty: int
+    qty: Decimal
     reason: str | None
     verdict: Verdict | None
     error: str | None
@@ -148,7 +155,7 @@ class Reviewer:
             clock=clock,
         )
 
-    async def review(self, request: dict[str, Any], *, qty: int) -> Review:
+    async def review(self, request: dict[str, Any], *, qty: Decimal, is_fractional: bool = False) -> Review:
         """Review a decision over `qty` shares that has passed every gate."""
         is_shadow = self._settings.llm_shadow_mode
         if is_shadow:
@@ -163,17 +170,21 @@ class Reviewer:
             self.circuit.failed()
             self._metrics.add("llm_error_total")
             return self._fall_back(qty, error.reason, is_shadow)
+        except BaseException:
+            # Whatever ended the call ends the probe too: a circuit must not wait for an answer nobody expects.
+            self.circuit.failed()
+            raise
         self.circuit.succeeded()
         self._metrics.add(f"llm_{verdict.verdict}_total")
-        allowed, reason = apply_verdict(verdict, qty, self._settings)
+        allowed, reason = apply_verdict(verdict, qty, self._settings, is_fractional=is_fractional)
         if is_shadow:
             allowed, reason = qty, None
         return Review(qty=allowed, reason=reason, verdict=verdict, error=None, is_shadow=is_shadow)
 
-    def _fall_back(self, qty: int, error: str, is_shadow: bool) -> Review:
+    def _fall_back(self, qty: Decimal, error: str, is_shadow: bool) -> Review:
         is_vetoed = self._fail_mode == "veto" and not is_shadow
         reason = (error if error == "llm_circuit_open" else f"llm_unavailable_{error}") if is_vetoed else None
-        return Review(qty=0 if is_vetoed else qty, reason=reason, verdict=None, error=error, is_shadow=is_shadow)
+        return Review(qty=_ZERO if is_vetoed else qty, reason=reason, verdict=None, error=error, is_shadow=is_shadow)
 
     async def _ask(self, request: dict[str, Any]) -> Verdict:
         reason = "no_provider"
@@ -211,67 +222,110 @@ class Reviewer:
             "response_format": {"type": "json_object"},
             "messages": [{"role": "system", "content": _PROMPT}, {"role": "user", "content": dumps(request)}],
         }
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
         try:
-            async with httpx.AsyncClient(
-                timeout=self._settings.llm_timeout_seconds, transport=self._transport, trust_env=False
-            ) as client:
-                response = await client.post(url, json=body, headers=headers)
+            async with (
+                httpx.AsyncClient(
+                    timeout=self._settings.llm_timeout_seconds, transport=self._transport, trust_env=False
+                ) as client,
+                client.stream("POST", url, json=body, headers=headers) as response,
+            ):
+                if not response.is_success:
+                    raise ReviewError(f"http_{response.status_code}")
+                content = await read_limited(response, _MAX_ANSWER_BYTES)
         except httpx.HTTPError as error:
             raise ReviewError("unreachable") from error
-        if not response.is_success:
-            raise ReviewError(f"http_{response.status_code}")
-        return read_answer(response.content[:_MAX_ANSWER_BYTES], model)
+        except TooLongError as error:
+            raise ReviewError("llm_response_too_long") from error
+        return read_answer(content, model)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What a provider may answer. Types are strict: a number in quotes is none."""
+
+    verdict: Literal["approve", "veto", "adjust"]
+    confidence: float = 0.5
+    adjusted_qty: float | int | None = None
+    rationale: str = ""
+    risk_flags: tuple[str, ...] = ()
 
 
 def read_answer(content: bytes, model: str) -> Verdict:
-    """Return the verdict in a chat completion. Raises ReviewError when there is none that follows the rules."""
+    """Return the verdict in a chat completion. Raises ReviewError when there is none that follows the rules.
+
+    Whatever it returns can be stored: finite numbers, counts that fit, text without control characters.
+    """
     try:
-        completion = json.loads(content)
+        completion = json.loads(content, parse_constant=_no_constant)
         text = completion["choices"][0]["message"]["content"]
-        answer, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ReviewError("llm_response_not_json") from error
-    try:
-        verdict = answer.get("verdict", answer.get("decision"))
-        confidence = float(answer.get("confidence", 0.5))
-        adjusted = answer.get("adjusted_qty")
+        answer, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text[text.index("{") :])
         usage = completion.get("usage") or {}
-        checked = Verdict(
-            verdict=verdict,
-            confidence=confidence,
-            adjusted_qty=None if adjusted is None else Decimal(str(adjusted)),
-            rationale=str(answer.get("rationale", ""))[:280],
-            risk_flags=tuple(str(flag)[:64] for flag in answer.get("risk_flags") or ()),
-            model=model,
-            tokens_prompt=usage.get("prompt_tokens"),
-            tokens_completion=usage.get("completion_tokens"),
-        )
-    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ReviewError("llm_response_invalid") from error
-    if verdict not in ("approve", "veto", "adjust") or not 0 <= confidence <= 1:
+        tokens = tuple(usage.get(key) for key in ("prompt_tokens", "completion_tokens"))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise ReviewError("llm_response_not_json") from error
+    if not isinstance(answer, dict):
         raise ReviewError("llm_response_invalid")
-    return checked
+    if "verdict" not in answer and "decision" in answer:
+        answer = {**answer, "verdict": answer["decision"]}
+    answer = {key: value for key, value in answer.items() if value is not None}
+    try:
+        said = msgspec.convert(answer, _Answer)
+    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+        raise ReviewError("llm_response_invalid") from error
+    adjusted = None if said.adjusted_qty is None else Decimal(str(said.adjusted_qty))
+    if not 0 <= said.confidence <= 1 or not all(map(_is_storable, (said.rationale, *said.risk_flags))):
+        raise ReviewError("llm_response_invalid")
+    if adjusted is not None and (not adjusted.is_finite() or abs(adjusted) >= 10**9):
+        raise ReviewError("llm_response_invalid")
+    if not all(count is None or _is_count(count) for count in tokens):
+        raise ReviewError("llm_response_invalid")
+    if not all(_FLAG.fullmatch(flag) for flag in said.risk_flags) or len(said.risk_flags) > 32:
+        raise ReviewError("llm_response_invalid")
+    return Verdict(
+        verdict=said.verdict,
+        confidence=said.confidence,
+        adjusted_qty=None if adjusted is None else round(adjusted, 8),
+        rationale=said.rationale[:280],
+        risk_flags=said.risk_flags,
+        model=model,
+        tokens_prompt=tokens[0],
+        tokens_completion=tokens[1],
+    )
 
 
-def apply_verdict(verdict: Verdict, qty: int, settings: TradingSettings) -> tuple[int, str | None]:
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKENS
+
+
+def _is_storable(text: str) -> bool:
+    """Tell whether PostgreSQL takes a text: no NUL, no half of a surrogate pair."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def apply_verdict(
+    verdict: Verdict, qty: Decimal, settings: TradingSettings, *, is_fractional: bool = False
+) -> tuple[Decimal, str | None]:
     """Return the quantity that may go on and None, or 0 and the reason to stop.
 
     An adjustment is held to [LLM_MIN_QTY_MULTIPLIER, LLM_MAX_QTY_MULTIPLIER] × `qty` and never above `qty` itself.
     """
     if verdict.confidence < settings.llm_min_confidence:
-        return 0, "llm_confidence_below_min"
+        return _ZERO, "llm_confidence_below_min"
     if verdict.verdict == "veto":
-        return 0, "llm_veto"
+        return _ZERO, "llm_veto"
     if verdict.verdict == "approve":
         return qty, None
     if not settings.llm_adjustment_allowed:
-        return 0, "llm_adjustment_disallowed"
+        return _ZERO, "llm_adjustment_disallowed"
     if verdict.adjusted_qty is None:
-        return 0, "llm_adjustment_missing_qty"
+        return _ZERO, "llm_adjustment_missing_qty"
     if not verdict.adjusted_qty.is_finite() or verdict.adjusted_qty <= 0:
-        return 0, "llm_adjustment_non_positive"
+        return _ZERO, "llm_adjustment_non_positive"
     lowest = qty * Decimal(str(settings.llm_min_qty_multiplier))
     highest = qty * min(Decimal(1), Decimal(str(settings.llm_max_qty_multiplier)))
-    bounded = int(max(lowest, min(highest, verdict.adjusted_qty)).to_integral_value(ROUND_DOWN))
-    return (bounded, None) if bounded > 0 else (0, "qty_below_min")
+    bounded = in_lots(max(lowest, min(highest, verdict.adjusted_qty)), is_fractional=is_fractional)
+    return (bounded, None) if bounded > 0 else (_ZERO, "qty_below_min")

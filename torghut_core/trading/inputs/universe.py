@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
 
 from torghut_core.clock import Clock
 from torghut_core.errors import UpstreamError
+from torghut_core.trading.bounded import TooLongError, read_limited
+from torghut_core.trading.model import is_symbol
 from torghut_core.trading.settings import TradingSettings
 
 _MAX_SYMBOLS = 20_000
+_MAX_BYTES = 4_000_000
 
 
 class UniverseError(UpstreamError):
@@ -77,11 +81,11 @@ class Universe:
             async with (
                 asyncio.timeout(timeout),
                 httpx.AsyncClient(timeout=timeout, transport=self._transport, trust_env=False) as client,
+                client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
             ):
-                response = await client.get(url)
-            response.raise_for_status()
-            body = response.json()
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+                response.raise_for_status()
+                body = json.loads(await read_limited(response, _MAX_BYTES))
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError, TooLongError) as error:
             raise UniverseError(f"JANGAR_SYMBOLS_URL: no usable answer ({type(error).__name__})") from error
         symbols = _read_symbols(body)
         if not symbols:
@@ -100,4 +104,5 @@ def _read_symbols(body: Any) -> frozenset[str]:
         listed = [
             item.get("symbol") for item in body["items"] if isinstance(item, dict) and item.get("enabled") is True
         ]
-    return frozenset(symbol.upper() for symbol in listed[:_MAX_SYMBOLS] if isinstance(symbol, str) and symbol)
+    named = (symbol.upper() for symbol in listed[:_MAX_SYMBOLS] if isinstance(symbol, str))
+    return frozenset(symbol for symbol in named if is_symbol(symbol))

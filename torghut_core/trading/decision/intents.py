@@ -15,7 +15,7 @@ _OWN_CLIENT_ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A strategy's wish to trade, before any judgement."""
+    """A strategy's wish to trade on a signal, before any judgement."""
 
     strategy: Strategy
     signal: Signal
@@ -29,28 +29,38 @@ class Intent:
 
     @property
     def key(self) -> str:
-        """The idempotency key: nothing computed later (quantity, price, telemetry) is part of it."""
-        return idempotency_key(
-            strategy=self.strategy.name,
-            symbol=self.signal.symbol,
-            timeframe=self.signal.timeframe,
-            signal_ns=self.signal.event_ns,
-            side=self.side,
-            account_label=self.account_label,
-        )
+        """The idempotency key of the entry: nothing computed later (quantity, price, telemetry) is part of it."""
+        return _digest([*self._facts, "entry"])
+
+    @property
+    def legacy_key(self) -> str:
+        """The key before legs were part of it: a decision that has it was dealt with, whatever version did."""
+        return _digest(self._facts)
+
+    @property
+    def _facts(self) -> list[str]:
+        signal = self.signal
+        return [
+            self.strategy.name,
+            signal.symbol,
+            signal.timeframe,
+            format_ns(signal.event_ns),
+            self.side,
+            self.account_label,
+        ]
 
 
-def idempotency_key(
-    *, strategy: str, symbol: str, timeframe: str, signal_ns: int, side: Side, account_label: str
-) -> str:
-    """Return 64 hex digits that depend on exactly these six facts.
+def exit_key(*, account_label: str, holding: str, strategy: str, cause: str, attempt: int) -> str:
+    """Return the key of one attempt to close a strategy's part of a holding: holding, cause and attempt.
 
-    They are hashed (SHA-256) as a JSON array, so that no value can run into its neighbour.
-
-    >>> idempotency_key(strategy="s", symbol="A", timeframe="1Sec", signal_ns=0, side="buy", account_label="paper")[:12]
-    '079a81f2eaa8'
+    >>> exit_key(account_label="paper", holding="AAPL/long/1", strategy="s", cause="signal", attempt=1)[:12]
+    '439f598e737a'
     """
-    facts = [strategy, symbol, timeframe, format_ns(signal_ns), side, account_label]
+    return _digest([account_label, holding, strategy, cause, str(attempt), "exit"])
+
+
+def _digest(facts: list[str]) -> str:
+    """Return 64 hex digits: SHA-256 of a JSON array, so that no value can run into its neighbour."""
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 

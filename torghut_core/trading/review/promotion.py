@@ -10,7 +10,7 @@ from typing import Any
 from torghut_core.engines.clickhouse import Queries
 from torghut_core.errors import TorghutError
 from torghut_core.trading.encoding import datetime_ns, format_datetime
-from torghut_core.trading.signals import query_or_nothing, table_parameters
+from torghut_core.trading.inputs.signals import query_or_nothing, table_parameters
 from torghut_core.trading.store.listing import Listing
 
 MINIMA = {"signals": 1, "decisions": 1, "trades": 0}

@@ -1,0 +1,50 @@
+"""The HTTP of trading: OpenAPI, parameters that break their rule, and a process that only answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fakes.signal_tables import SignalTables
+from tests.fakes.trading_service import cross_up, eventually, running, service_environment
+from torghut_core.engines.postgres import Postgres
+
+pytestmark = pytest.mark.engine
+
+
+async def test_openapi_when_asked_then_every_route_and_its_errors(postgres: Postgres, broker_server: Any) -> None:
+    """Served, and what it says of a wrong parameter is what comes; a NUL is no symbol, not a database that is away."""
+    async with running(service_environment(broker_server.url), SignalTables(), postgres) as client:
+        document = (await client.get("/openapi.json")).json()
+        for path in ("/trading/decisions", "/trading/executions", "/trading/orders"):
+            assert "422" in document["paths"][path]["get"]["responses"]
+            for query in ("symbol=%00", "symbol=A%20B", "limit=501", "since=99999-01-01T00:00:00Z", "since=x"):
+                answer = await client.get(f"{path}?{query}")
+                assert (answer.status_code, answer.json()["detail"][0]["field"]) == (422, query.split("=")[0])
+        for path in ("/trading/positions", "/trading/pnl", "/trading/status", "/trading/health"):
+            assert path in document["paths"]
+
+
+async def test_api_role_when_a_scheduler_trades_then_its_state_is_told_and_nothing_is_traded(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """Without a scheduler 503 says who is missing; with one, its status and rows; the role leads and stops nothing."""
+    environment = service_environment(broker_server.url)
+    tables = SignalTables()
+    api = {**environment, "TORGHUT_PROCESS_ROLE": "api", "TRADING_ENABLED": "false"}
+    async with running(api, tables, postgres) as client:
+        await eventually(client, "/readyz", lambda body: body["ready"])
+        missing = await client.get("/trading/status")
+        assert (missing.status_code, missing.json()) == (
+            503,
+            {"detail": "scheduler_runtime_unavailable", "owner": "torghut-scheduler"},
+        )
+        async with running({**environment, "TORGHUT_PROCESS_ROLE": "scheduler"}, tables, postgres) as scheduler:
+            cross_up(tables)
+            await eventually(scheduler, "/trading/executions", bool)
+            status = await eventually(client, "/trading/status", lambda body: body.get("leader") is True)
+            assert (status["role"], status["enabled"], status["stop"]) == ("api", True, None)
+            assert len((await client.get("/trading/executions")).json()) == 1
+            assert (await client.get("/trading/orders")).json()[0]["events"][0]["source"] == "submit"
+    assert len(broker_server.state.posts) == 1

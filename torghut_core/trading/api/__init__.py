@@ -1,0 +1,1 @@
+"""The trading runtime's HTTP. Reads only."""

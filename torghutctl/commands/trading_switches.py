@@ -1,0 +1,226 @@
+"""`torghutctl trading kill-switch` and `resume-losses`: the switches that stand in the trading database.
+
+Emergency steps like any other: a plan, a reason, the phrase, the gates, the audit log. No repository is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from torghutctl.environments import Environment, load_environment
+from torghutctl.errors import ConfigurationError, RefusedError, StalePlanError
+from torghutctl.planning.plan import Action, Draft, Plan, Precondition, Result
+from torghutctl.procedures.specification import Danger, Spec
+from torghutctl.render.output import Format
+
+Switch = Literal["kill-switch on", "kill-switch off", "resume-losses"]
+_STATEMENTS: dict[Switch, str] = {
+    "kill-switch on": "turn the database's kill switch on: no claim is written, open orders of this system are cancelled",
+    "kill-switch off": "turn the database's kill switch off",
+    "resume-losses": "lift the loss latch and measure losses anew from the next reading of equity",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchOptions:
+    """What the command line gave."""
+
+    environment: str | None
+    config: Path | None
+    local: Path | None
+    reason: str
+    confirm: str
+    plan: str | None
+    act: bool
+    ticket: str
+    audit_log: Path | None
+    output: Format | None
+
+
+EnvironmentOption = Annotated[str | None, typer.Option("-e", "--environment", help="entry of the environments file")]
+ConfigOption = Annotated[Path | None, typer.Option(help="environments file (~/.config/torghut/environments.yaml)")]
+LocalOption = Annotated[Path | None, typer.Option(help="the folder of `up` or `demo`, instead of DB_DSN")]
+ReasonOption = Annotated[str, typer.Option(help="why; required to act, kept in the database and the audit log")]
+ConfirmOption = Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; asked for on a terminal")]
+PlanOption = Annotated[str | None, typer.Option(metavar="DIGEST", help="act only if the plan is still this one")]
+ActOption = Annotated[bool, typer.Option("--act", help="do it now; without it only the plan is shown")]
+TicketOption = Annotated[str, typer.Option(metavar="ID", help="ticket of the change")]
+AuditOption = Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")]
+OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="How to write the plan.")]
+
+
+def run_switch(switch: Switch, options: SwitchOptions) -> None:
+    """Show the plan, and with --act do it.
+
+    Raises ConfigurationError (2), RefusedError (6) when a gate is closed, StalePlanError (7), UpstreamError (9).
+    """
+    from torghut_core.clock import SystemClock
+    from torghutctl.actuation.record import Record
+    from torghutctl.actuation.request import Effect, Request
+    from torghutctl.commands.procedure_run import default_audit_path, tell, user
+    from torghutctl.planning.gates import Intent, ask_gates, require_open, told
+    from torghutctl.render.output import write
+    from torghutctl.render.plan_view import plan_markdown, plan_table
+    from torghutctl.snapshot.agent_run import read_agent_run
+
+    environment = load_environment(options.environment, options.config, os.environ)
+    now_ns = SystemClock().now_ns()
+    with _database(options, environment) as trading:
+        plan = Plan(
+            procedure=f"trading {switch.split()[0]}",
+            arguments={"switch": switch},
+            environment=environment.name,
+            base="none",
+            draft=trading.draft(switch),
+        )
+        if options.plan is not None and options.plan != plan.digest:
+            raise StalePlanError(f"the plan is now {plan.digest}, not the {options.plan} that --plan names")
+        if not options.act or plan.is_empty:
+            tell("nothing to change" if plan.is_empty else "plan only; add --reason TEXT, --act and the phrase to act")
+            write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
+            if plan.refusals and not plan.is_empty:
+                closed = told((item.name, item.detail) for item in plan.refusals)
+                raise RefusedError(f"this plan would be refused: {closed}", hint="nothing was changed")
+            return
+        is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        intent = Intent(
+            reason=options.reason,
+            confirm=options.confirm,
+            is_environment_named=environment.is_named,
+            is_production=environment.production,
+            agent_run=read_agent_run(os.environ),
+            is_person_at_terminal=is_terminal,
+        )
+        if is_terminal and not intent.confirm:
+            tell(plan_table(plan.report()) + "\n")
+            phrase = str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
+            intent = replace(intent, confirm=phrase)
+        answers = ask_gates(plan, intent, only_a_person=switch != "kill-switch on")
+        require_open(answers)
+        actor = f"{user()}@{socket.gethostname()}"
+        request = Request(
+            spec=_spec(switch),
+            planner=lambda _: plan.draft,
+            arguments=plan.arguments,
+            environment=environment,
+            repo="",
+            base="",
+            gitops_path="",
+            effect=Effect.ACT,
+            intent=intent,
+            at_ns=now_ns,
+            now_ns=now_ns,
+            ticket=options.ticket,
+            audit_path=options.audit_log or default_audit_path(os.environ),
+            actor=actor,
+        )
+        record = Record(request)
+        record.intent(plan, answers)
+        trading.carry_out(switch, now_ns=now_ns, actor=actor, reason=" ".join(intent.reason.split()))
+        done = plan.with_result(Result())
+        record.result(done, "acted")
+        write(done.report(), options.output, table=plan_table, markdown=plan_markdown)
+        if record.gap is not None:
+            raise record.gap
+
+
+def _spec(switch: Switch) -> Spec:
+    return Spec(
+        name=f"trading {switch}",
+        summary=_STATEMENTS[switch],
+        when="",
+        needs="",
+        does=_STATEMENTS[switch],
+        verify="",
+        undo="",
+        danger=Danger.EMERGENCY,
+        is_stop=switch == "kill-switch on",
+    )
+
+
+class _database:
+    """The trading database that the options name, open for one command."""
+
+    def __init__(self, options: SwitchOptions, environment: Environment) -> None:
+        self._local = options.local or (Path(environment.local) if environment.local else None)
+        self._close: list[Callable[[], None]] = []
+
+    def __enter__(self) -> _database:
+        from torghut_core.engines.postgres import open_postgres
+        from torghut_core.settings import load, reveal
+        from torghut_core.trading.settings import TradingSettings
+        from torghut_core.trading.store.control import ControlStore
+        from torghut_core.trading.store.database import Database, with_deadlines
+
+        self._settings = load(TradingSettings, os.environ)
+        if self._local is not None:
+            folder = self._local / "engines" / "postgres"
+            if not folder.is_dir():
+                raise ConfigurationError(f"--local {self._local}: holds no trading database")
+            address = f"embedded:{folder}"
+        else:
+            given = reveal(self._settings.db_dsn)
+            if given is None:
+                raise ConfigurationError("DB_DSN: must be set to the trading database, or give --local DIR")
+            address = given
+        server = open_postgres(address)
+        self._close.append(server.close)
+        database = Database(with_deadlines(server))
+        database.open()
+        self._close.insert(0, database.close)
+        self.store = ControlStore(database, account_label=self._settings.account_label)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for close in self._close:
+            close()
+
+    def draft(self, switch: Switch) -> Draft:
+        """Return what would be done, and what was asked first. Raises UpstreamError."""
+        label = self._settings.account_label
+        control, bound = self.store.read(), self.store.bound()
+        is_so = {
+            "kill-switch on": control.is_killed,
+            "kill-switch off": not control.is_killed,
+            "resume-losses": control.loss_limit is None,
+        }[switch]
+        is_own = bound is not None and bound.account_label == label and self._is_own_number(bound.account_number)
+        said = "the database is bound to no account yet" if bound is None else f"it is bound to {bound.account_label}"
+        return Draft(
+            actions=()
+            if is_so
+            else (Action(target=f"trading database, account {label}", statement=_STATEMENTS[switch]),),
+            preconditions=(
+                Precondition(
+                    name="the database's account is the environment's",
+                    ok=is_own,
+                    detail=f"{said}; the environment's is {label}",
+                    refuses=switch != "kill-switch on",
+                    value=str(is_own),
+                ),
+            ),
+            verification=("torghutctl health-report", "/trading/status: kill_switch, loss_limit, stop"),
+            rollback=("torghutctl trading kill-switch off",) if switch == "kill-switch on" else (),
+            summary=switch,
+        )
+
+    def _is_own_number(self, number: str) -> bool:
+        """Tell whether the account number is the environment's, as far as the environment names one."""
+        return self._settings.live_account is None or (number == self._settings.live_account) == (
+            self._settings.mode == "live"
+        )
+
+    def carry_out(self, switch: Switch, *, now_ns: int, actor: str, reason: str) -> None:
+        """Write it. Raises UpstreamError."""
+        if switch == "resume-losses":
+            self.store.resume_losses(now_ns=now_ns, actor=actor, reason=reason)
+        else:
+            self.store.switch_kill(is_on=switch == "kill-switch on", now_ns=now_ns, actor=actor, reason=reason)
