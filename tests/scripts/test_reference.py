@@ -1,0 +1,38 @@
+"""The references are what the code says, and the topics that are shipped are the code's."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from torghut_core.topics import ALL
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_pages_when_written_then_the_stored_ones_are_the_same() -> None:
+    """Run scripts/write_reference.py after a setting, a topic or a table changed."""
+    found = spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
+    assert found is not None and found.loader is not None
+    module: Any = module_from_spec(found)
+    found.loader.exec_module(module)
+    stored = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
+    assert module.pages() == stored
+
+
+def test_topics_when_shipped_then_they_are_the_codes() -> None:
+    """Names, partitions, retention and clean-up of every KafkaTopic."""
+    documents = list(yaml.safe_load_all((ROOT / "manifests" / "kafka" / "torghut-topics.yaml").read_text()))
+    shipped = {
+        item["metadata"]["name"]: (
+            item["spec"]["partitions"],
+            item["spec"]["config"]["retention.ms"],
+            item["spec"]["config"]["cleanup.policy"],
+        )
+        for item in documents
+    }
+    wanted = {t.name: (t.partitions, t.retention_ms, "compact,delete" if t.is_compacted else "delete") for t in ALL}
+    assert shipped == wanted
