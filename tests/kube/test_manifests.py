@@ -16,6 +16,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 MANIFESTS = ROOT / "manifests"
+APPLIED_ALONE = ("ta/flinkdeployment.yaml",)
+"""Files that no kustomization lists."""
 
 
 def built(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -29,9 +31,9 @@ def built(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def shipped() -> list[tuple[Path, dict[str, Any]]]:
-    found = [*built(MANIFESTS), *built(MANIFESTS / "kafka"), *built(MANIFESTS / "rbac")]
-    flink = MANIFESTS / "ta" / "flinkdeployment.yaml"
-    return [*found, *((flink, item) for item in documents(flink))]
+    found = [*built(MANIFESTS), *built(MANIFESTS / "kafka")]
+    alone = [MANIFESTS / name for name in APPLIED_ALONE]
+    return [*found, *((path, item) for path in alone for item in documents(path))]
 
 
 def test_manifests_when_applied_strictly_then_the_server_takes_every_document(lab: Any) -> None:

@@ -1,0 +1,107 @@
+"""The shipped GitOps tree, looked at without a server: who runs as what, and that budgets select something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.torghutctl.test_shipped_environment import documents
+
+DOCUMENTS = list(documents())
+CLUSTER_SCOPED = {"Kustomization"}
+"""Kinds of the tree that have no namespace."""
+OPERATORS_PODS = [
+    {"clickhouse.altinity.com/chi": "torghut-clickhouse", "clickhouse.altinity.com/cluster": "default"},
+    {"clickhouse-keeper.altinity.com/chk": "torghut-keeper"},
+    {"cnpg.io/cluster": "torghut-db"},
+    {"serving.knative.dev/service": "torghut"},
+]
+"""Labels of the pods that operators make of the tree's custom resources."""
+
+
+def of(kind: str) -> list[dict[str, Any]]:
+    return [item for item in DOCUMENTS if item["kind"] == kind]
+
+
+def pod(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod's spec of a Deployment or a Knative Service."""
+    spec: dict[str, Any] = document["spec"]["template"]["spec"]
+    return spec
+
+
+WORKLOADS = [*of("Deployment"), *(item for item in of("Service") if "template" in item["spec"])]
+NAMES = [item["metadata"]["name"] for item in WORKLOADS]
+
+
+def pods_labels() -> list[dict[str, str]]:
+    """Return the labels of every pod that the tree leads to, as far as they are known before a run."""
+    own: list[dict[str, str]] = [item["spec"]["template"]["metadata"]["labels"] for item in of("Deployment")]
+    return [*own, *OPERATORS_PODS]
+
+
+def is_selected(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Whether a label selector takes a pod with these labels."""
+    if not all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    for row in selector.get("matchExpressions", []):
+        assert row["operator"] == "In", row
+        if labels.get(row["key"]) not in row["values"]:
+            return False
+    return True
+
+
+def test_documents_when_they_are_namespaced_then_each_states_its_own() -> None:
+    """The root kustomization sets none: it would move the Roles that belong to other namespaces."""
+    silent = [
+        (item["kind"], item["metadata"]["name"])
+        for item in DOCUMENTS
+        if item["kind"] not in CLUSTER_SCOPED and not item["metadata"].get("namespace")
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=NAMES)
+def test_workload_when_it_runs_then_with_an_account_of_its_own_and_no_token(workload: dict[str, Any]) -> None:
+    """Nothing that is shipped talks to the Kubernetes API; the account named exists and mounts no token."""
+    accounts = {item["metadata"]["name"]: item for item in of("ServiceAccount")}
+    account = accounts[pod(workload)["serviceAccountName"]]
+    assert account["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=NAMES)
+def test_workload_when_it_runs_then_it_is_confined(workload: dict[str, Any]) -> None:
+    """Not root, no capability, the runtime's seccomp profile, a root that cannot be written and a /tmp that can."""
+    spec = pod(workload)
+    (container,) = spec["containers"]
+    own = container["securityContext"]
+    found = {**spec.get("securityContext", {}), **own}
+    assert {
+        "runAsNonRoot": found["runAsNonRoot"],
+        "runAsUser": found["runAsUser"],
+        "seccomp": found["seccompProfile"]["type"],
+        "readOnlyRootFilesystem": own["readOnlyRootFilesystem"],
+        "allowPrivilegeEscalation": own["allowPrivilegeEscalation"],
+        "drop": own["capabilities"]["drop"],
+    } == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccomp": "RuntimeDefault",
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "drop": ["ALL"],
+    }
+    (volume,) = [row["name"] for row in container["volumeMounts"] if row["mountPath"] == "/tmp"]
+    assert {"name": volume, "emptyDir": {}} in spec["volumes"]
+    assert {"cpu", "memory"} == set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("budget", of("PodDisruptionBudget"), ids=lambda item: item["metadata"]["name"])
+def test_budget_when_a_node_is_drained_then_it_selects_pods_and_never_blocks_the_only_one(
+    budget: dict[str, Any],
+) -> None:
+    """A selector that no pod has protects nothing; `minAvailable: 1` of one replica stops every drain."""
+    chosen = [labels for labels in pods_labels() if is_selected(budget["spec"]["selector"], labels)]
+    assert (len(chosen), budget["spec"]["maxUnavailable"]) == (1, 1)
+    assert "minAvailable" not in budget["spec"]
