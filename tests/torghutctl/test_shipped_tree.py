@@ -105,3 +105,93 @@ def test_budget_when_a_node_is_drained_then_it_selects_pods_and_never_blocks_the
     chosen = [labels for labels in pods_labels() if is_selected(budget["spec"]["selector"], labels)]
     assert (len(chosen), budget["spec"]["maxUnavailable"]) == (1, 1)
     assert "minAvailable" not in budget["spec"]
+
+
+FLOWS = [
+    ("torghut-ta", "clickhouse.altinity.com/chi", 8123),
+    ("torghut-scheduler", "clickhouse.altinity.com/chi", 8123),
+    ("torghut-visuals", "clickhouse.altinity.com/chi", 8123),
+    ("torghut-clickhouse-guardrails-exporter", "clickhouse.altinity.com/chi", 8123),
+    ("torghut", "clickhouse.altinity.com/chi", 8123),
+    ("torghut-scheduler", "cnpg.io/cluster", 5432),
+    ("torghut-visuals", "cnpg.io/cluster", 5432),
+    ("torghut", "cnpg.io/cluster", 5432),
+    ("torghut-scheduler", "torghut-visuals", 8090),
+    ("torghut-ws", "torghut-visuals", 8090),
+    ("torghut-clickhouse", "clickhouse-keeper.altinity.com/chk", 2181),
+    ("torghut-db", "cnpg.io/cluster", 5432),
+    ("anybody", "torghut-ws", 8080),
+    ("anybody", "torghut-ws", 9090),
+    ("anybody", "torghut-ta", 8080),
+    ("anybody", "torghut-ta", 9090),
+    ("anybody", "torghut-scheduler", 8183),
+    ("anybody", "torghut-clickhouse-guardrails-exporter", 9108),
+]
+"""Who calls whom at which port: a runtime's environment names the address, `health-report` and Prometheus the rest."""
+SHUT = [
+    ("anybody", "clickhouse.altinity.com/chi", 8123),
+    ("torghut-ws", "clickhouse.altinity.com/chi", 9000),
+    ("anybody", "cnpg.io/cluster", 5432),
+    ("torghut-ws", "cnpg.io/cluster", 5432),
+    ("torghut-ta", "clickhouse-keeper.altinity.com/chk", 2181),
+    ("anybody", "torghut-visuals", 22),
+]
+
+
+def labels_of(name: str) -> dict[str, str]:
+    """Return the labels of a workload's pods; an operator's are found by its object's name or by its label's key."""
+    for labels in OPERATORS_PODS:
+        if name in labels or name in labels.values():
+            return labels
+    return next((labels for labels in pods_labels() if labels.get("app") == name), {"app": name})
+
+
+def is_let_in(source: dict[str, str], target: dict[str, str], port: int) -> bool:
+    """Whether a pod of the namespace reaches another at a port, by the policies' rules: any of them is enough."""
+    for policy in of("NetworkPolicy"):
+        if not is_selected(policy["spec"]["podSelector"], target):
+            continue
+        for rule in policy["spec"].get("ingress", []):
+            peers = rule.get("from")
+            is_known = peers is None or any(is_selected(peer["podSelector"], source) for peer in peers)
+            ports = [row["port"] for row in rule.get("ports", [])]
+            if is_known and (not ports or port in ports):
+                return True
+    return False
+
+
+@pytest.mark.parametrize(("source", "target", "port"), FLOWS)
+def test_policies_when_a_part_calls_another_then_it_is_let_in(source: str, target: str, port: int) -> None:
+    """Each call that the system makes has a rule, or a part would starve once the policies are applied."""
+    assert is_let_in(labels_of(source), labels_of(target), port)
+
+
+@pytest.mark.parametrize(("source", "target", "port"), SHUT)
+def test_policies_when_nobody_has_business_there_then_it_is_shut(source: str, target: str, port: int) -> None:
+    """The data stores take their own clients alone."""
+    assert not is_let_in(labels_of(source), labels_of(target), port)
+
+
+@pytest.mark.parametrize("policy", of("NetworkPolicy"), ids=lambda item: item["metadata"]["name"])
+def test_policy_when_applied_then_it_selects_pods(policy: dict[str, Any]) -> None:
+    """A policy for pods that are not there opens and shuts nothing."""
+    assert any(is_selected(policy["spec"]["podSelector"], labels) for labels in pods_labels())
+
+
+def test_policies_when_a_pod_is_named_by_none_then_nothing_is_let_in() -> None:
+    """One policy selects every pod of the namespace and lets nothing in."""
+    (default,) = [item for item in of("NetworkPolicy") if item["spec"]["podSelector"] == {}]
+    assert (default["spec"]["policyTypes"], default["spec"].get("ingress")) == (["Ingress"], None)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=NAMES)
+def test_policies_when_a_container_has_ports_then_each_is_reachable(workload: dict[str, Any]) -> None:
+    """A port that is declared is read by somebody."""
+    name = workload["metadata"]["name"]
+    (container,) = pod(workload)["containers"]
+    shut = [
+        row["containerPort"]
+        for row in container["ports"]
+        if not is_let_in({"app": "anybody"}, labels_of(name), row["containerPort"])
+    ]
+    assert shut == []
