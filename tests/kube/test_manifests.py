@@ -16,8 +16,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 MANIFESTS = ROOT / "manifests"
-APPLIED_ALONE = ("ta/flinkdeployment.yaml",)
+APPLIED_ALONE = ("argocd/application.yaml", "ta/flinkdeployment.yaml")
 """Files that no kustomization lists."""
+NOT_JUDGED = {("monitoring.coreos.com/v1", "PrometheusRule"): "the CRD of the Prometheus operator is not in ../shared/crds"}
+"""Kinds that this server cannot take, and why. tests/torghutctl/test_shipped_observability.py looks at them."""
 
 
 def built(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -37,13 +39,19 @@ def shipped() -> list[tuple[Path, dict[str, Any]]]:
 
 
 def test_manifests_when_applied_strictly_then_the_server_takes_every_document(lab: Any) -> None:
-    """No unknown field, no wrong type, no warning, and each file of the tree is in a kustomization."""
+    """No unknown field, no wrong type, no warning, and each file is in a kustomization or named above."""
     wrong = []
+    left_out = set()
     for path, item in shipped():
+        kind = (item["apiVersion"], item["kind"])
+        if kind in NOT_JUDGED:
+            left_out.add(kind)
+            continue
         code, answer, warnings = lab.apply(item, namespace="torghut")
         if code >= 300 or warnings:
             wrong.append((str(path.relative_to(ROOT)), item["kind"], answer if code >= 300 else warnings))
     assert wrong == []
+    assert left_out == set(NOT_JUDGED)
     listed = {path for path, _ in shipped()}
     lying = {path for path in MANIFESTS.rglob("*.yaml") if path.name != "kustomization.yaml"} - listed
     assert sorted(str(path.relative_to(ROOT)) for path in lying) == []
