@@ -18,7 +18,9 @@ pytestmark = [
 MANIFESTS = ROOT / "manifests"
 APPLIED_ALONE = ("argocd/application.yaml", "ta/flinkdeployment.yaml")
 """Files that no kustomization lists."""
-NOT_JUDGED = {("monitoring.coreos.com/v1", "PrometheusRule"): "the CRD of the Prometheus operator is not in ../shared/crds"}
+NOT_JUDGED = {
+    ("monitoring.coreos.com/v1", "PrometheusRule"): "the CRD of the Prometheus operator is not in ../shared/crds"
+}
 """Kinds that this server cannot take, and why. tests/torghutctl/test_shipped_observability.py looks at them."""
 
 
