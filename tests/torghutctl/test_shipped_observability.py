@@ -7,6 +7,7 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
+import promql_parser
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -75,6 +76,12 @@ def test_expression_when_it_names_a_metric_then_the_code_exports_it(title: str, 
     named = set(NAME.findall(expression))
     assert named, title
     assert named - exported() - RECORDED - AWAITED == set()
+
+
+@pytest.mark.parametrize(("title", "expression"), EXPRESSIONS)
+def test_expression_when_parsed_then_it_is_promql(title: str, expression: str) -> None:
+    """The API server takes any text; Prometheus leaves a whole group out for one that it cannot read."""
+    assert promql_parser.parse(expression) is not None, title
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule["alert"])
