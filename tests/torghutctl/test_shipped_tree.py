@@ -195,3 +195,22 @@ def test_policies_when_a_container_has_ports_then_each_is_reachable(workload: di
         if not is_let_in({"app": "anybody"}, labels_of(name), row["containerPort"])
     ]
     assert shut == []
+
+
+def test_documents_when_built_together_then_no_two_have_one_identity() -> None:
+    """kustomize refuses a tree with the same object twice; the TA's two engines are of different kinds."""
+    seen = [
+        (item["apiVersion"].partition("/")[0], item["kind"], item["metadata"]["namespace"], item["metadata"]["name"])
+        for item in DOCUMENTS
+        if item["kind"] not in CLUSTER_SCOPED
+    ]
+    assert sorted({each for each in seen if seen.count(each) > 1}) == []
+    assert len(seen) > 50
+
+
+def test_kustomizations_when_they_list_then_nothing_is_moved_to_another_namespace() -> None:
+    """A `namespace:` above would rewrite the Roles for kafka and argocd."""
+    assert [item for item in of("Kustomization") if "namespace" in item] == []
+    (root,) = [item for item in of("Kustomization") if "knative-service.yaml" in item["resources"]]
+    assert {"rbac", "network", "observability"} <= set(root["resources"])
+    assert {"kafka", "argocd"}.isdisjoint(root["resources"])
