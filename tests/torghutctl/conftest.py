@@ -90,6 +90,21 @@ def gitops_of_one_process(tmp_path: Path) -> GitOps:
     return _build(tmp_path / "gitops", lambda folder: shutil.copytree(MANIFESTS, folder) and None)
 
 
+@pytest.fixture
+def empty_gitops(tmp_path: Path) -> Callable[[dict[str, bytes]], GitOps]:
+    """Build a bare repository with exactly the given files of the application."""
+
+    def build(files: dict[str, bytes]) -> GitOps:
+        def fill(folder: Path) -> None:
+            for name, data in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+
+        return _build(tmp_path / "made", fill)
+
+    return build
+
+
 def _older(folder: Path) -> None:
     """The flavour that came first, and that many deployments have: a FlinkDeployment, and a service that trades itself."""
     shutil.copytree(MANIFESTS, folder)
