@@ -17,6 +17,7 @@ from torghutctl.health.reasons import REASONS
 from torghutctl.procedures.catalogue import SPECS
 
 BOOKS = {path.stem: path for path in sorted(folder("runbooks").glob("*.md"))}
+ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ["Symptoms", "Decide", "Act", "Verify", "Undo", "Why"]
 OTHERS = {"audit-log", "disaster-recovery", "go-live", "postgres"}
 """Books that belong to no procedure and that no reason names as its next step."""
@@ -29,7 +30,8 @@ def _commands(text: str) -> list[str]:
     """Return every `torghutctl …` of code blocks, a continued line as one, and of backticks, wherever a line breaks."""
     blocks = "\n".join(_BLOCK.findall(text)).replace("\\\n", " ").splitlines()
     quoted = [" ".join(match.split()) for match in _QUOTED.findall(_BLOCK.sub("", text))]
-    return [line.strip() for line in [*blocks, *quoted] if re.match(r"(\S+=\S+ )*torghutctl\s", line.strip())]
+    found = [line.strip().removeprefix(".venv/bin/") for line in [*blocks, *quoted]]
+    return [line for line in found if re.match(r"(\S+=\S+ )*torghutctl\s", line)]
 
 
 @cache
@@ -51,7 +53,8 @@ def _problems(line: str) -> list[str]:
     return [f"{line}: no option {option}" for option in given if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)]
 
 
-COMMAND_LINES = [(name, line) for name, path in BOOKS.items() for line in _commands(path.read_text(encoding="utf-8"))]
+PAGES = {**BOOKS, "README": ROOT / "README.md", "CONTRIBUTING": ROOT / "CONTRIBUTING.md"}
+COMMAND_LINES = [(name, line) for name, path in PAGES.items() for line in _commands(path.read_text(encoding="utf-8"))]
 
 
 def test_books_when_listed_then_one_per_procedure_and_next_step_and_no_other() -> None:
@@ -91,10 +94,10 @@ def test_command_lines_when_counted_then_none_is_overlooked() -> None:
     assert _problems("torghutctl restart-ta --force") == ["torghutctl restart-ta --force: no option --force"]
 
 
-@pytest.mark.parametrize("name", BOOKS)
+@pytest.mark.parametrize("name", PAGES)
 def test_link_when_relative_then_it_resolves(name: str) -> None:
     """Links lead to files that are there, and no page is named by a path that a reader cannot click."""
-    text = BOOKS[name].read_text(encoding="utf-8")
+    text = PAGES[name].read_text(encoding="utf-8")
     targets = [found for found in _LINK.findall(text) if "://" not in found]
-    assert [found for found in targets if not (BOOKS[name].parent / Path(found.split("#")[0])).is_file()] == []
-    assert re.findall(r"(?<!\()runbooks/[\w-]+\.md", text) == []
+    assert [found for found in targets if not (PAGES[name].parent / found.split("#")[0]).exists()] == []
+    assert re.findall(r"(?<![\[(])runbooks/[\w-]+\.md", text) == []
