@@ -147,6 +147,23 @@ def set_gauges(cluster: Cluster, **changes: Any) -> None:
     cluster.services[GAUGES] = (200, base.gauges(**changes))
 
 
+def add_completeness(cluster: Cluster, *ratios: float) -> None:
+    """Let the exporter tell of each replica how much of the provider's minute volume its seconds hold."""
+    name = 'torghut_clickhouse_guardrails_minute_volume_ratio{replica="chi-torghut-clickhouse-default-0-'
+    lines = "".join(f'{name}{index}"}} {ratio}\n' for index, ratio in enumerate(ratios))
+    cluster.services[GAUGES] = (200, base.gauges() + lines)
+
+
+def route_not_ready(cluster: Cluster, *, since: str) -> None:
+    """Let every revision be ready and the route to it not, as when the ingress does not take it."""
+    service = base.knative_service(ready="False", reason="IngressNotConfigured", since=since)
+    service["status"]["conditions"] += [
+        base.condition("ConfigurationsReady", "True"),
+        base.condition("RoutesReady", "False", reason="IngressNotConfigured", since=since),
+    ]
+    cluster.put(f"{base.KNATIVE}/services", service)
+
+
 def stale(cluster: Cluster, seconds: float) -> None:
     """Make every symbol's rows this old."""
     base.set_latest(cluster, ago(seconds), ago(seconds))

@@ -10,6 +10,7 @@ from tests.fakes.incidents import (
     CRD_FLINK,
     CRD_KNATIVE,
     CRD_STRIMZI,
+    add_completeness,
     add_old_revision_pod,
     add_scheduler,
     case,
@@ -19,6 +20,7 @@ from tests.fakes.incidents import (
     keeper_down,
     newest_fails,
     postgres_down,
+    route_not_ready,
     set_gauges,
     stale,
     status_of,
@@ -375,6 +377,59 @@ def down_kafka_beside_a_full_disk_that_failed_the_job(cluster: Cluster) -> None:
 def down_trading_not_ready_and_no_older_revision(cluster: Cluster) -> None:
     service = base.knative_service(ready="False", reason="RevisionFailed", since=ago(900))
     cluster.put(f"{base.KNATIVE}/services", service)
+
+
+@case("forwarder feed_silent", "restart-ws", CORE)
+def down_silent_feed_over_a_paused_rollout(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "feed_silent")
+    deployment = base.forwarder(replicas=2, ready=0, available="False", since=ago(1200))
+    deployment["spec"]["paused"] = True
+    cluster.put(base.DEPLOYMENTS, deployment)
+
+
+@case("forwarder forwarder_paused", "reconcile", CORE)
+def degraded_paused_rollout_over_what_follows_from_it(cluster: Cluster) -> None:
+    stop_forwarder(cluster, "unknown")
+    deployment = base.forwarder(replicas=2, ready=0, available="False", since=ago(1200))
+    deployment["spec"]["paused"] = True
+    cluster.put(base.DEPLOYMENTS, deployment)
+
+
+@case(None, None, CRD_KNATIVE)
+def healthy_route_not_ready_for_a_moment(cluster: Cluster) -> None:
+    route_not_ready(cluster, since=ago(100))
+
+
+@case("clickhouse clickhouse_down", "clickhouse-recovery", CONTRACT)
+def down_clickhouse_over_its_operator_that_gave_up(cluster: Cluster) -> None:
+    set_gauges(cluster, up=(0, 0), success=0)
+    status = {"status": "Aborted", "hosts": 2, "errors": ["reconcile failed"]}
+    cluster.put(base.CLICKHOUSE, {"metadata": {"name": "torghut-clickhouse"}, "status": status})
+
+
+@case(None, None, "Altinity CRD, status words")
+def healthy_clickhouse_operator_kept_an_old_error(cluster: Cluster) -> None:
+    status = {"status": "Completed", "hosts": 2, "hostsCompleted": 2, "errors": ["an earlier try failed"]}
+    cluster.put(base.CLICKHOUSE, {"metadata": {"name": "torghut-clickhouse"}, "status": status})
+
+
+@case(None, None, CONTRACT)
+def healthy_trades_complete_enough(cluster: Cluster) -> None:
+    add_completeness(cluster, 0.9, 1.002)
+
+
+@case(None, None, CRD_STRIMZI)
+def healthy_kafka_reconciliation_paused(cluster: Cluster) -> None:
+    state = base.condition("ReconciliationPaused", "True", since=ago(7000))
+    kafka = {"kind": "Kafka", "metadata": {"name": "kafka"}, "status": {"conditions": [state]}}
+    cluster.put(f"{base.KAFKA}/kafkas", kafka)
+
+
+@case(None, None, CRD_STRIMZI)
+def healthy_kafka_not_ready_for_a_moment(cluster: Cluster) -> None:
+    state = base.condition("Ready", "False", reason="Creating", since=ago(100))
+    kafka = {"kind": "Kafka", "metadata": {"name": "kafka"}, "status": {"conditions": [state]}}
+    cluster.put(f"{base.KAFKA}/kafkas", kafka)
 
 
 @case("freshness unreadable", "access", CORE)

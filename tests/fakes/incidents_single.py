@@ -12,6 +12,7 @@ from tests.fakes.incidents import (
     CRD_KNATIVE,
     CRD_STRIMZI,
     SCHEDULER_POD,
+    add_completeness,
     add_old_revision_pod,
     add_scheduler,
     case,
@@ -23,6 +24,7 @@ from tests.fakes.incidents import (
     newest_fails,
     postgres_down,
     replay_group,
+    route_not_ready,
     set_gauges,
     stale,
     status_of,
@@ -94,6 +96,13 @@ def degraded_forwarder_two_pods(cluster: Cluster) -> None:
 def degraded_forwarder_scaled_to_zero(cluster: Cluster) -> None:
     cluster.put(base.DEPLOYMENTS, base.forwarder(replicas=0, ready=0))
     cluster.remove(base.PODS, WS_POD)
+
+
+@case("forwarder forwarder_paused", "reconcile", CORE)
+def degraded_forwarder_rollout_paused(cluster: Cluster) -> None:
+    deployment = base.forwarder()
+    deployment["spec"]["paused"] = True
+    cluster.put(base.DEPLOYMENTS, deployment)
 
 
 @case("forwarder crash_loop", "pod-failure", CORE)
@@ -236,6 +245,12 @@ def degraded_clickhouse_disk_low(cluster: Cluster) -> None:
     set_gauges(cluster, free=(0.14, 0.5))
 
 
+@case("clickhouse clickhouse_operator_failed", "clickhouse-recovery", "Altinity CRD, status words")
+def degraded_clickhouse_operator_gave_up(cluster: Cluster) -> None:
+    status = {"status": "Aborted", "hosts": 2, "hostsCompleted": 1, "errors": ["reconcile failed"]}
+    cluster.put(base.CLICKHOUSE, {"metadata": {"name": "torghut-clickhouse"}, "status": status})
+
+
 @case("clickhouse clickhouse_readonly", "restore-replica", CONTRACT)
 def down_clickhouse_readonly(cluster: Cluster) -> None:
     set_gauges(cluster, readonly=1)
@@ -274,6 +289,11 @@ def down_trading_no_revision(cluster: Cluster) -> None:
 @case("trading trading_revision_failed", "rollback-image", CRD_KNATIVE)
 def degraded_trading_older_serves(cluster: Cluster) -> None:
     newest_fails(cluster, old_serves=True)
+
+
+@case("trading trading_route_not_ready", "trading-route", CRD_KNATIVE)
+def degraded_trading_route_not_ready(cluster: Cluster) -> None:
+    route_not_ready(cluster, since=ago(900))
 
 
 @case("trading trading_crash_json", "rollback-image", CRD_KNATIVE)
@@ -369,6 +389,11 @@ def degraded_postgres_pod_unschedulable(cluster: Cluster) -> None:
         scheduled=scheduled,
         created=ago(900),
     )
+
+
+@case("freshness trades_incomplete", "data-quality", CONTRACT)
+def degraded_trades_incomplete(cluster: Cluster) -> None:
+    add_completeness(cluster, 0.89, 0.97)
 
 
 @case("freshness unreadable", "access", CONTRACT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torghutctl.health.model import Finding, Level
+from torghutctl.health.model import Finding
 
 DOWNSTREAM: dict[str, tuple[str, ...]] = {
     "kafka": ("forwarder", "ta"),
@@ -26,6 +26,7 @@ _INDEPENDENT = frozenset(
      "image_pull", "unschedulable", "oom_killed"}
 )  # fmt: skip
 """Reasons that name a cause of their own, so that nothing upstream explains them."""
+_AGES = frozenset({"signals_stale", "microbars_stale"})
 _UNREADABLE = "unreadable"
 """That a source cannot be read may follow from a failure; it explains none, and nobody knows that it stands apart."""
 _EXPLAINED_BY = {
@@ -99,4 +100,4 @@ def trace(worst: Mapping[str, Finding], *, pending: Sequence[Finding], is_ta_rea
 
 
 def _is_age(finding: Finding) -> bool:
-    return finding.component == "freshness" and finding.level is not Level.UNKNOWN
+    return finding.reason in _AGES

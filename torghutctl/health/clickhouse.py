@@ -19,7 +19,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     found = [item.also(*exporter) for item in reading.required(facts, NAME, sources.CLICKHOUSE_GAUGES)]
     if facts.gauges() is not None:
         found += [*_up(facts), *_disk(facts), *_readonly(facts), *_trusted(facts, moment)]
-    found += [*_addresses(facts), *_engines(facts)]
+    found += [*_addresses(facts), *_engines(facts), *_operator(facts)]
     return found + pods.judge(NAME, facts, facts.clickhouse_pods(), moment)
 
 
@@ -110,6 +110,19 @@ def _addresses(facts: Facts) -> list[Finding]:
         return []
     line = f"EndpointSlices of Service {facts.names.clickhouse_service}: 0 ready addresses"
     return [_finding("clickhouse_down", Level.DOWN, "its Service has no ready address", line)]
+
+
+def _operator(facts: Facts) -> list[Finding]:
+    """An error beside Completed is an earlier try's: the operator keeps them in the status after it has succeeded."""
+    installation = facts.value(sources.CLICKHOUSE_INSTALLATION)
+    if installation is None:
+        return []
+    status = installation["status"]
+    if status != "Aborted" and not (installation["hasError"] and status != "Completed"):
+        return []
+    error = ", status.error is set" if installation["hasError"] else ""
+    line = f"ClickHouseInstallation {installation['name']}: status {status or 'none'}{error}"
+    return [_finding("clickhouse_operator_failed", Level.DEGRADED, "the operator gave up on the installation", line)]
 
 
 def _engines(facts: Facts) -> list[Finding]:

@@ -44,7 +44,7 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
     ]
     alive = [pod for pod in facts.forwarder_pods() if pod.is_alive]
     found += _readiness(facts, moment, facts.forwarder_ready(), {pod.name: pod for pod in alive})
-    found += _replicas(facts, alive)
+    found += [*_paused(facts), *_replicas(facts, alive)]
     found += _absence(facts, moment, alive)
     return found + pods.judge(NAME, facts, alive, moment)
 
@@ -95,6 +95,21 @@ def _reason(error_class: str | None, signatures: tuple[str, ...]) -> tuple[str, 
         if signature in _BY_SIGNATURE:
             return _BY_SIGNATURE[signature], (f"its log speaks of {signature}",)
     return "forwarder_not_ready", ()
+
+
+def _paused(facts: Facts) -> list[Finding]:
+    deployment = facts.value(sources.FORWARDER_DEPLOYMENT)
+    if deployment is None or not deployment.get("isPaused"):
+        return []
+    return [
+        Finding(
+            component=NAME,
+            reason="forwarder_paused",
+            level=Level.DEGRADED,
+            message="the rollout is paused: nothing that is merged reaches the pod, and a restart does nothing",
+            evidence=(f"Deployment {facts.names.ws_deployment}: spec.paused true",),
+        )
+    ]
 
 
 def _replicas(facts: Facts, alive: list[PodFact]) -> list[Finding]:

@@ -13,6 +13,8 @@ from torghutctl.snapshot.model import Failure, Reading
 
 NAME = "freshness"
 _LISTED_SYMBOLS = 12
+COMPLETE = 0.9
+"""The share of the provider's minute volume below which trades are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ _KINDS = (
 
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return the findings on freshness."""
-    found = stale(facts, moment)
+    found = [*stale(facts, moment), *_completeness(facts)]
     failed = [item for _, item in facts.family(sources.LATEST) if not item.is_ok]
     if facts.latest():
         return [*found, *reading.also_unread(NAME, failed)]
@@ -46,6 +48,22 @@ def judge(facts: Facts, moment: Moment) -> list[Finding]:
 def stale(facts: Facts, moment: Moment) -> list[Finding]:
     """Return which limits are passed; as info which symbols are late while others are fresh."""
     return [finding for kind in _KINDS for finding in _judge_kind(kind, facts, moment)]
+
+
+def _completeness(facts: Facts) -> list[Finding]:
+    ratios = facts.minute_volume_ratios()
+    lowest = min(ratios.values(), default=COMPLETE)
+    if lowest >= COMPLETE:
+        return []
+    return [
+        Finding(
+            component=NAME,
+            reason="trades_incomplete",
+            level=Level.DEGRADED,
+            message=f"own seconds hold {lowest:.1%} of the provider's minute volume; below 90 % trades are missing",
+            evidence=tuple(f"gauge minute_volume_ratio of {name}: {value:.3f}" for name, value in ratios.items()),
+        )
+    ]
 
 
 def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:

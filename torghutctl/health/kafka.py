@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torghutctl.health import pods
-from torghutctl.health.model import Finding, Level, Moment
+from torghutctl.health.model import Finding, Level, Moment, graced
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts, conditions
 
@@ -13,15 +13,16 @@ NAME = "kafka"
 def judge(facts: Facts, moment: Moment) -> list[Finding]:
     """Return Kafka's findings. None of its sources is required."""
     found = [
-        *_cluster(facts),
+        *_cluster(facts, moment),
         *_resources(facts, sources.KAFKA_TOPICS, "topic"),
         *_resources(facts, sources.KAFKA_USERS, "user"),
     ]
     return found + pods.judge(NAME, facts, facts.kafka_pods(), moment)
 
 
-def _cluster(facts: Facts) -> list[Finding]:
+def _cluster(facts: Facts, moment: Moment) -> list[Finding]:
     lines, since = [], None
+    is_silent = False
     cluster = facts.value(sources.KAFKA_CLUSTER)
     if cluster is not None:
         states = conditions(cluster)
@@ -29,18 +30,18 @@ def _cluster(facts: Facts) -> list[Finding]:
         if not_ready is not None and not_ready.is_true:
             lines.append(f"Kafka {cluster['name']}: NotReady True, {not_ready.reason or 'no reason'}")
             since = not_ready.since
-        elif ready is None or not ready.is_true:
-            status = ready.status if ready is not None else "absent"
-            lines.append(f"Kafka {cluster['name']}: Ready {status}, {(ready.reason if ready else None) or 'no reason'}")
-            since = ready.since if ready is not None else None
+        elif ready is not None and not ready.is_true:
+            lines.append(f"Kafka {cluster['name']}: Ready {ready.status}, {ready.reason or 'no reason'}")
+            since = ready.since
+        elif ready is None:
+            paused = states.get("ReconciliationPaused")
+            is_silent = paused is None or not paused.is_true
     brokers = [pod for pod in facts.kafka_pods() if pod.is_alive]
     if facts.kafka_pods() and not any(pod.is_ready for pod in brokers):
         lines.append(f"{len(brokers)} broker pods, 0 ready")
         since = since or pods.not_ready_since(brokers)
-    if not lines:
-        return []
-    return [
-        Finding(
+    if lines:
+        down = Finding(
             component=NAME,
             reason="kafka_not_ready",
             level=Level.DOWN,
@@ -48,7 +49,13 @@ def _cluster(facts: Facts) -> list[Finding]:
             since=since,
             evidence=tuple(lines),
         )
-    ]
+        return [graced(down, moment)]
+    if is_silent:
+        # Not required, so silence is no evidence of failure; where reconciliation is paused it is even wanted.
+        message = "the operator says nothing of the brokers' readiness; their pods are judged apart"
+        line = f"Kafka {cluster['name']}: Ready absent"
+        return [Finding(component=NAME, reason="kafka_not_ready", level=Level.INFO, message=message, evidence=(line,))]
+    return []
 
 
 def _resources(facts: Facts, source: str, kind: str) -> list[Finding]:

@@ -40,11 +40,12 @@ class Reason:
 
 
 _TA_GENERAL = ("ta_stalled", "ta_restarting")
+_FORWARDER_GENERAL = ("forwarder_paused", "forwarder_not_ready", "forwarder_replicas")
 
 _ROWS = (
     Reason(
         name="alpaca_406_second_connection", component="forwarder", levels="down", rank=1, procedure="restart-ws",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="Alpaca allows one market-data connection per account and another one holds it",
         shown_by="/readyz of a running forwarder pod: not ready, error_class alpaca_406_second_connection",
         changed_by="/readyz 200, or another error_class; close the other client, then restart the forwarder",
@@ -52,7 +53,7 @@ _ROWS = (
     ),
     Reason(
         name="alpaca_auth", component="forwarder", levels="down", rank=2, runbook="rotate-credentials",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="Alpaca refuses the forwarder's key",
         shown_by="/readyz of a running forwarder pod: not ready, error_class alpaca_auth",
         changed_by="/readyz 200 after the key was rotated and the pod restarted",
@@ -60,21 +61,21 @@ _ROWS = (
     ),
     Reason(
         name="kafka_auth", component="forwarder", levels="down", rank=3, runbook="kafka-recovery",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="the brokers refuse the forwarder's user or its rights",
         shown_by="/readyz: not ready, error_class kafka_auth",
         changed_by="/readyz 200; the KafkaUser's password and ACLs", origin="the forwarder's readiness contract",
     ),
     Reason(
         name="kafka_metadata", component="forwarder", levels="down", rank=4, runbook="kafka-recovery",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="the brokers do not answer with the topics' leaders",
         shown_by="/readyz: not ready, error_class kafka_metadata",
         changed_by="/readyz 200; brokers ready and topics there", origin="the forwarder's readiness contract",
     ),
     Reason(
         name="kafka_produce", component="forwarder", levels="down", rank=5, runbook="kafka-recovery",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="the brokers answer, but do not acknowledge what is sent",
         shown_by="/readyz: not ready, error_class kafka_produce",
         changed_by="/readyz 200; in-sync replicas and disk space of the brokers",
@@ -82,7 +83,7 @@ _ROWS = (
     ),
     Reason(
         name="alpaca_config", component="forwarder", levels="down", rank=6, runbook="forwarder-config",
-        beats=("feed_silent", "forwarder_not_ready"),
+        beats=("feed_silent", *_FORWARDER_GENERAL),
         means="Alpaca refuses the feed, a channel or a symbol as it is configured",
         shown_by="/readyz: not ready, error_class alpaca_config; detail names it",
         changed_by="/readyz 200 after the configuration was changed",
@@ -90,7 +91,7 @@ _ROWS = (
     ),
     Reason(
         name="feed_silent", component="forwarder", levels="down", rank=7, procedure="restart-ws",
-        beats=("forwarder_not_ready",),
+        beats=_FORWARDER_GENERAL,
         means="no trade or quote of any symbol comes although the feed's session is open, or a ping is not answered",
         shown_by="/readyz: not ready, error_class feed_silent",
         changed_by="/readyz 200: a trade or quote came",
@@ -98,7 +99,7 @@ _ROWS = (
     ),
     Reason(
         name="alpaca_slow_client", component="forwarder", levels="degraded", rank=1, runbook="forwarder-config",
-        beats=("alpaca_symbol_limit", "forwarder_not_ready", "forwarder_replicas"),
+        beats=("alpaca_symbol_limit", *_FORWARDER_GENERAL),
         means="Alpaca closed the connection because it was read too slowly (407)",
         shown_by="/readyz: not ready, error_class alpaca_slow_client",
         changed_by="/readyz 200; more CPU, or fewer symbols",
@@ -106,20 +107,27 @@ _ROWS = (
     ),
     Reason(
         name="alpaca_symbol_limit", component="forwarder", levels="degraded", rank=2, runbook="forwarder-config",
-        beats=("forwarder_not_ready", "forwarder_replicas"),
+        beats=_FORWARDER_GENERAL,
         means="the plan allows fewer subscriptions than there are symbols (405); those left out are named by /readyz",
         shown_by="/readyz: error_class alpaca_symbol_limit, ready or not",
         changed_by="fewer symbols, ALPACA_MAX_SYMBOLS, or a larger plan",
         origin="the forwarder's readiness contract",
     ),
     Reason(
-        name="forwarder_not_ready", component="forwarder", levels="degraded", rank=8, procedure="restart-ws",
+        name="forwarder_paused", component="forwarder", levels="degraded", rank=8, runbook="reconcile",
+        beats=("forwarder_not_ready", "forwarder_replicas"),
+        means="the Deployment's rollout is paused: what is merged and applied does not reach the pod, a restart neither",
+        shown_by="spec.paused true of the forwarder's Deployment",
+        changed_by="spec.paused false or absent", origin="Deployment API",
+    ),
+    Reason(
+        name="forwarder_not_ready", component="forwarder", levels="degraded", rank=9, procedure="restart-ws",
         means=f"the forwarder runs or should run and is not ready, without a named cause; {GRACE}",
         shown_by="/readyz 503 with error_class unknown, or a pod or Deployment that is not ready",
         changed_by="/readyz 200 and one ready pod", origin="the forwarder's readiness contract; Deployment API",
     ),
     Reason(
-        name="forwarder_replicas", component="forwarder", levels="degraded", rank=9, procedure="restart-ws",
+        name="forwarder_replicas", component="forwarder", levels="degraded", rank=10, procedure="restart-ws",
         means="not exactly one forwarder is wanted or running; a second one is refused by Alpaca (406)",
         shown_by="spec.replicas is not 1, or two pods run that are not being deleted",
         changed_by="spec.replicas 1 and one running pod", origin="Deployment API",
@@ -203,6 +211,7 @@ _ROWS = (
     ),
     Reason(
         name="clickhouse_down", component="clickhouse", levels="down", rank=1, runbook="clickhouse-recovery",
+        beats=("clickhouse_operator_failed",),
         means="no replica answers", shown_by="gauge clickhouse_up 0 on every replica, or a Service without ready addresses",
         changed_by="clickhouse_up 1 and a ready address", origin="guardrail gauges; EndpointSlice API",
     ),
@@ -228,6 +237,14 @@ _ROWS = (
         means="data has no second copy: a replica is away, or a table's engine is not Replicated",
         shown_by="clickhouse_up 0 on some but not all replicas; or, with ClickHouse credentials in the environment, system.tables",
         changed_by="every replica up and every table Replicated", origin="guardrail gauges; system.tables",
+    ),
+    Reason(
+        name="clickhouse_operator_failed", component="clickhouse", levels="degraded", rank=6,
+        runbook="clickhouse-recovery",
+        means="the operator gave up on the installation: what git wants of it is not carried out",
+        shown_by="ClickHouseInstallation status.status Aborted, or status.error while it is not Completed",
+        changed_by="status Completed after the cause was mended and the operator looked again",
+        origin="Altinity CRD; its status words",
     ),
     Reason(
         name="keeper_down", component="keeper", levels="down", rank=1, runbook="clickhouse-recovery",
@@ -264,7 +281,7 @@ _ROWS = (
     ),
     Reason(
         name="trading_crash_json", component="trading", levels="down; degraded while an older revision serves", rank=3,
-        procedure="rollback-image", beats=("trading_revision_failed",),
+        procedure="rollback-image", beats=("trading_revision_failed", "trading_route_not_ready"),
         means="the newest image crashes on a value it cannot write as JSON (a UUID)",
         shown_by="the newest revision's pod crashes and its log ends in `not JSON serializable`",
         changed_by="the earlier image", origin="Knative conditions; the log signature is secondary evidence",
@@ -275,51 +292,58 @@ _ROWS = (
         means=f"the newest revision does not become ready; {GRACE}",
         shown_by="Knative Ready False, or latestCreatedRevisionName is not latestReadyRevisionName",
         changed_by="Ready True on the newest revision", origin="Knative Serving API",
+        beats=("trading_route_not_ready",),
     ),
     Reason(
-        name="trading_leader_silent", component="trading", levels="degraded", rank=5, runbook="trading-loop",
+        name="trading_route_not_ready", component="trading", levels="degraded", rank=5, runbook="trading-route",
+        means=f"the newest revision is ready and the way to it is not; {GRACE}",
+        shown_by="Knative Ready not True while the newest created revision is the newest ready one and says Ready True",
+        changed_by="Ready True of the Knative Service", origin="Knative Serving API",
+    ),
+    Reason(
+        name="trading_leader_silent", component="trading", levels="degraded", rank=6, runbook="trading-loop",
         beats=("trading_loop_stopped", "trading_error"),
         means="the process that holds the leader's lock gives no sign of life",
         shown_by="/trading/status of a standby or API process: leader_silent true", changed_by="another process leads",
         origin="the trading API's contract",
     ),
     Reason(
-        name="trading_loop_stopped", component="trading", levels="degraded", rank=6, runbook="trading-loop",
+        name="trading_loop_stopped", component="trading", levels="degraded", rank=7, runbook="trading-loop",
         beats=("trading_error",),
         means="trading is enabled and its loop does not run", shown_by="/trading/status: enabled true, running false",
         changed_by="running true", origin="the trading API's contract",
     ),
     Reason(
-        name="trading_error", component="trading", levels="degraded", rank=7, runbook="trading-loop",
+        name="trading_error", component="trading", levels="degraded", rank=8, runbook="trading-loop",
         means="the loop's last cycle failed", shown_by="/trading/status: last_error is set",
         changed_by="last_error null after a good cycle", origin="the trading API's contract",
     ),
     Reason(
-        name="trading_orders_uncertain", component="trading", levels="degraded", rank=8, runbook="trading-loop",
+        name="trading_orders_uncertain", component="trading", levels="degraded", rank=9, runbook="trading-loop",
         means="an order never arrived, arrived late, is of no decision, or is open though it was cancelled",
         shown_by="/trading/status: a count in orders_uncertain is above 0",
         changed_by="a day without one; what is open is settled", origin="the trading API's contract",
     ),
     Reason(
-        name="trading_loss_limit", component="trading", levels="degraded", rank=9, runbook="trading-loop",
+        name="trading_loss_limit", component="trading", levels="degraded", rank=10, runbook="trading-loop",
         means="a loss limit was reached: nothing is opened until a person resumes",
         shown_by="/trading/status: loss_limit.latched true", changed_by="`torghutctl trading resume-losses`",
         origin="the trading API's contract",
     ),
     Reason(
-        name="trading_stopped", component="trading", levels="info while git wants trading off, else degraded", rank=10,
+        name="trading_stopped", component="trading", levels="info while git wants trading off, else degraded", rank=11,
         procedure="resume-trading",
         means="a recorded stop stands: no order is sent, whoever leads",
         shown_by="/trading/status: stop is not null",
         changed_by="a revision first seen after the stop leads with trading on", origin="the trading API's contract",
     ),
     Reason(
-        name="trading_paused", component="trading", levels="info", rank=11, procedure="resume-trading",
+        name="trading_paused", component="trading", levels="info", rank=12, procedure="resume-trading",
         means="trading is switched off", shown_by="/trading/status: enabled false", changed_by="TRADING_ENABLED=true",
         origin="the trading API's contract",
     ),
     Reason(
-        name="kill_switch_on", component="trading", levels="info", rank=12, procedure="resume-trading",
+        name="kill_switch_on", component="trading", levels="info", rank=13, procedure="resume-trading",
         means="the kill switch is on: open orders are cancelled and none is sent",
         shown_by="/trading/status: kill_switch_enabled true", changed_by="TRADING_KILL_SWITCH_ENABLED=false",
         origin="the trading API's contract",
@@ -344,8 +368,9 @@ _ROWS = (
     ),
     Reason(
         name="kafka_not_ready", component="kafka", levels="down", rank=1, runbook="kafka-recovery",
-        means="the brokers are not ready; it explains the forwarder's kafka_* and ta_failed_kafka",
-        shown_by="the Strimzi Kafka's condition Ready is not True, or no broker pod is ready",
+        means=f"the brokers are not ready; it explains the forwarder's kafka_* and ta_failed_kafka; {GRACE}",
+        shown_by="the Strimzi Kafka's condition NotReady True or Ready not True (an absent one, or a paused"
+        " reconciliation, is no evidence), or no broker pod is ready",
         changed_by="Ready True",
         origin=f"Strimzi CRD, condition schema; that NotReady True comes in place of Ready False {MEMORY}",
     ),
@@ -363,6 +388,12 @@ _ROWS = (
         shown_by="ta/latest of every symbol, and the guardrail gauges when that cannot be read; a time over an hour"
         " ahead of this program's clock is nonsense and not counted",
         changed_by=f"a newer bar, or the end of the feed's session ({FEED_HOURS})", origin=FACTS,
+    ),
+    Reason(
+        name="trades_incomplete", component="freshness", levels="degraded", rank=3, runbook="data-quality",
+        means="own seconds hold under 90 % of the volume that the provider's minute bars have, over ten minutes",
+        shown_by="gauge minute_volume_ratio below 0.9 on a replica; where the gauge is absent nothing is said",
+        changed_by="a share of 90 % or more", origin="guardrail gauges",
     ),
     Reason(
         name="missing_config", component=ANY, levels="down; degraded while a pod of the component is ready", rank=20,

@@ -75,6 +75,17 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
                 evidence=tuple(evidence),
             )
         ]
+    is_newest_ready = bool(newest_name) and not is_behind and revision_ready is not None and revision_ready.is_true
+    if is_newest_ready and not _is_revision_blamed(states):
+        route = Finding(
+            component=NAME,
+            reason="trading_route_not_ready",
+            level=Level.DEGRADED,
+            message="the newest revision is ready and the way to it is not",
+            since=_failing_since(ready),
+            evidence=(*evidence, *_parts_not_ready(states)),
+        )
+        return [graced(route, moment)]
     finding = Finding(
         component=NAME,
         reason="trading_revision_failed",
@@ -84,6 +95,21 @@ def _revision(facts: Facts, moment: Moment, alive: list[PodFact]) -> list[Findin
         evidence=tuple(evidence),
     )
     return [graced(finding, moment)]
+
+
+def _is_revision_blamed(states: Mapping[str, Condition]) -> bool:
+    """Tell whether the Service itself lays it to the revision although that one says it is ready."""
+    ready, configurations, routes = (states.get(name) for name in ("Ready", "ConfigurationsReady", "RoutesReady"))
+    if routes is not None and routes.is_false:
+        return False
+    return (configurations is not None and configurations.is_false) or (
+        ready is not None and ready.reason == "RevisionFailed"
+    )
+
+
+def _parts_not_ready(states: Mapping[str, Condition]) -> list[str]:
+    parts = [states[name] for name in ("ConfigurationsReady", "RoutesReady") if name in states]
+    return [f"{part.type} {part.status}, {part.reason or 'no reason'}" for part in parts if not part.is_true]
 
 
 def _failing_since(*states: Condition | None) -> str | None:

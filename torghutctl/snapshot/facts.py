@@ -319,6 +319,11 @@ class Facts:
         """Return the ClickHouse replicas that hold a read-only table."""
         return tuple(key for key, found in (self.gauges() or {}).items() if found.get("any_replica_readonly", 0) >= 1)
 
+    def minute_volume_ratios(self) -> dict[str, float]:
+        """Return the share of the provider's minute volume that each replica's own seconds hold, where it is told."""
+        found = self.gauges() or {}
+        return {replica: row["minute_volume_ratio"] for replica, row in found.items() if "minute_volume_ratio" in row}
+
     def latest(self) -> tuple[Latest, ...]:
         """Return the newest rows of every symbol that could be asked for."""
         return tuple(

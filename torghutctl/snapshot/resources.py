@@ -130,10 +130,11 @@ def knative_configuration(item: dict[str, Any]) -> dict[str, Any]:
 
 def altinity_installation(item: dict[str, Any]) -> dict[str, Any]:
     """Return a ClickHouse or Keeper installation's status word and host counts."""
-    status = kept.table(item.get("status"))
+    status = kept.part(item.get("status"), "status")
+    words = ("InProgress", "Completed", "Aborted", "Terminating")
     return {
         **kept.metadata(item.get("metadata")),
-        "status": kept.one_of(status.get("status"), ("InProgress", "Completed", "Aborted", "Terminating")),
+        "status": kept.state(status.get("status"), words, "status.status"),
         "hosts": kept.count(status.get("hosts")),
         "hostsCompleted": kept.count(status.get("hostsCompleted")),
         "hasError": bool(status.get("error") or status.get("errors")),

@@ -52,6 +52,7 @@ GAUGES = frozenset(
         "disk_total_bytes",
         "disk_free_ratio",
         "any_replica_readonly",
+        "minute_volume_ratio",
         "ta_signals_max_event_ts_seconds",
         "ta_microbars_max_window_end_seconds",
         "last_scrape_success",

@@ -91,6 +91,7 @@ def deployment(item: dict[str, Any]) -> dict[str, Any]:
     return {
         **kept.metadata(item.get("metadata")),
         "replicas": 1 if spec.get("replicas") is None else kept.whole(spec["replicas"], "spec.replicas"),
+        "isPaused": kept.truth(spec.get("paused"), "spec.paused") or False,
         "strategy": kept.word(kept.table(spec.get("strategy")).get("type")),
         "observedGeneration": kept.count(status.get("observedGeneration")),
         "updatedReplicas": kept.whole(status.get("updatedReplicas"), "status.updatedReplicas") or 0,

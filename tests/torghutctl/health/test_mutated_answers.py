@@ -192,3 +192,15 @@ def test_report_when_a_state_is_a_word_nobody_knows_then_unreadable(
     assert name == changes["metadata"]["name"]
     report = _judge(cluster)
     assert ("unknown", component) == (report["classification"], report["topCause"]["component"])
+
+
+@pytest.mark.parametrize("path", ["status", "status.status"])
+def test_report_when_the_operators_word_has_another_type_then_it_is_told_and_no_verdict(path: str) -> None:
+    """The installation is not required, so nonsense in it changes no status, but it is named as not read."""
+    *heads, key = path.split(".")
+    for nonsense in ({"x": 1}, ["x"], 7) if heads else ("x", ["x"], 5):
+        cluster = base.healthy()
+        _at(cluster.get(base.CLICKHOUSE, "torghut-clickhouse"), tuple(heads))[key] = nonsense
+        report = _judge(cluster)
+        told = [item for part in report["components"] if part["name"] == "clickhouse" for item in part["findings"]]
+        assert (report["classification"], [item["reason"] for item in told]) == ("healthy", ["unreadable"])

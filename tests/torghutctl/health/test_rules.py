@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from torghut_core.market_calendar import Session
 from torghut_core.rfc3339 import format_ns, parse_ns
-from torghutctl.health import clickhouse, freshness, pods
+from torghutctl.health import clickhouse, freshness, kafka, pods, trading
 from torghutctl.health.causes import DOWNSTREAM, ORDER, reach, trace
 from torghutctl.health.model import COMPONENTS, Finding, Level, Moment, graced, span
 from torghutctl.health.reasons import POD_REASONS, REASONS
@@ -280,3 +280,62 @@ def test_signatures_when_several_then_the_last_one_seen_is_first() -> None:
 def test_span_when_shown_then_as_people_say_it(seconds: float, text: str) -> None:
     """Durations are short and in the unit that matters."""
     assert text == span(seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "has_error", "is_failed"),
+    [
+        ("Aborted", False, True),
+        ("InProgress", True, True),
+        (None, True, True),
+        ("InProgress", False, False),
+        ("Completed", True, False),
+        ("Completed", False, False),
+    ],
+)
+def test_operator_when_installation_says_this_then_failed_or_not(
+    status: str | None, has_error: bool, is_failed: bool
+) -> None:
+    """An operator that gave up is named; an old error beside Completed is none."""
+    installation = {"name": "torghut-clickhouse", "status": status, "hasError": has_error}
+    gauges = {"a": {**UP, "disk_free_ratio": 0.5}}
+    facts = _facts(**{sources.CLICKHOUSE_GAUGES: gauges, sources.CLICKHOUSE_INSTALLATION: installation})
+    assert ["clickhouse_operator_failed"] * is_failed == [item.reason for item in clickhouse.judge(facts, MOMENT)]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "levels"),
+    [
+        ([{"type": "Ready", "status": "True"}], []),
+        ([{"type": "ReconciliationPaused", "status": "True"}], []),
+        ([{"type": "Warning", "status": "True"}], [Level.INFO]),
+        ([], [Level.INFO]),
+        ([{"type": "Ready", "status": "False"}, {"type": "ReconciliationPaused", "status": "True"}], [Level.DOWN]),
+        ([{"type": "NotReady", "status": "True", "since": _ago(301)}], [Level.DOWN]),
+        ([{"type": "NotReady", "status": "True", "since": _ago(299)}], [Level.INFO]),
+    ],
+)
+def test_kafka_when_conditions_are_these_then_levels(conditions: list[dict[str, Any]], levels: list[Level]) -> None:
+    """Silence and a paused reconciliation are no failure; what is said to be one counts after the grace."""
+    facts = _facts(**{sources.KAFKA_CLUSTER: {"name": "kafka", "conditions": conditions}})
+    assert levels == [item.level for item in kafka.judge(facts, MOMENT)]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [
+        ({"Ready": ("False", "RevisionFailed")}, "trading_revision_failed"),
+        ({"Ready": ("False", "X"), "ConfigurationsReady": ("False", "X")}, "trading_revision_failed"),
+        ({"Ready": ("False", "X"), "RoutesReady": ("False", "X")}, "trading_route_not_ready"),
+        ({"Ready": ("Unknown", "X")}, "trading_route_not_ready"),
+    ],
+)
+def test_route_when_newest_revision_is_ready_then_it_is_blamed_unless_the_service_blames_the_revision(
+    conditions: dict[str, tuple[str, str]], reason: str
+) -> None:
+    """The Service's own words tell a failed configuration from a route that is not ready."""
+    states = [{"type": key, "status": status, "reason": why} for key, (status, why) in conditions.items()]
+    service = {"newestCreated": "torghut-1", "newestReady": "torghut-1", "conditions": states}
+    revision = {"name": "torghut-1", "created": None, "conditions": [{"type": "Ready", "status": "True"}]}
+    facts = _facts(**{sources.TRADING_SERVICE: service, sources.TRADING_REVISIONS: [revision]})
+    assert reason in [item.reason for item in trading.judge(facts, MOMENT)]
