@@ -104,7 +104,13 @@ class Lane:
         return not self._waiting and not self._sending
 
     async def run(self) -> None:
-        """Send until `stop` was called and nothing waits."""
+        """Send until `stop` was called and nothing waits; however it ends, the producer is closed."""
+        try:
+            await self._send_all()
+        finally:
+            await self._close_producer()
+
+    async def _send_all(self) -> None:
         attempt = 0
         while not (self._is_stopping and self.is_empty):
             if not self._waiting and not self._sending:
@@ -122,7 +128,6 @@ class Lane:
                 await asyncio.sleep(self._backoff.delay(attempt))
             else:
                 attempt = 0
-        await self._close_producer()
 
     def stop(self) -> None:
         """End once everything is sent."""

@@ -26,6 +26,8 @@ Lane = Literal[
 ]
 LOOPS: tuple[Lane, ...] = ("leadership", "trading", "reconcile", "alerts", "trade_updates", "status")
 """Lanes that run as loops of their own: each has to succeed now and then."""
+_STOOD_IN_FOR: frozenset[Lane] = frozenset(["trade_updates"])
+"""Lanes whose work another lane does too, later."""
 
 
 @dataclass
@@ -67,5 +69,10 @@ class RunState:
 
     @property
     def last_error(self) -> str | None:
-        """Every lane's error, named, or None."""
-        return "; ".join(f"{lane}: {text}" for lane, text in sorted(self.errors.items())) or None
+        """Every error of a lane that nothing else stands in for, named, or None.
+
+        A stream of order updates that is cut is no failure of the loop: reconciling asks for the same. Its error stands with
+        its lane in `/trading/health`.
+        """
+        counted = {lane: text for lane, text in self.errors.items() if lane not in _STOOD_IN_FOR}
+        return "; ".join(f"{lane}: {text}" for lane, text in sorted(counted.items())) or None

@@ -216,7 +216,7 @@ def test_health_report_when_context_is_unknown_then_the_known_ones_are_named(kub
     ("fault", "words"),
     [
         (Fault(status=401), "refused to this reader (HTTP 401), all 2"),
-        (Fault(body=b"<html>", status=200), "none of 23 sources gave an answer that can be used"),
+        (Fault(body=b"<html>", status=200), "none of 24 sources gave an answer that can be used"),
     ],
 )
 def test_health_report_when_nothing_can_be_read_then_the_cause_says_so_and_blames_no_component(
@@ -240,7 +240,7 @@ def test_health_report_when_api_server_is_gone_then_said_so(tmp_path: Path) -> N
         pass
     result = _run("health-report", "--kubeconfig", kubeconfig, "--at", base.NOW)
     assert result.exit_code == 5
-    assert "nothing of the system can be read: out of reach (no connection to the API server), all 23" in result.stdout
+    assert "nothing of the system can be read: out of reach (no connection to the API server), all 24" in result.stdout
 
 
 def test_status_when_everything_agrees_then_exit_0(kubeconfig: Path) -> None:

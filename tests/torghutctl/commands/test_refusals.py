@@ -374,7 +374,7 @@ def test_start_when_its_evidence_is_not_good_then_no_write_is_attempted(name: st
     assert attempted(site, done, before) == []
 
 
-@pytest.mark.parametrize("name", ["resume-trading", "resume-ta", "replay-ta start"])
+@pytest.mark.parametrize("name", ["resume-ta", "replay-ta start"])
 def test_start_when_told_another_time_then_it_is_a_usage_error_and_no_write_is_attempted(name: str, site: Site) -> None:
     """Nobody opens the gate of the market's session, or makes old evidence young, with --at."""
     command = prepared(site, name)
@@ -382,6 +382,18 @@ def test_start_when_told_another_time_then_it_is_a_usage_error_and_no_write_is_a
     before = site.contents()
     done = site.run(*command, *options, *GIVEN)
     assert answer(done, f"--at {torghut_cluster.NOW}") == (2, True, False), done.errors
+    assert attempted(site, done, before) == []
+
+
+def test_resume_trading_when_told_another_time_then_its_evidence_is_judged_by_the_clock_all_the_same(
+    site: Site,
+) -> None:
+    """--at is what a revision is stamped with, and makes no old evidence young."""
+    command = prepared(site, "resume-trading")
+    options = [*where(site, command), "--kubeconfig", str(site.kubeconfig), "--at", torghut_cluster.NOW]
+    before = site.contents()
+    done = site.run(*command, *options, *GIVEN)
+    assert answer(done, "refused, nothing was changed") == (6, True, False), done.errors
     assert attempted(site, done, before) == []
 
 

@@ -146,7 +146,8 @@ def test_report_when_a_fault_is_absorbed_then_healthy(system: System, fault: str
     system.market.switch_fault(fault)
     try:
         for _ in range(4):
-            assert system.report()[0] == 0
+            code, report = system.report()
+            assert (code, report["topCause"]) == (0, None)
     finally:
         system.market.switch_fault(fault, on=False)
     system.until(0, None)
