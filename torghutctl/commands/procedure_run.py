@@ -242,7 +242,7 @@ def build_request(
             environment,
             is_needed=spec.needs_cluster,
             acting=acting,
-            at_ns=moment(options.at) if options.at is not None and effect is Effect.SHOW else None,
+            at_ns=_time_of_evidence(options, spec, effect),
         ),
         ask_person=_ask_person(act, acting) if is_terminal else None,
         open_forge=_forge_opener(environment, credential),
@@ -250,6 +250,16 @@ def build_request(
         only_a_person=acting is not None and acting.only_a_person,
         open_hands=lambda: _hands(options, environment),
     )
+
+
+def _time_of_evidence(options: ProcedureOptions, spec: Spec, effect: Effect) -> int | None:
+    """Return the time that evidence is judged at; None stands for the clock.
+
+    Where --at is what a change is stamped with, a plan is judged as the act that follows it will be: by the clock.
+    """
+    if options.at is None or effect is not Effect.SHOW or (spec.is_stamped and options.from_snapshot is None):
+        return None
+    return moment(options.at)
 
 
 def _where(options: ProcedureOptions, repo: str) -> tuple[tuple[str, str], ...]:

@@ -28,6 +28,7 @@ from tests.fakes.agent_runs import (
     stored,
 )
 from tests.fakes.kubernetes_api import Cluster, Fault, serve
+from tests.torghutctl.commands.test_refusals import PREPARE
 from torghut_core.clock import SystemClock
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.agent_command import command_of
@@ -103,6 +104,7 @@ def pod(gitops: Any, tmp_path: Path) -> Iterator[Pod]:
     folder = tmp_path / "pod"
     (folder / "forge" / "acme").mkdir(parents=True)
     gitops.bare.rename(folder / "forge" / "acme" / "lab.git")
+    gitops.git("remote", "set-url", "origin", str(folder / "forge" / "acme" / "lab.git"))
     cluster = torghut_cluster.healthy(format_ns(SystemClock().now_ns()))
     with serve(cluster, tmp_path) as kubeconfig:
         yield Pod(folder=folder, cluster=cluster, kubeconfig=kubeconfig, gitops=gitops)
@@ -149,6 +151,37 @@ def test_actuation_when_the_digest_is_the_plans_then_it_opens_one_pull_request(n
     done = pod.run(filled(CHANGES[name], ACTUATION, plan=digest))
     assert (done.code, done.status["status"]) == (0, "succeeded"), done.said
     assert sorted(ref for ref in pod.refs() if "pull-requests" in ref) == ["refs/torghut/pull-requests/1"]
+
+
+WITH_EVIDENCE = {
+    "resume-trading": ({"at": FILLED["at"]}, PREPARE["resume-trading"][1]),
+    "resume-ta": ({}, PREPARE["resume-ta"][1]),
+    "rollback-image": ({}, PREPARE["rollback-image"][1]),
+    "replay-ta exit": ({"step": "exit"}, PREPARE["replay-ta exit"][1]),
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("case", WITH_EVIDENCE)
+def test_actuation_when_it_starts_something_then_the_evidence_decides(case: str, pod: Pod) -> None:
+    """The two phases of what needs the cluster: a pull request over good evidence, 6 and nothing over none."""
+    given, prepare = WITH_EVIDENCE[case]
+    assert prepare is not None
+    prepare(pod.gitops)
+    change = CHANGES[case.split()[0]]
+    planned = pod.run(filled(change, DIAGNOSTICS, **given))
+    digest = next(i["key"] for i in planned.status["artifacts"]["outputArtifacts"] if i["name"] == "plan-digest")
+    before = pod.refs()
+    if change.spec is not None and change.name != "replay-ta":
+        faults = dict(pod.cluster.faults)
+        pod.cluster.faults["/api/v1/namespaces/torghut"] = Fault(status=503)
+        pod.cluster.faults["/apis/serving.knative.dev"] = Fault(status=503)
+        assert pod.run(filled(change, ACTUATION, plan=digest, **given)).code in (6, 7)
+        assert pod.refs() == before
+        pod.cluster.faults = faults
+    done = pod.run(filled(change, ACTUATION, plan=digest, **given))
+    assert (done.code, done.status["status"]) == (0, "succeeded"), done.said
+    assert "refs/torghut/pull-requests/1" in pod.refs()
 
 
 @pytest.mark.parametrize("case", BENDS)
