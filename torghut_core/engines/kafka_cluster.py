@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS = 30.0
 """What the client would repeat for ever, a session gives up after this: its owner must hear of it."""
+_DISCONNECT_SECONDS = 1.0
 _WITHDRAW_SECONDS = 2.0
 """What ending a transaction that has nothing in it may take before its producer is closed anyway."""
 _AUTH = (
@@ -442,7 +443,14 @@ class ClusterProducer:
                 with suppress(TimeoutError, KafkaUnavailableError, TransactionFencedError):
                     async with asyncio.timeout(_WITHDRAW_SECONDS):
                         await self.withdraw(0.0)  # or the next one to open the id would have to wait for its end
-                await self._inner.stop()
+                try:
+                    await self._inner.stop()
+                except BaseException:
+                    # Given up while it waits for a broker that is away: its connections would stay open.
+                    with suppress(errors.KafkaError, OSError, TimeoutError):
+                        async with asyncio.timeout(_DISCONNECT_SECONDS):
+                            await self._inner.client.close()
+                    raise
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
