@@ -100,6 +100,8 @@ class Demo:
             "TORGHUT_MARKET_CALENDAR": self._calendar,
             "TRADING_POLL_MS": "500",
             "TRADING_RECONCILE_MS": "1000",
+            # Asked many times faster than a real account; the simulated broker has no limit.
+            "TRADING_BROKER_REQUESTS_PER_MINUTE": "6000",
             "TA_CLICKHOUSE_FLUSH_MS": "250",
             "GUARDRAILS_SCRAPE_SECONDS": "1",
             "RECONNECT_BASE_MS": "200",
