@@ -7,11 +7,15 @@ it offers `command` (a function with typer annotations) or `app` (a `typer.Typer
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from torghutctl.errors import ConfigurationError, TorghutError, rule_of
 
 _UsageError: Any = typer.BadParameter.__base__
 """What every complaint about a command line is; typer gives it no public name."""
@@ -73,10 +77,8 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(info_name, args, parent, **extra)
 
 
-def _refusal(error: Any) -> Exception:
+def _refusal(error: Any) -> TorghutError:
     """Return typer's complaint as one sentence: the option, the value and the rule, or what is wrong with the line."""
-    from torghutctl.errors import ConfigurationError, rule_of
-
     path = error.ctx.command_path if error.ctx is not None else "torghutctl"
     said = " ".join(error.format_message().split())
     found: list[Any] = getattr(error.__cause__, "errors", list)()
@@ -91,6 +93,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        self._is_json = False
         for name, (module, summary) in COMMANDS.items():
             self.commands[name] = LazyCommand(name, module, summary)
 
@@ -99,47 +102,72 @@ class LazyGroup(TyperGroup):
         try:
             return super().main(*args, **options)
         except Exception as error:  # noqa: BLE001  the last resort, so that nothing leaves unmasked
+            from torghutctl.render import streams
+
+            if streams.is_about_output(error):
+                streams.give_up(sys.stdout)
+                streams.tell(f"error: standard output cannot be written: {error}")
+                raise SystemExit(int(streams.OutputError.exit_code)) from None
             import traceback
 
-            from torghutctl.render.redaction import redact_text
-
-            typer.echo(redact_text("".join(traceback.format_exception(error))), err=True)
-            typer.echo(f"error: a bug in torghutctl ({type(error).__name__}); please report the lines above", err=True)
+            streams.tell("".join(traceback.format_exception(error)))
+            bug = f"a bug in torghutctl ({type(error).__name__}); please report the lines above"
+            report_error(TorghutError(bug), is_json=self._is_json)
             raise SystemExit(1) from None
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        self._is_json = _wants_json(args)
         try:
-            return super().make_context(*args, **extra)
+            return super().make_context(info_name, args, parent, **extra)
         except _UsageError as error:
-            report_error(_refusal(error))
+            report_error(_refusal(error), is_json=self._is_json)
             raise typer.Exit(2) from error
 
     def invoke(self, ctx: Any) -> Any:
-        from torghutctl.errors import TorghutError
-
         try:
             return super().invoke(ctx)
         except TorghutError as error:
-            report_error(error)
+            report_error(error, is_json=self._is_json)
             raise typer.Exit(int(error.exit_code)) from error
         except _UsageError as error:
-            report_error(_refusal(error))
+            report_error(_refusal(error), is_json=self._is_json)
             raise typer.Exit(2) from error
         except BrokenPipeError:
-            sys.stderr.close()
+            from torghutctl.render import streams
+
+            streams.give_up(sys.stdout)
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None  # as a shell counts it; 1 would say that there is a bug
 
 
-def report_error(error: BaseException) -> None:
-    """Write an error's sentence, and what to do next, to standard error, masked like every output."""
-    from torghutctl.render.redaction import redact_text
+def report_error(error: TorghutError, *, is_json: bool) -> None:
+    """Write an error's sentence, and what to do next, to standard error, and as an object to a reader of JSON.
 
-    typer.echo(f"error: {redact_text(str(error))}", err=True)
-    hint = getattr(error, "hint", None)
-    if hint:
-        typer.echo(f"hint: {redact_text(hint)}", err=True)
+    A document that was written already carries it, and stays the only one.
+    """
+    from torghutctl.render import streams
+    from torghutctl.render.redaction import redact
+
+    streams.tell(f"error: {error}")
+    if error.hint:
+        streams.tell(f"hint: {error.hint}")
+    if is_json and not error.is_in_document:
+        import json
+
+        body = {"exitCode": int(error.exit_code), "message": str(error), "hint": error.hint or ""}
+        document = redact({"schemaVersion": "torghut.error/v1", "error": body})
+        with suppress(streams.OutputError):
+            streams.emit(json.dumps(document, indent=2, ensure_ascii=not streams.is_unicode()) + "\n")
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, before anything of it is known to be right."""
+    words = list(arguments)
+    words = words[: words.index("--")] if "--" in words else words
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    joined = any(word in ("-ojson", "-o=json", "--output=json") for word in words)
+    return joined or any(word in ("-o", "--output") and value == "json" for word, value in pairs)
 
 
 app = typer.Typer(
@@ -175,4 +203,7 @@ def root(
 
 def main() -> None:
     """Run the program."""
+    from torghutctl.render import streams
+
+    streams.prepare()
     app()

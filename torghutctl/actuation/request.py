@@ -38,6 +38,8 @@ class Request:
     """One procedure, to be planned and perhaps carried out."""
 
     spec: Spec
+    words: tuple[str, ...] = ()
+    """The command and its own options, as a command line begins with them."""
     planner: Planner
     arguments: Mapping[str, str]
     """What was chosen beyond the common options; part of the digest."""

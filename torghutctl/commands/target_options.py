@@ -127,7 +127,7 @@ def _from_any_folder(repo: str | None) -> str | None:
 def _credential(repo: str | None, token_file: str | None) -> Any:
     if repo is None:
         return None
-    from torghutctl.commands.procedure_run import forge_credential
+    from torghutctl.commands.procedure_request import forge_credential
 
     try:
         return forge_credential(repo, token_file)
@@ -148,10 +148,3 @@ def parse_at(text: str | None) -> int | None:
             f"--at {text}: must lie between {FIRST_DAY} and {LAST_DAY}, the days that the market calendar knows"
         )
     return at_ns
-
-
-def tell(line: str) -> None:
-    """Write a line of progress to standard error, redacted."""
-    from torghutctl.render.redaction import redact_text
-
-    typer.echo(redact_text(line), err=True)

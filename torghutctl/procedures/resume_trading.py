@@ -56,6 +56,7 @@ SPEC = Spec(
     "kill_switch_enabled=false, and decisions appear in the next session.",
     undo="torghutctl pause-trading.",
     paths=("*",),
+    is_start=True,
     needs_cluster=True,
     history_of=_switched_files,
     is_stamped=True,

@@ -42,6 +42,8 @@ class Spec:
     """Files it may change, relative to the gitops path; `*` where any manifest may be concerned."""
     is_stop: bool = False
     """Whether it only stops something, so that a contradicting open pull request must not hold it up."""
+    is_start: bool = False
+    """Whether it starts or brings back something: off a terminal it is carried out only as a plan that was looked at."""
     needs_cluster: bool = False
     """Whether it cannot be planned without what the cluster says."""
     is_stamped: bool = False
