@@ -18,7 +18,7 @@ from torghutctl.effects.commit import NewFile, create_branch, find_author, find_
 from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
-from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
+from torghutctl.planning.plan import Action, Plan, Precondition, PullRequestResult, Result
 from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
 from torghutctl.procedures.specification import Danger, PlanningInput, Spec
 from torghutctl.snapshot.model import Snapshot
@@ -88,12 +88,17 @@ def is_nothing_to_do(spec: Spec, plan: Plan) -> bool:
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     """Return the plan against the repository's base as it was last fetched."""
     given = planning_input(request, repository, seen)
+    draft = request.planner(given)
+    stale = tuple(
+        Precondition(name="the base is the newest", ok=None, detail=note, refuses=False)
+        for note in _offline(repository)
+    )
     return Plan(
         procedure=request.spec.name,
         arguments=request.arguments,
         environment=request.environment.name,
         base=f"{request.base}@{repository.base}",
-        draft=request.planner(given),
+        draft=replace(draft, preconditions=(*stale, *draft.preconditions)),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential
+from torghutctl.adapters.git_user import Credential
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment

@@ -15,7 +15,8 @@ import typer
 from torghut_core.clock import SystemClock
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.actuation.request import Effect, ForgeOpener, Planner, Request, SnapshotReader
-from torghutctl.adapters.git_client import Credential, local_path, locate, remote_host, remote_slug
+from torghutctl.adapters.git_client import local_path, locate, remote_host, remote_slug
+from torghutctl.adapters.git_user import Credential
 from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge

@@ -5,6 +5,7 @@ The user's clone, its index and its dirty working tree are only read from: the s
 
 from __future__ import annotations
 
+import os
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from torghutctl.adapters.git_client import (
     ZERO_ID,
-    Credential,
     GitClient,
     GitResult,
     Location,
@@ -22,6 +22,7 @@ from torghutctl.adapters.git_client import (
     local_path,
     locate,
 )
+from torghutctl.adapters.git_user import Credential, is_asking, own_settings
 from torghutctl.errors import InputError, UpstreamError
 
 _FETCH = ("--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow")
@@ -274,8 +275,7 @@ def open_repository(
     """Open `--repo` at the newest base, in a scratch repository that is gone afterwards."""
     location = locate(repo, credential=credential)
     with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
-        client = GitClient(Path(folder), credential=credential)
-        client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+        client = _scratch(Path(folder), location, credential)
         if client.attempt("check-ref-format", f"refs/heads/{base}").status != 0:
             raise InputError(f"--base {base!r}: is not a branch's name", hint="give --base BRANCH")
         _borrow_objects(location, Path(folder), credential)
@@ -283,6 +283,21 @@ def open_repository(
         repository = Repository(location, client, base, is_partial=is_partial, may_be_offline=may_be_offline)
         repository.fetch_base()
         yield repository
+
+
+def _scratch(folder: Path, location: Location, credential: Credential | None) -> GitClient:
+    """Make the scratch repository, with what its user configured in his clone, and return git on it."""
+    bare = GitClient(folder)
+    bare.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+    of_scratch = bare.settings()
+    of_clone = GitClient(location.path).settings() if location.path is not None else of_scratch
+    with (folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
+        config.write(own_settings(of_clone, of_scratch))
+    return GitClient(
+        folder,
+        credential=None if is_asking(os.environ, of_clone) else credential,
+        standing_in=location.path or Path.cwd(),
+    )
 
 
 def is_remote(location: Location) -> bool:
