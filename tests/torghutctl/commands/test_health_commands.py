@@ -399,7 +399,7 @@ def test_health_report_when_credential_plugin_fails_then_exit_2_without_its_word
     path = tmp_path / "with-plugin"
     path.write_text(json.dumps(config))
     result = _run("health-report", "--kubeconfig", path)
-    assert (result.exit_code, "its credential plugin gave no credential" in result.stderr) == (2, True)
+    assert (result.exit_code, "its credential plugin plugin gave no credential" in result.stderr) == (2, True)
     assert "PLANTED" not in result.stderr + result.stdout
 
 
