@@ -63,13 +63,15 @@ class KubernetesReader:
             answer = Answer(status=int(response.status), body=_read_body(response.response, deadline))
             return answer, _retry_after(response.response.headers.get("Retry-After"))
         except urllib3.exceptions.NewConnectionError as error:  # first: urllib3 calls it a time-out too
-            raise ExchangeError(Trouble.UNREACHABLE, "no connection to the API server") from error
+            raise ExchangeError(Trouble.UNREACHABLE, _connection_words(error)) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise ExchangeError(Trouble.TIMEOUT, f"no answer within {deadline_s:g} s") from error
         except urllib3.exceptions.ProtocolError as error:
             if isinstance(error.args[-1] if error.args else None, ConnectionError):
                 raise ExchangeError(Trouble.UNREACHABLE, "the connection was closed without an answer") from error
             raise ExchangeError(Trouble.TRUNCATED, "the answer ended early") from error
+        except urllib3.exceptions.SSLError as error:
+            raise ExchangeError(Trouble.UNREACHABLE, "TLS with the API server failed") from error
         except urllib3.exceptions.HTTPError as error:
             raise ExchangeError(Trouble.UNREACHABLE, f"no connection ({type(error).__name__})") from error
         except OSError as error:
@@ -87,6 +89,17 @@ class KubernetesReader:
     def close(self) -> None:
         """Close the connections."""
         self._client.rest_client.pool_manager.clear()
+
+
+def _connection_words(error: BaseException) -> str:
+    """Say why there is no connection: the name, a refusal, or the network."""
+    from urllib3.exceptions import NameResolutionError
+
+    if isinstance(error, NameResolutionError):
+        return "the API server's name is not known to DNS"
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return "the API server's address refuses connections"
+    return "no connection to the API server"
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from torghutctl.environments import DEFAULT_NAME, Environment
+from torghutctl.planning.opaque import UNDER_MAC, is_under_mac
 from torghutctl.planning.plan import Draft, FileEdit, ScalarChange
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, parse, show
 from torghutctl.planning.yaml_edit import insert_named_item, set_scalar
@@ -101,7 +102,11 @@ class FileEditor:
 
     @classmethod
     def open(cls, source: TreeFile) -> FileEditor:
-        return cls(source=source, yaml=parse(source.path, source.data))
+        """Open a file to be edited. Raises UneditableError when it cannot be read, or SOPS vouches for its content."""
+        yaml = parse(source.path, source.data)
+        if is_under_mac(yaml):
+            raise UneditableError(source.path, UNDER_MAC, hint="change it with sops, by a reviewed change of its own")
+        return cls(source=source, yaml=yaml)
 
     def set(self, address: Address, wanted: str, *, label: str, is_text: bool, is_restart: bool = False) -> None:
         """Plan one scalar; nothing happens when it is already so."""

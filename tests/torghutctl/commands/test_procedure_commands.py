@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,28 +48,6 @@ kind: Deployment
 metadata: {name: torghut-scheduler}
 spec: {template: {spec: {containers: [{name: main, env: [{name: TRADING_ENABLED, value: 'yes'}]}]}}}
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run torghutctl in a process of its own, off a terminal, with a home of its own."""
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "torghutctl", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path / "home"),
-                "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return call
 
 
 def test_pause_when_run_as_the_demo_does_then_a_pull_request_is_on_the_local_forge(run: Any, gitops: Any) -> None:
