@@ -38,8 +38,6 @@ class TorghutError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
-        self.is_in_document = False
-        """Whether what the command wrote already carries it."""
 
 
 class ConfigurationError(TorghutError):

@@ -116,6 +116,9 @@ class LazyGroup(TyperGroup):
             raise SystemExit(1) from None
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        from torghutctl.render import streams
+
+        streams.begin()
         self._is_json = _wants_json(args)
         try:
             return super().make_context(info_name, args, parent, **extra)
@@ -144,7 +147,7 @@ class LazyGroup(TyperGroup):
 def report_error(error: TorghutError, *, is_json: bool) -> None:
     """Write an error's sentence, and what to do next, to standard error, and as an object to a reader of JSON.
 
-    A document that was written already carries it, and stays the only one.
+    A document that was written already stays the only one.
     """
     from torghutctl.render import streams
     from torghutctl.render.redaction import redact
@@ -152,7 +155,7 @@ def report_error(error: TorghutError, *, is_json: bool) -> None:
     streams.tell(f"error: {error}")
     if error.hint:
         streams.tell(f"hint: {error.hint}")
-    if is_json and not error.is_in_document:
+    if is_json and not streams.has_written():
         import json
 
         body = {"exitCode": int(error.exit_code), "message": str(error), "hint": error.hint or ""}

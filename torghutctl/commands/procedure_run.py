@@ -75,7 +75,6 @@ def run_procedure(
     if not is_told_first:
         _write(request, plan, error, options)
     if error is not None:
-        error.is_in_document = True
         raise error
     return outcome
 

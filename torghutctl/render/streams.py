@@ -9,12 +9,17 @@ import errno
 import io
 import os
 import sys
+from collections import deque
 from contextlib import suppress
 from typing import Any, TextIO
 
 from torghutctl.errors import UpstreamError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS})
+
+
+_written: deque[bool] = deque(maxlen=1)
+"""Whether the running command has written anything."""
 
 
 class OutputError(UpstreamError):
@@ -39,6 +44,16 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def begin() -> None:
+    """Note that a command begins, which has written nothing yet."""
+    _written.clear()
+
+
+def has_written() -> bool:
+    """Tell whether the command has written to standard output."""
+    return bool(_written)
+
+
 def is_terminal() -> bool:
     """Tell whether a person can be asked: standard input and standard error are a terminal."""
     return _is_tty(sys.stdin) and _is_tty(sys.stderr)
@@ -52,6 +67,7 @@ def is_unicode() -> bool:
 
 def emit(text: str) -> bool:
     """Write to standard output; tell whether its reader is still there. Raises OutputError where it takes nothing."""
+    _written.append(True)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
