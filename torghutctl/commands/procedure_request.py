@@ -83,6 +83,8 @@ def build_request(
             hint="what it starts is decided by the clock: leave --at out",
         )
     environment = options.load_environment(os.environ)
+    if environment.chosen_by:
+        tell(f"environment {environment.name}, the default of {environment.chosen_by}")
     gitops_path = options.gitops_path or environment.gitops_path
     repo = options.repo or environment.repo or _enclosing_clone(gitops_path)
     if repo is None:
