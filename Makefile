@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo test test-fast test-e2e test-kube lint format bench soak engines clean constraints
+.PHONY: demo test test-fast test-e2e test-kube lint format docs bench soak engines clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## the site, into site/; a link that leads nowhere fails
+	$(BIN)/python scripts/write_reference.py
+	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev  ## speed beside peers, as ratios measured in one run
 	$(BIN)/python -m benchmarks $(ARGS)
