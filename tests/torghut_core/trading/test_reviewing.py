@@ -127,14 +127,16 @@ async def test_review_when_all_approve_more_than_the_cash_is_for_then_caps_are_a
     broker_server.state.cash = "3000"
     cross_up(tables, "AAPL")
     cross_up(tables, "MSFT")
-    async with _provider("AAPL", "MSFT") as provider:
-        async with running(_environment(broker_server.url, provider), tables, postgres) as client:
-            while len(provider.thinking) < 2:
-                await asyncio.sleep(0.01)
-            provider.go.set()
-            rows = await eventually(
-                client, "/trading/decisions", lambda rows: _decided(rows, "AAPL") and _decided(rows, "MSFT")
-            )
+    async with (
+        _provider("AAPL", "MSFT") as provider,
+        running(_environment(broker_server.url, provider), tables, postgres) as client,
+    ):
+        while len(provider.thinking) < 2:
+            await asyncio.sleep(0.01)
+        provider.go.set()
+        rows = await eventually(
+            client, "/trading/decisions", lambda rows: _decided(rows, "AAPL") and _decided(rows, "MSFT")
+        )
     assert sorted(row["status"] for row in rows) == ["rejected", "submitted"]
     assert [row["risk_reasons"] for row in rows if row["status"] == "rejected"] == ["insufficient_buying_power"]
     assert len(broker_server.state.posts) == 1
@@ -161,13 +163,15 @@ async def test_review_when_answered_after_the_kill_switch_was_turned_then_refuse
     """What may not be done is read anew when the answer comes, not when it was asked for."""
     tables = SignalTables()
     cross_up(tables, "AAPL")
-    async with _provider("AAPL") as provider:
-        async with running(_environment(broker_server.url, provider), tables, postgres) as client:
-            while not provider.thinking:
-                await asyncio.sleep(0.01)
-            ControlStore(database, account_label="paper").switch_kill(
-                is_on=True, now_ns=NOW_NS, actor="test", reason="test"
-            )
-            provider.go.set()
-            rows = await eventually(client, "/trading/decisions", lambda rows: _decided(rows, "AAPL"))
+    async with (
+        _provider("AAPL") as provider,
+        running(_environment(broker_server.url, provider), tables, postgres) as client,
+    ):
+        while not provider.thinking:
+            await asyncio.sleep(0.01)
+        ControlStore(database, account_label="paper").switch_kill(
+            is_on=True, now_ns=NOW_NS, actor="test", reason="test"
+        )
+        provider.go.set()
+        rows = await eventually(client, "/trading/decisions", lambda rows: _decided(rows, "AAPL"))
     assert (rows[0]["risk_reasons"], broker_server.state.posts) == ("kill_switch_enabled", [])
