@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.schema import migrate
 
+REUSED = "REUSED_POSTGRES"
+"""The address of a migrated database on a server that somebody else started and ends: `make mutants` does."""
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
+    if REUSED in os.environ:
+        yield Postgres(os.environ[REUSED])
+        return
     # Not below pytest's own folder: run as root, each pytest that starts closes that folder to the server's user.
     with tempfile.TemporaryDirectory(prefix="torghut-tests-", ignore_cleanup_errors=True) as folder:
         server = open_postgres(f"embedded:{folder}/pg")
