@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -35,15 +36,27 @@ def postgres_server() -> Iterator[Postgres]:
         server.close()
 
 
+@contextmanager
+def fresh_database(server: Postgres, name: str) -> Iterator[Postgres]:
+    """Make a migrated database of this name, and drop it again."""
+    with psycopg.connect(make_conninfo(server.dsn, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
+    yield Postgres(make_conninfo(server.dsn, dbname=name))
+    with psycopg.connect(make_conninfo(server.dsn, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
-    address = postgres_server.dsn
-    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
-    yield Postgres(make_conninfo(address, dbname=name))
-    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgres_server, f"t{abs(hash(request.node.nodeid)) % 10**12}") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """One database for all tests of a module, for those that keep out of each other's way."""
+    with fresh_database(postgres_server, f"m{abs(hash(request.node.nodeid)) % 10**12}") as found:
+        yield found
 
 
 @pytest.fixture

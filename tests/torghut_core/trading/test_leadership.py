@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fakes.trading_desk import open_desk
 from tests.fakes.trading_values import NOW_NS, make_signal
-from tests.torghut_core.trading.test_order_path import open_desk
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import UpstreamError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.trading_desk import open_desk
 from tests.fakes.trading_values import NOW_NS, make_order, make_signal
-from tests.torghut_core.trading.test_order_path import open_desk
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import UpstreamError
 from torghut_core.trading.store.database import Database

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.signal_tables import SignalTables
+from tests.fakes.trading_desk import open_desk
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from tests.fakes.trading_values import NOW_NS
-from tests.torghut_core.trading.test_order_path import open_desk
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import ConfigurationError
