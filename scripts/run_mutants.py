@@ -204,26 +204,10 @@ def _dies(folder: Path, tests: tuple[str, ...], mark: str) -> bool:
     paths = [str(TESTS / f"{name}.py") for name in tests if (folder / TESTS / f"{name}.py").exists()]
     child = os.fork()
     if child == 0:
-        os.setsid()
-        os.chdir(folder)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        sys.dont_write_bytecode = True
-        import pytest
-
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "--assert=plain",
-            "-m",
-            f"({mark}) and not soak and not e2e",
-        ]
-        os._exit(int(pytest.main([*options, "--rootdir", str(folder), *paths])))
+        try:
+            _run_tests(folder, paths, mark)
+        finally:
+            os._exit(1)  # whatever was raised: the folder and the server are the parent's to end
     ends = time.monotonic() + _SECONDS
     while time.monotonic() < ends:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -234,6 +218,20 @@ def _dies(folder: Path, tests: tuple[str, ...], mark: str) -> bool:
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return True
+
+
+def _run_tests(folder: Path, paths: list[str], mark: str) -> None:
+    os.setsid()
+    os.chdir(folder)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.dont_write_bytecode = True
+    import pytest
+
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain"]
+    options += ["-m", f"({mark}) and not soak and not e2e", "--timeout", str(_SECONDS), "--rootdir", str(folder)]
+    os._exit(int(pytest.main([*options, *paths])))
 
 
 def _pure(module: str) -> tuple[str, ...]:

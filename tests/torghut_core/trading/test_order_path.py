@@ -279,65 +279,6 @@ async def test_restart_when_process_is_killed_while_broker_works_then_nothing_is
     await broker.close()
 
 
-_VICTIM_AT = """
-import asyncio, os, signal, sys
-from tests.fakes.broker_server import KEY, SECRET
-from tests.fakes.trading_desk import open_desk
-from tests.fakes.trading_values import NOW_NS
-from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.orders.broker import Broker
-from torghut_core.trading.store.database import Database
-
-def at(label):
-    if label == sys.argv[3]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-async def main(dsn, url):
-    postgres = Postgres(dsn)
-    database = Database(postgres)
-    database.open()
-    desk = open_desk(postgres, database, Broker(base_url=url, key=KEY, secret=SECRET, timeout_seconds=60), at)
-    assert desk.leadership.check(now_ns=NOW_NS)
-    await desk.execution.submit(desk.request(*desk.plan()))
-
-asyncio.run(main(*sys.argv[1:3]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("label", "fault", "posts", "ends"),
-    [
-        ("claimed", None, 0, "never_arrived"),
-        ("sending", None, 0, "never_arrived"),
-        ("answered", None, 1, "submitted"),
-        ("settled", None, 1, "submitted"),
-        ("refused", "refused", 1, "never_arrived"),
-    ],
-)
-async def test_restart_when_killed_at_a_labelled_step_then_one_order_at_most_and_an_end(
-    postgres: Postgres, database: Database, broker_server: Any, label: str, fault: str | None, posts: int, ends: str
-) -> None:
-    """Between claim and settlement, at each step: never two orders, never one without a row, every unknown ended."""
-    broker_server.state.fault = fault
-    victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _VICTIM_AT, postgres.dsn, broker_server.url, label, cwd=_ROOT
-    )
-    assert await victim.wait() == -9
-    broker_server.state.fault = None
-    broker = broker_server.client()
-    survivor = open_desk(postgres, database, broker)
-    await survivor.lead()
-    intent, decision_id = survivor.plan()
-    assert await survivor.execution.submit(survivor.request(intent, decision_id)) == "already_claimed"
-    for _ in range(4):
-        await survivor.reconciler.reconcile()
-        survivor.wall.advance(30)
-    assert (survivor.decision()["status"], survivor.orders.open_claims()) == (ends, ())
-    assert len(broker_server.state.posts) == posts
-    survivor.leadership.release()
-    await broker.close()
-
-
 @pytest.mark.parametrize(("age", "outcome", "posts"), [(5.0, "accepted", 1), (5.001, "rejected", 0)])
 async def test_submit_when_process_slept_over_five_seconds_after_claim_then_broker_is_not_called(
     desk: Desk, broker_server: Any, monkeypatch: pytest.MonkeyPatch, age: float, outcome: str, posts: int

@@ -21,6 +21,7 @@ from tests.fakes.trading_values import (
 from torghut_core.market_calendar import Session
 from torghut_core.trading.decision.book import PendingOrder
 from torghut_core.trading.decision.quote import Quote
+from torghut_core.trading.decision.terms import Terms
 from torghut_core.trading.model import Asset
 from torghut_core.trading.risk import ENTRY_GATES, EXIT_GATES, refusals
 from torghut_core.trading.risk.context import Control
@@ -405,3 +406,52 @@ def test_cooldown_when_last_order_is_recent_then_cooldown_active(
     """The first order waits for nothing, and the end of the wait is open; a second is a cooldown too."""
     last = None if ago is None else NOW_NS - ago * 1_000_000_000
     assert _reasons(settings=make_settings(TRADING_COOLDOWN_SECONDS=seconds), last_order_ns=last) == reasons
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"book": None},
+        {"quote": Quote(bid=None, ask=Decimal(100))},
+        {"size": None},
+        {"size": make_size(0)},
+        {"size": make_size(0), "quote": Quote(bid=None, ask=None)},
+        {"book": None, "quote": Quote(bid=None, ask=None)},
+    ],
+)
+def test_context_when_something_of_the_order_is_missing_then_there_is_no_resulting_book(
+    changes: dict[str, Any],
+) -> None:
+    """Without book, price or shares there is nothing to ask caps about, and it exposes nothing."""
+    context = make_context(**changes)
+    assert (context.result, context.own_side_exposure) == (None, 0)
+
+
+def test_context_when_there_is_no_size_then_no_shares_and_no_dollars() -> None:
+    """What was not sized is nothing, and what has no price has no value."""
+    assert (make_context(size=None).qty, make_context(size=None).notional) == (0, 0)
+    assert make_context(quote=Quote(bid=None, ask=None)).notional is None
+    assert make_context(book=None).caps is None
+
+
+def test_context_when_terms_are_dearer_than_the_quote_then_judged_at_them() -> None:
+    """A limit above the ask is what the order may cost."""
+    terms = Terms(type="stop_limit", limit_price=Decimal(103), stop_price=Decimal(102))
+    assert make_context(terms=terms).price == 103
+    assert make_context(side="sell").price == Decimal("99.99")
+
+
+def test_context_when_an_order_is_added_then_it_is_its_strategys_at_its_side_and_price() -> None:
+    """The resulting book holds this very order."""
+    context = make_context(side="sell", size=make_size(4))
+    assert context.result is not None
+    [order] = context.result.orders
+    assert (order.symbol, order.side, order.qty, order.price, order.strategy_id) == (
+        "AAPL",
+        "sell",
+        4,
+        Decimal("99.99"),
+        context.strategy.id,
+    )
+    # Four short, at the dearest price that is known.
+    assert context.own_side_exposure == 400
