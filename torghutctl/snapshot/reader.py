@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential
+from torghutctl.adapters.git_user import Credential
 from torghutctl.errors import InputError
 from torghutctl.render.redaction import redact
 from torghutctl.snapshot import bundle, local, sources
