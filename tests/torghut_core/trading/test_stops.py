@@ -213,7 +213,7 @@ time.sleep(600)
 
 
 @pytest.mark.engine
-@pytest.mark.slow
+@pytest.mark.e2e
 async def test_leadership_when_the_leader_is_frozen_then_its_session_ends_and_the_standby_takes_over(
     postgres: Postgres,
 ) -> None:
