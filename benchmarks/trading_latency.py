@@ -31,10 +31,18 @@ class _Bodies(list[dict[str, Any]]):
     def __init__(self) -> None:
         super().__init__()
         self.came: dict[str, float] = {}
+        self._more = asyncio.Event()
 
     def append(self, body: dict[str, Any]) -> None:
         self.came.setdefault(body["symbol"], time.perf_counter())
         super().append(body)
+        self._more.set()
+
+    async def has(self, count: int) -> None:
+        """Return once so many were posted."""
+        while len(self) < count:
+            self._more.clear()
+            await self._more.wait()
 
 
 async def measure(postgres: Postgres, *, signals: int, pause_seconds: float) -> list[float]:
@@ -72,8 +80,7 @@ async def _write(
             written[symbol] = time.perf_counter()
             tables.add(symbol, now_ms, macd=1.0, rsi14=40.0)
             await asyncio.sleep(pause_seconds)
-        while len(bodies) < len(symbols):
-            await asyncio.sleep(0.01)
+        await bodies.has(len(symbols))
     return written
 
 
