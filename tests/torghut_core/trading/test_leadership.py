@@ -14,6 +14,7 @@ from tests.fakes.trading_values import NOW_NS, make_signal
 from torghut_core.clock import ManualClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import UpstreamError
+from torghut_core.trading import leadership
 from torghut_core.trading.leadership import ClaimResult, Leadership, lock_key
 from torghut_core.trading.store.database import Database
 
@@ -221,6 +222,25 @@ async def test_beat_when_it_leads_then_counted_and_when_not_then_not(
     assert Leadership(postgres, lock_name="test").beat() is False
     with database.transaction() as connection:
         assert connection.execute("SELECT beats FROM trading_leadership").fetchone() == {"beats": 2}
+
+
+async def test_beat_when_started_then_given_by_a_thread_of_its_own_until_released(
+    desk: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to call it: the lock's session is kept alive while the loop turns, and no thread is left behind."""
+    monkeypatch.setattr(leadership, "BEAT_SECONDS", 0.01)
+    for _ in range(2):
+        desk.leadership.start_beating()
+    beats = 0
+    while beats < 3:
+        with database.transaction() as connection:
+            row = connection.execute("SELECT beats FROM trading_leadership").fetchone()
+            beats = 0 if row is None else row["beats"]
+        await asyncio.sleep(0.01)
+    assert [thread.name for thread in threading.enumerate()].count("leader-beat") == 1
+    desk.leadership.release()
+    while any(thread.name == "leader-beat" for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
 
 
 async def test_beat_when_the_connection_is_gone_then_not_given_and_not_leader(desk: Any) -> None:
