@@ -77,8 +77,8 @@ class Desk:
 def open_desk(
     postgres: Postgres, database: Database, broker: Broker, at: Callable[[str], None] = lambda _: None
 ) -> Desk:
-    # Not from zero: a difference and a sum of times must not look alike.
-    wall, metrics = ManualClock(NOW_NS, 1000.0), Metrics()
+    # Not from zero, and not far from it: difference, sum and rest of times must not look alike.
+    wall, metrics = ManualClock(NOW_NS, 20.0), Metrics()
     decisions = DecisionStore(database, account_label="paper")
     orders = OrderStore(database, account_label="paper")
     leadership = Leadership(postgres, lock_name="test")

@@ -265,6 +265,7 @@ async def test_orphans_when_an_order_of_our_shape_is_nobodys_then_named_told_and
     desk: Any, broker_server: Any
 ) -> None:
     """Ours by its id and in no row here: another database's, or a lost row's. A person's order is only counted."""
+    assert (desk.reconciler.orphans, desk.reconciler.foreign_orders) == (frozenset(), 0)
     await _kept(desk, broker_server)
     orphan = broker_server.state.keep(_body("f" * 64, "T"))
     broker_server.state.keep(_body("a person's", "T"))
