@@ -1,4 +1,4 @@
-"""Two and three trading processes over one database: one trades, whatever is killed, frozen, cut off or paused."""
+"""Two and three trading processes over one database: one trades, whatever is killed, frozen or paused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, service_environment
@@ -162,58 +161,3 @@ async def test_processes_when_a_paused_newcomer_starts_then_the_next_claim_of_th
             await asyncio.sleep(0.05)
     assert (rows[0]["risk_reasons"], _symbols(broker_server.state)) == ("trading_stopped", ["AAPL"])
     assert (await old.status())["leader"] is True
-
-
-@dataclass
-class _Wire:
-    """A way to PostgreSQL's socket that can stop forwarding without closing anything."""
-
-    dsn: str
-    is_cut: bool = False
-
-
-@asynccontextmanager
-async def _wire(dsn: str, folder: Path) -> AsyncIterator[_Wire]:
-    known = conninfo_to_dict(dsn)
-    port = known.get("port") or "5432"
-    wire = _Wire(make_conninfo(dsn, host=str(folder)))
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                while wire.is_cut:
-                    await asyncio.sleep(0.02)
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_unix_connection(f"{known['host']}/.s.PGSQL.{port}")
-        await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
-
-    server = await asyncio.start_unix_server(serve, f"{folder}/.s.PGSQL.{port}")
-    try:
-        yield wire
-    finally:
-        wire.is_cut = False
-        server.close()
-
-
-async def test_processes_when_the_leader_is_cut_from_the_database_then_another_trades_and_it_does_not(
-    site: _Site, postgres: Postgres, broker_server: Any, engine_folder: Path
-) -> None:
-    """Nothing is closed, nothing comes through: the server ends the silent session, and the lock is another's."""
-    async with _wire(postgres.dsn, engine_folder) as wire:
-        old = await site.start(wire.dsn)
-        await old.until(leader=True)
-        new = await site.start(postgres.dsn)
-        wire.is_cut = True
-        await new.until(leader=True)
-        site.cross("AAPL")
-        await _posted(broker_server.state, 1)
-        wire.is_cut = False
-        await old.until(leader=False)
-        site.cross("MSFT")
-        await _posted(broker_server.state, 2)
-        assert (await new.status())["leader"] is True
-        assert _symbols(broker_server.state) == ["AAPL", "MSFT"]

@@ -276,3 +276,13 @@ async def test_orphans_when_an_order_of_our_shape_is_nobodys_then_named_told_and
     orphan["status"] = "canceled"
     await desk.reconciler.reconcile()
     assert desk.reconciler.orphans == frozenset()
+
+
+async def test_events_when_heard_in_different_ways_then_each_says_how(desk: Any, broker_server: Any) -> None:
+    """The source of each reading stays on record: the answer, the question by client id, the stream."""
+    key = await _lost(desk, broker_server)
+    record = broker_server.state.keep(_body(key))
+    await desk.reconciler.reconcile()
+    await desk.reconciler.heard(make_order(id=record["id"], client_order_id=key, status="new"))
+    [order] = desk.listing.orders(symbol=None, since=None, limit=1)
+    assert [event["source"] for event in order["events"]] == ["found", "stream"]
