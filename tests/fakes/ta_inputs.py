@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.columns import Decoded
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.rows import to_tables
+from torghut_core.ta.decoding.columns import Decoded
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.outputs.rows import to_tables
 
 START = 1_780_408_800
 """2026-06-02 14:00:00 UTC, 10:00 New York, a Tuesday."""

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 
 from torghut_core.errors import ConfigurationError, UpstreamError
-from torghut_core.ta.engine import Engine, EngineSettings
-from torghut_core.ta.indicators import State
-from torghut_core.ta.quotes import QuoteColumns
-from torghut_core.ta.windows import BarColumns, Ticks
+from torghut_core.ta.engine.engine import Engine, EngineSettings
+from torghut_core.ta.engine.indicators import State
+from torghut_core.ta.engine.quotes import QuoteColumns
+from torghut_core.ta.engine.windows import BarColumns, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
 FORMAT_VERSION = 4

@@ -20,10 +20,10 @@ from typing import IO, Protocol
 import zstandard
 
 from torghut_core.errors import InputError
-from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.file_outputs import Output
-from torghut_core.ta.lines import LineDecoder
-from torghut_core.ta.rows import to_tables
+from torghut_core.ta.decoding.lines import LineDecoder
+from torghut_core.ta.engine.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.outputs.file_outputs import Output
+from torghut_core.ta.outputs.rows import to_tables
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of the file were read, of how many."""

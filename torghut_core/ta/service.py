@@ -39,11 +39,13 @@ from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
-from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts, windows
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
-from torghut_core.ta.engine import EngineSettings, SourceName
+from torghut_core.ta.decoding import scanner, verdicts
+from torghut_core.ta.engine import indicators, quotes, windows
+from torghut_core.ta.engine.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, open_job
+from torghut_core.ta.outputs import json_rows
+from torghut_core.ta.outputs.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics, Progress, status_record
 from torghut_core.ta.worker import RETRY, Outlets, PartitionWorker, answered

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from torghut_core.envelope import Envelope, encode
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.clickhouse_sink import TableWriter
 from torghut_core.ta.job import PartitionJob
+from torghut_core.ta.outputs.clickhouse_sink import TableWriter
 
 
 def _highest_ns(jobs: Mapping[int, PartitionJob]) -> int | None:

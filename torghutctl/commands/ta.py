@@ -13,8 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from torghut_core.engines.clickhouse import ClickHouse
-    from torghut_core.ta.file_outputs import ClickHouseOutput, Output
     from torghut_core.ta.files import FileReport
+    from torghut_core.ta.outputs.file_outputs import ClickHouseOutput, Output
     from torghut_core.ta.settings import TaSettings
 
 app = typer.Typer(
@@ -104,9 +104,9 @@ def replay_file(
         import time
 
         from torghut_core.settings import load
-        from torghut_core.ta.engine import EngineSettings
-        from torghut_core.ta.file_outputs import ClickHouseOutput, FolderOutput
+        from torghut_core.ta.engine.engine import EngineSettings
         from torghut_core.ta.files import replay_file as replay
+        from torghut_core.ta.outputs.file_outputs import ClickHouseOutput, FolderOutput
         from torghut_core.ta.settings import TaSettings
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
@@ -181,7 +181,7 @@ class _Target:
         import time
 
         from torghut_core.rfc3339 import format_ns
-        from torghut_core.ta.clickhouse_sink import SchemaOptions
+        from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
         from torghutctl.commands.procedure_run import default_audit_path, user
         from torghutctl.effects.audit_log import AuditLog
         from torghutctl.render.redaction import redact_text

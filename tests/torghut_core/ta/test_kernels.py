@@ -9,11 +9,13 @@ import pytest
 from tests.fakes.ta_inputs import bar, quote, trade
 from torghut_core.engines import kafka_batches, kafka_columns
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts, windows
 from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import Engine, EngineSettings
-from torghut_core.ta.rows import to_records, to_tables
+from torghut_core.ta.decoding import scanner, verdicts
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine import indicators, quotes, windows
+from torghut_core.ta.engine.engine import Engine, EngineSettings
+from torghut_core.ta.outputs import json_rows
+from torghut_core.ta.outputs.rows import to_records, to_tables
 from torghut_core.ta.service import warm_up
 
 MODULES = (indicators, json_rows, quotes, scanner, verdicts, windows, kafka_batches, kafka_columns)

@@ -235,7 +235,7 @@ import sys; sys.path.insert(0, {root!r})
 from datetime import datetime, timedelta, UTC
 from torghut_core.clock import ManualClock
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema
 from torghut_core.visuals.guardrails import Guardrails
 from torghut_core.visuals.ta_reader import TaReader
 c = open_clickhouse(Address(url="embedded:{folder}"))

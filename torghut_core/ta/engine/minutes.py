@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.ta.columns import NANOS, Bars, Ints
-from torghut_core.ta.windows import BarColumns
+from torghut_core.ta.decoding.columns import NANOS, Bars, Ints
+from torghut_core.ta.engine.windows import BarColumns
 
 _NEVER = -(1 << 62)
 KEPT_SECONDS = 60

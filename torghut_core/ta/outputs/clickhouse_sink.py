@@ -21,7 +21,7 @@ from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
-from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
 
 _logger = logging.getLogger("torghut.ta.clickhouse")
 _BURST = 0.25

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades, floats
-from torghut_core.ta.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan_records, unpacked
-from torghut_core.ta.timestamps import INVALID, parse_column
-from torghut_core.ta.verdicts import BAD_SYMBOL, LARGEST, judge
+from torghut_core.ta.decoding.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades, floats
+from torghut_core.ta.decoding.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan_records, unpacked
+from torghut_core.ta.decoding.timestamps import INVALID, parse_column
+from torghut_core.ta.decoding.verdicts import BAD_SYMBOL, LARGEST, judge
 
 MAX_SYMBOL_LENGTH = 32
 LARGEST_COUNT = 10**15 - 1

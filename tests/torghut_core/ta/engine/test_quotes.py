@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torghut_core.ta.columns import NANOS
-from torghut_core.ta.quotes import QuoteBuffer
+from torghut_core.ta.decoding.columns import NANOS
+from torghut_core.ta.engine.quotes import QuoteBuffer
 
 START, TOLERANCE, STALE, SYMBOLS = 1_000, 2, 3, 3
 _QUOTES = st.tuples(st.integers(0, SYMBOLS - 1), st.integers(0, 16), st.integers(0, 4), st.integers(0, 4))

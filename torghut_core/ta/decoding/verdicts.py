@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from torghut_core.ta.columns import Ints
-from torghut_core.ta.scanner import QUOTE, TRADE, Scanned, unscanned
-from torghut_core.ta.timestamps import INVALID
+from torghut_core.ta.decoding.columns import Ints
+from torghut_core.ta.decoding.scanner import QUOTE, TRADE, Scanned, unscanned
+from torghut_core.ta.decoding.timestamps import INVALID
 
 LARGEST = 1e30
 """Of prices and sizes: products, squares and sums of them stay far from what a double can hold."""

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.fakes.ta_inputs import START, bar, quote, trade
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns, parse_ns
-from torghut_core.ta import scanner
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.lines import LineDecoder
-from torghut_core.ta.timestamps import INVALID, parse_column
+from torghut_core.ta.decoding import scanner
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.decoding.lines import LineDecoder
+from torghut_core.ta.decoding.timestamps import INVALID, parse_column
 
 GOOD = trade("AAPL", 1, 10.5, 7).value
 NOW_NS = (START + 1000) * 10**9

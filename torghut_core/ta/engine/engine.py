@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.ta import indicators
-from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
-from torghut_core.ta.indicators import BarInputs, Cadence, State
-from torghut_core.ta.minutes import KEPT_SECONDS, MinuteBars
-from torghut_core.ta.quotes import QuoteBuffer
-from torghut_core.ta.sessions import session_starts
-from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
+from torghut_core.ta.decoding.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
+from torghut_core.ta.engine import indicators
+from torghut_core.ta.engine.indicators import BarInputs, Cadence, State
+from torghut_core.ta.engine.minutes import KEPT_SECONDS, MinuteBars
+from torghut_core.ta.engine.quotes import QuoteBuffer
+from torghut_core.ta.engine.sessions import session_starts
+from torghut_core.ta.engine.windows import BarColumns, Ticks, TradeWindows
 
 SourceName = Literal["trades", "quotes", "bars"]
 SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")

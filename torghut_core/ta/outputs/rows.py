@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torghut_core.engines import clickhouse_native as native
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.engine import RowBlock
-from torghut_core.ta.indicators import OUTPUTS
-from torghut_core.ta.json_rows import Pieces, encode_rows
-from torghut_core.ta.quotes import FIELDS
+from torghut_core.ta.engine.engine import RowBlock
+from torghut_core.ta.engine.indicators import OUTPUTS
+from torghut_core.ta.engine.quotes import FIELDS
+from torghut_core.ta.outputs.json_rows import Pieces, encode_rows
 
 MICROBARS, SIGNALS = "torghut.ta_microbars", "torghut.ta_signals"
 VERSION = 1

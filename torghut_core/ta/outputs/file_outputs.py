@@ -14,8 +14,8 @@ import msgspec
 from torghut_core.engines.clickhouse import ClickHouse
 from torghut_core.errors import ConfigurationError, InputError
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema, verify_schema
-from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema, verify_schema
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
 
 FileFormat = Literal["ndjson", "parquet"]
 _TIMES = frozenset(["event_ts", "ingest_ts", "window_start", "window_end"])

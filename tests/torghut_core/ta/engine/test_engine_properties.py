@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.ta_inputs import Record, Run, bar, quote, run_of, trade
 from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 
 _SYMBOLS = st.sampled_from(["A", "BB", "CCC"])
 _TIMES = st.integers(0, 90_000).map(lambda ms: ms / 1000)

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from torghut_core.ta.columns import NANOS, Floats, Ints
+from torghut_core.ta.decoding.columns import NANOS, Floats, Ints
 
 _NEVER = -(1 << 62)
 _NS_BITS = 30

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.ta_inputs import START, Run, quote, trade
 from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
-from torghut_core.ta.clickhouse_sink import (
+from torghut_core.ta.outputs.clickhouse_sink import (
     Batching,
     SchemaError,
     SchemaOptions,
@@ -22,7 +22,7 @@ from torghut_core.ta.clickhouse_sink import (
     create_schema,
     verify_schema,
 )
-from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_tables
+from torghut_core.ta.outputs.rows import MICROBARS, SIGNALS, TableRows, to_tables
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("chdb")]
 HERE = SchemaOptions(cluster=None, is_simulated=True)

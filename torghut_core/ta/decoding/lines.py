@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from torghut_core.ta.columns import Decoded
-from torghut_core.ta.decode import (
+from torghut_core.ta.decoding.columns import Decoded
+from torghut_core.ta.decoding.decode import (
     FIELDS,
     FUTURE_TOLERANCE_NS,
     UNREADABLE,
@@ -18,7 +18,7 @@ from torghut_core.ta.decode import (
     QuotePayload,
     TradePayload,
 )
-from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
+from torghut_core.ta.decoding.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
 
 
 class _TradeMessage(TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):
