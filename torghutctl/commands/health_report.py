@@ -19,7 +19,7 @@ from torghutctl.render.output import Format, screen, write
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
-    from torghutctl.snapshot.reader import Target
+    from torghutctl.snapshot.target import Target
 
 WATCH_SECONDS = 5.0
 

@@ -15,7 +15,7 @@ from torghut_core.rfc3339 import parse_ns
 from torghutctl.commands.option_group import ResourceNames
 from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
-from torghutctl.snapshot.reader import Target
+from torghutctl.snapshot.target import Target
 
 if TYPE_CHECKING:
     from torghutctl.health.report import Operator
