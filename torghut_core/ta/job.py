@@ -249,7 +249,6 @@ async def open_job(
         number=number,
         group=group,
         engine=engine,
-        decoder=Decoder(highest_ns=engine.highest_ns()),
         inputs=inputs,
         checkpoint_name=name,
         ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,

@@ -41,7 +41,7 @@ from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.decoding import scanner, verdicts
-from torghut_core.ta.engine import indicators, quotes, windows
+from torghut_core.ta.engine import indicators, outliers, prices, quotes, windows
 from torghut_core.ta.engine.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, open_job
 from torghut_core.ta.outputs import json_rows
@@ -109,6 +109,9 @@ class TaService:
             vwap_window_seconds=settings.vwap_window_seconds,
             vol_window_seconds=settings.vol_window_seconds,
             revises_late_trades=settings.late_trades == "revise",
+            trade_conditions=settings.trade_conditions,
+            odd_lots=settings.odd_lots,
+            calendar=settings.market_calendar,
             is_replay=settings.is_replay,
         )
         self._inputs: dict[SourceName, str] = {
@@ -408,7 +411,8 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache; takes a minute the first time."""
-    for module in (indicators, quotes, scanner, verdicts, windows, json_rows, kafka_batches, kafka_columns):
+    rooms = (indicators, outliers, prices, quotes, scanner, verdicts, windows, json_rows)
+    for module in (*rooms, kafka_batches, kafka_columns):
         module.warm_up()
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
 

@@ -31,6 +31,20 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
 
 
+class TradeConditions(StrEnum):
+    """Which prints are prices."""
+
+    SIP = "sip"
+    ALL = "all"
+
+
+class OddLots(StrEnum):
+    """What an odd lot moves."""
+
+    COUNT = "count"
+    SKIP = "skip"
+
+
 class LateTrades(StrEnum):
     """What becomes of a trade whose second had closed before it came."""
 
@@ -74,6 +88,13 @@ def replay_file(
     late_trades: Annotated[
         LateTrades, typer.Option(help="drop: count a late trade and leave it out; revise: correct its bar.")
     ] = LateTrades.DROP,
+    trade_conditions: Annotated[
+        TradeConditions,
+        typer.Option(help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything."),
+    ] = TradeConditions.SIP,
+    odd_lots: Annotated[
+        OddLots, typer.Option(help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.")
+    ] = OddLots.COUNT,
     quote_stale_after_ms: Annotated[
         int, typer.Option(min=0, help="Age at which a quote no longer stands beside a bar, in milliseconds.")
     ] = 15_000,
@@ -114,6 +135,8 @@ def replay_file(
         max_out_of_order_ms=max_out_of_order_ms,
         quote_stale_after_ms=quote_stale_after_ms,
         revises_late_trades=late_trades is LateTrades.REVISE,
+        trade_conditions=trade_conditions.value,
+        odd_lots=odd_lots.value,
     )
     with ExitStack() as stack:
 
@@ -236,9 +259,16 @@ def _progress_bar(stack: ExitStack, name: str) -> Callable[[int, int], None]:
 
 def _tell(report: FileReport, *, is_written: bool) -> None:
     bars, signals = report.rows.values()
+    counts = report.counts
     end = "written" if is_written else "would be written"
-    typer.echo(f"{report.events} events in, {bars} bars and {signals} signals {end}", err=True)
-    if report.late_trades:
-        typer.echo(f"{report.late_trades} late trades", err=True)
-    for reason, count in sorted(report.rejected.items()):
-        typer.echo(f"{count} records not used: {reason}", err=True)
+    typer.echo(f"{counts.input_events} events in, {bars} bars and {signals} signals {end}", err=True)
+    for count, what in (
+        (counts.late_trades, "late trades"),
+        (counts.unpriced_trades, "trades of seconds that no trade priced"),
+        (counts.repeated_trades, "trades that were others again"),
+        *((count, f"trades with condition {code}") for code, count in sorted(counts.conditions.items())),
+        *((count, f"{kind.replace('_', ' ')}s of trades") for kind, count in sorted(counts.changes.items())),
+        *((count, f"records not used: {reason}") for reason, count in sorted(counts.rejected.items())),
+    ):
+        if count:
+            typer.echo(f"{count} {what}", err=True)

@@ -3,45 +3,55 @@
 Trades and quotes are scanned by a compiled pass; what it calls unusual is decoded by msgspec, record by record if need
 be, so that one bad record costs itself alone. Nothing is raised for bad input: it is counted by reason.
 
-Reasons: `undecodable`, `bad_symbol`, `bad_time`, `bad_price`, `bad_size`, `time_in_future`, `unknown_channel`, and for
-files `other_message` (statuses, corrections, control).
+Reasons: `undecodable`, `bad_symbol`, `bad_time`, `bad_price`, `bad_size`, `outlier_…` (an event more than a minute after its own
+ingest time), `unknown_channel`, and for files `other_message` (statuses, control). Whether a time without an ingest time
+can be believed is for the engine to judge, which knows the times before it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.rfc3339 import parse_ns
-from torghut_core.ta.decoding.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades, floats
+from torghut_core.ta.decoding.columns import (
+    NANOS,
+    Amendment,
+    Bars,
+    Decoded,
+    Floats,
+    Ints,
+    Quotes,
+    Replacement,
+    Symbols,
+    Trades,
+    floats,
+)
+from torghut_core.ta.decoding.conditions import condition_bits, identity
 from torghut_core.ta.decoding.scanner import QUOTE, TRADE, UNUSUAL, Scanned, SymbolTable, scan_records, unpacked
 from torghut_core.ta.decoding.timestamps import INVALID, parse_column
-from torghut_core.ta.decoding.verdicts import BAD_SYMBOL, LARGEST, judge
+from torghut_core.ta.decoding.verdicts import AHEAD_NS, BAD_SYMBOL, LARGEST, judge
 
 MAX_SYMBOL_LENGTH = 32
 LARGEST_COUNT = 10**15 - 1
 """Of trades in a minute: up to here the rows hold it exactly."""
-FUTURE_TOLERANCE_NS = 60 * NANOS
-"""How far an event may lie after its own `ingest_ts`: clocks differ, but not by more."""
-_SUSPICIOUS_JUMP_NS = FUTURE_TOLERANCE_NS
-_JUMP_BLOCK = 1024
-"""Times looked through at once, so that a batch of bad ones costs little more than a good one."""
 _MINUTE_NS = 60 * NANOS
-_NEVER, _FOREVER = -(1 << 62), 1 << 62
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bad input; the last for nesting too deep."""
-_KIND_NAMES = {TRADE: "trades", QUOTE: "quotes"}
 
 
 class TradePayload(msgspec.Struct, gc=False, kw_only=True):
     p: float
     s: float
+    c: Any = None
+    z: Any = None
+    i: Any = None
+    x: Any = None
 
 
 class QuotePayload(msgspec.Struct, gc=False):
@@ -61,10 +71,26 @@ class BarPayload(msgspec.Struct, gc=False):
     n: int = 0
 
 
+class CancelPayload(msgspec.Struct, gc=False, kw_only=True, tag_field="T", tag="x"):
+    i: Any
+    x: Any = None
+
+
+class CorrectionPayload(msgspec.Struct, gc=False, kw_only=True, tag_field="T", tag="c"):
+    oi: Any
+    x: Any = None
+    cp: float
+    cs: float
+    cc: Any = None
+    ci: Any = None
+    z: Any = None
+
+
 class _Envelope(msgspec.Struct, gc=False, kw_only=True):
     event_ts: str
     symbol: str
     channel: str | None = None
+    ingest_ts: Any = None
 
 
 class _CamelEnvelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
@@ -73,6 +99,7 @@ class _CamelEnvelope(msgspec.Struct, gc=False, kw_only=True, rename="camel"):
     event_ts: str
     symbol: str
     channel: str | None = None
+    ingest_ts: Any = None
 
 
 class _Trade(_Envelope, gc=False, kw_only=True):
@@ -109,37 +136,64 @@ class _TypedRecord(msgspec.Struct, gc=False):
     payload: _Typed
 
 
+class _AmendingRecord(msgspec.Struct, gc=False):
+    symbol: str
+    payload: CancelPayload | CorrectionPayload
+
+
 _TYPED = msgspec.json.Decoder(_TypedRecord), msgspec.msgpack.Decoder(_TypedRecord)
-_NO_TRADES = {"c": "correction", "x": "cancel"}
-"""Payloads that travel with the trades and are none, by what they are counted as."""
+_AMENDING = msgspec.json.Decoder(_AmendingRecord), msgspec.msgpack.Decoder(_AmendingRecord)
 
 
-def no_trade(record: bytes) -> str | None:
-    """Return what a record on the trades topic is counted as when it is a correction or a cancel; None for any other."""
+def _amends(record: bytes) -> bool:
+    """Tell whether a record on the trades topic is a correction or a cancel."""
     try:
-        said = _TYPED[record[:1] not in _JSON_STARTS].decode(record).payload.T
+        return _TYPED[record[:1] not in _JSON_STARTS].decode(record).payload.T in ("c", "x")
     except UNREADABLE:
+        return False
+
+
+def amendment(symbol: str, its: CancelPayload | CorrectionPayload, rejected: Counter[str]) -> Amendment | None:
+    """Return what a cancel or a correction does; None, counted by reason, where it cannot be done."""
+    is_cancel = isinstance(its, CancelPayload)
+    named = identity(its.i if isinstance(its, CancelPayload) else its.oi, its.x)
+    reason = "" if named else "undecodable"
+    replacement: Replacement | None = None
+    if isinstance(its, CorrectionPayload):
+        if not 0 < its.cp <= LARGEST:
+            reason = reason or "bad_price"
+        elif not 0 <= its.cs <= LARGEST:
+            reason = reason or "bad_size"
+        number = its.oi if its.ci is None else its.ci
+        replacement = Replacement(its.cp, its.cs, condition_bits(its.cc, its.z), identity(number, its.x))
+    if reason:
+        rejected[reason] += 1
         return None
-    return _NO_TRADES.get(said or "")
+    return Amendment(0, symbol, named, None if is_cancel else replacement)
 
 
-class _Ingested(msgspec.Struct, gc=False):
-    ingest_ts: str | None = None
-    ingestTs: str | None = None
-
-
-_INGESTED = msgspec.json.Decoder(_Ingested)
 _JSON_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
 """First bytes of a JSON object; msgpack's maps have others."""
-RecordOf = Callable[[int], bytes]
-Fields = tuple[str, str, tuple[float, ...]]
-"""Symbol, time and values of a trade or quote."""
+Amendments = list[tuple[int, Amendment]]
+"""Each with the row of its record."""
+
+
+class Fields(NamedTuple):
+    """A trade or quote as msgspec decoded it."""
+
+    symbol: str
+    time: str
+    values: tuple[float, ...]
+    ingest: str
+    """Empty without one."""
+    conditions: int = 0
+    identity: int = 0
 
 
 class EnvelopeReader:
     """Decodes one kind of envelope, in either spelling, JSON or msgpack, of the channels given or of none.
 
-    What travels with the trades and is none, a correction or a cancel, is counted by that name and no row.
+    What travels with the trades and is none, a correction or a cancel, becomes an amendment and no row.
     """
 
     def __init__(self, snake: type[Any], camel: type[Any], *channels: str) -> None:
@@ -148,13 +202,15 @@ class EnvelopeReader:
         self._json = (msgspec.json.Decoder(snake), msgspec.json.Decoder(camel))
         self._msgpack = (msgspec.msgpack.Decoder(snake), msgspec.msgpack.Decoder(camel))
 
-    def read(self, records: Sequence[bytes], rejected: Counter[str]) -> tuple[list[Any], list[int]]:
-        """Return decoded rows, and the places of the records they came from."""
+    def read(
+        self, records: Sequence[bytes], rejected: Counter[str], amendments: Amendments | None = None
+    ) -> tuple[list[Any], list[int]]:
+        """Return decoded rows, and the places of the records they came from; append amendments with their places."""
         rows, places = [], []
         for place, record in enumerate(records):
-            reason = no_trade(record) if self._is_of_trades else None
-            if reason is not None:
-                rejected[reason] += 1
+            if self._is_of_trades and _amends(record):
+                if amendments is not None:
+                    self._amend(record, place, rejected, amendments)
                 continue
             decoders: Sequence[Any] = self._json if record[:1] in _JSON_STARTS else self._msgpack
             for decoder in decoders:
@@ -172,69 +228,92 @@ class EnvelopeReader:
                 rejected["undecodable"] += 1
         return rows, places
 
+    @staticmethod
+    def _amend(record: bytes, place: int, rejected: Counter[str], amendments: Amendments) -> None:
+        try:
+            said = _AMENDING[record[:1] not in _JSON_STARTS].decode(record)
+        except UNREADABLE:
+            rejected["undecodable"] += 1
+            return
+        found = amendment(said.symbol, said.payload, rejected)
+        if found is not None:
+            amendments.append((place, found))
 
-def _trade_fields(symbol: str, time: str, its: TradePayload) -> Fields:
-    return symbol, time, (its.p, its.s)
+
+def _trade_fields(symbol: str, time: str, its: TradePayload, ingest: Any) -> Fields:
+    bits = condition_bits(its.c, its.z)
+    return Fields(symbol, time, (its.p, its.s), _text(ingest), bits, identity(its.i, its.x))
 
 
-def _quote_fields(symbol: str, time: str, its: QuotePayload) -> Fields:
-    return symbol, time, (its.bp, its.ap, its.bs, its.as_)
+def _quote_fields(symbol: str, time: str, its: QuotePayload, ingest: Any) -> Fields:
+    return Fields(symbol, time, (its.bp, its.ap, its.bs, its.as_), _text(ingest))
 
 
-FIELDS: dict[int, Callable[[str, str, Any], Fields]] = {TRADE: _trade_fields, QUOTE: _quote_fields}
+def _text(ingest: Any) -> str:
+    return ingest if isinstance(ingest, str) else ""
+
+
+FIELDS: dict[int, Callable[[str, str, Any, Any], Fields]] = {TRADE: _trade_fields, QUOTE: _quote_fields}
+BarFields = tuple[str, str, Any, Any]
+"""Symbol, minute's start, payload and ingest time of a minute bar."""
+
+
+def in_order(amendments: Amendments, usable: Ints | None) -> list[Amendment]:
+    """Return amendments each with how many of the usable rows came before it."""
+    if usable is None:
+        return [each for _, each in amendments]
+    befores = np.searchsorted(usable, [place for place, _ in amendments]).tolist()
+    return [each._replace(after=before) for before, (_, each) in zip(befores, amendments, strict=True)]
 
 
 class Decoder:
-    """Decodes the records of one partition number; remembers the highest event time seen to notice absurd jumps.
+    """Decodes the records of one partition number; remembers its symbols and nothing else."""
 
-    `highest_ns` are those times by source where what was read before ends, so that a restart judges as no restart would.
-    """
-
-    def __init__(self, *, latest_ns: int | None = None, highest_ns: Mapping[str, int] | None = None) -> None:
+    def __init__(self) -> None:
         self.table = SymbolTable()
         self.readers = {
             TRADE: EnvelopeReader(_Trade, _CamelTrade, "trades"),
             QUOTE: EnvelopeReader(_Quote, _CamelQuote, "quotes"),
         }
         self.bar_reader = EnvelopeReader(_Bar, _CamelBar, "bars", "updatedBars")
-        self._highest: dict[str, int] = {**(highest_ns or {})}
         self._unplaced: list[str] = []
-        self._latest_ns = latest_ns
 
     def trades(self, records: Sequence[bytes]) -> Decoded:
-        """Return the trades of envelope records."""
+        """Return the trades of envelope records, and what amends trades."""
         rejected: Counter[str] = Counter()
-        found, records = self._envelopes(TRADE, records, rejected)
-        return Decoded(trades=self.valid_trades(found, records.__getitem__, rejected), rejected=rejected)
+        amendments: Amendments = []
+        found = self._envelopes(TRADE, records, rejected, amendments)
+        trades, usable = self.valid_trades(found, rejected)
+        return Decoded(trades=trades, amendments=in_order(amendments, usable), rejected=rejected)
 
     def quotes(self, records: Sequence[bytes]) -> Decoded:
         """Return the quotes of envelope records."""
         rejected: Counter[str] = Counter()
-        found, records = self._envelopes(QUOTE, records, rejected)
-        return Decoded(quotes=self.valid_quotes(found, records.__getitem__, rejected), rejected=rejected)
+        return Decoded(quotes=self.valid_quotes(self._envelopes(QUOTE, records, rejected), rejected), rejected=rejected)
 
     def bars(self, records: Sequence[bytes]) -> Decoded:
         """Return the minute bars of envelope records; `event_ts` is the minute's start, as Alpaca's `t`."""
         rejected: Counter[str] = Counter()
         self._unplaced.clear()
-        rows, places = self.bar_reader.read(records, rejected)
-        bars = self.valid_bars(
-            [(row.symbol, row.event_ts, row.payload) for row in rows], lambda row: records[places[row]], rejected
-        )
+        rows, _ = self.bar_reader.read(records, rejected)
+        bars = self.valid_bars([(row.symbol, row.event_ts, row.payload, row.ingest_ts) for row in rows], rejected)
         return Decoded(bars=bars, rejected=rejected)
 
     def _envelopes(
-        self, kind: int, records: Sequence[bytes], rejected: Counter[str]
-    ) -> tuple[Scanned, Sequence[bytes]]:
+        self, kind: int, records: Sequence[bytes], rejected: Counter[str], amendments: Amendments | None = None
+    ) -> Scanned:
         records = ByteColumn.terminated(records)
         found = scan_records(records, kind, self.table)
         self.settle_symbols(found)
         if found.counts[0]:
             unusual = np.flatnonzero(found.kind == UNUSUAL)
-            rows, places = self.readers[kind].read([records[i] for i in unusual.tolist()], rejected)
-            fields = [FIELDS[kind](row.symbol, row.event_ts, row.payload) for row in rows]
+            its: Amendments = []
+            rows, places = self.readers[kind].read([records[i] for i in unusual.tolist()], rejected, its)
+            fields = [FIELDS[kind](row.symbol, row.event_ts, row.payload, row.ingest_ts) for row in rows]
             self.fill(found, kind, unusual[places], fields)
-        return found, records
+            if amendments is not None:
+                amendments += [(int(unusual[place]), each) for place, each in its]
+        return found
 
     # Shared with files
 
@@ -273,35 +352,49 @@ class Decoder:
         if not len(rows):
             return
         found.kind[rows] = kind
-        found.symbol[rows] = [self._code(symbol) for symbol, _, _ in fields]
-        found.at_ns[rows] = parse_column([time for _, time, _ in fields])
-        values = np.array([values for _, _, values in fields], np.float64)
+        found.symbol[rows] = [self._code(each.symbol) for each in fields]
+        found.at_ns[rows] = parse_column([each.time for each in fields])
+        found.ingest_ns[rows] = parse_column([each.ingest for each in fields])
+        values = np.array([each.values for each in fields], np.float64)
         found.values[rows, : values.shape[1]] = values
+        found.conditions[rows] = np.array([each.conditions for each in fields], np.uint64)
+        found.identity[rows] = np.array([each.identity for each in fields], np.uint64)
 
-    def valid_trades(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Trades | None:
-        """Return the usable trades of a scan."""
-        usable = self._usable(TRADE, found, record_of, rejected)
+    def valid_trades(self, found: Scanned, rejected: Counter[str]) -> tuple[Trades | None, Ints | None]:
+        """Return the usable trades of a scan, and their rows where these are not all."""
+        usable = self._usable(TRADE, found, rejected)
+        if usable is None:
+            return None, None
+        rows, symbol, at_ns, ingest_ns, values = usable
+        # Copied, for trades wait: a view would keep all of the scan, and be of another type to compiled code.
+        trades = Trades(
+            symbol,
+            at_ns,
+            values[:, 0].copy(),
+            values[:, 1].copy(),
+            found.conditions[rows],
+            found.identity[rows],
+            ingest_ns,
+        )
+        return trades, None if isinstance(rows, slice) else rows
+
+    def valid_quotes(self, found: Scanned, rejected: Counter[str]) -> Quotes | None:
+        """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
+        usable = self._usable(QUOTE, found, rejected)
         if usable is None:
             return None
-        symbol, at_ns, values = usable
-        # Copied, for trades wait: a view would keep all of the scan, and be of another type to compiled code.
-        return Trades(symbol, at_ns, values[:, 0].copy(), values[:, 1].copy())
+        _, symbol, at_ns, ingest_ns, values = usable
+        return Quotes(symbol, at_ns, values, ingest_ns)
 
-    def valid_quotes(self, found: Scanned, record_of: RecordOf, rejected: Counter[str]) -> Quotes | None:
-        """Return the usable quotes of a scan; a one-sided quote has 0 on the side that is missing."""
-        usable = self._usable(QUOTE, found, record_of, rejected)
-        return None if usable is None else Quotes(*usable)
-
-    def valid_bars(
-        self, rows: Sequence[tuple[str, str, Any]], record_of: RecordOf, rejected: Counter[str]
-    ) -> Bars | None:
-        """Return the usable minute bars of (symbol, minute's start, payload)."""
+    def valid_bars(self, rows: Sequence[BarFields], rejected: Counter[str]) -> Bars | None:
+        """Return the usable minute bars of (symbol, minute's start, payload, ingest time)."""
         if not rows:
             return None
-        place = np.array([self._code(symbol) for symbol, _, _ in rows], np.int64)
-        start_ns = self._event_times("bars", parse_column([time for _, time, _ in rows]), record_of, rejected)
+        place = np.array([self._code(symbol) for symbol, *_ in rows], np.int64)
+        start_ns = parse_column([time for _, time, *_ in rows])
+        ingest_ns = parse_column([_text(ingest) for *_, ingest in rows])
         ok = _counted(place, start_ns, rejected)
-        payloads = [payload for _, _, payload in rows]
+        payloads = [payload for _, _, payload, _ in rows]
         prices = [floats([getattr(each, name) for each in payloads]) for name in "ohlc"]
         volume = floats([each.v for each in payloads])
         vwap = floats([np.nan if each.vw is None else each.vw for each in payloads])
@@ -310,93 +403,29 @@ class Decoder:
         for price in prices:
             _require(ok, (price > 0) & (price <= LARGEST), "bad_price", rejected)
         _require(ok, (volume >= 0) & (volume <= LARGEST) & is_count, "bad_size", rejected)
+        is_outlier = (ingest_ns != INVALID) & (start_ns > ingest_ns + AHEAD_NS)
+        _require(ok, ~is_outlier, "outlier_bars", rejected)
         vwap = np.where((vwap > 0) & (vwap <= LARGEST) & (volume > 0), vwap, np.nan)
         if not ok.any():
             return None
         end_ns = np.where(ok, start_ns // _MINUTE_NS * _MINUTE_NS + _MINUTE_NS, 0)
         opened, high, low, close = (price[ok] for price in prices)
         symbol = Symbols(self.table.names, self._placed(place[ok]))
-        return Bars(symbol, end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok])
+        return Bars(symbol, end_ns[ok], opened, high, low, close, volume[ok], vwap[ok], count[ok], ingest_ns[ok])
 
     def _usable(
-        self, kind: int, found: Scanned, record_of: RecordOf, rejected: Counter[str]
-    ) -> tuple[Symbols, Ints, Floats] | None:
-        """Return symbols, event times and values of the usable rows of a kind, None when there are none."""
-        source = _KIND_NAMES[kind]
-        highest = self._highest.get(source, _NEVER)
+        self, kind: int, found: Scanned, rejected: Counter[str]
+    ) -> tuple[Ints | slice, Symbols, Ints, Ints | None, Floats] | None:
+        """Return rows, symbols, event times, ingest times and values of a kind's usable rows, None when there are none."""
         judged = judge(found, kind)
-        if judged.newest_ns > min(highest + _SUSPICIOUS_JUMP_NS, self._latest_ns or _FOREVER):
-            rows = np.flatnonzero(found.kind == kind)
-            found.at_ns[rows] = self._event_times(
-                source, found.at_ns[rows], lambda row: record_of(int(rows[row])), rejected
-            )
-            judged = judge(found, kind)
-        else:
-            self._highest[source] = max(highest, judged.newest_ns)
         rejected.update(judged.rejected)
         if judged.rows is None:
             return None
-        codes = found.symbol[judged.rows]
+        rows = judged.rows
+        codes = found.symbol[rows]
         symbol = Symbols(self.table.names, self._placed(codes) if judged.has_unplaced else codes)
-        return symbol, found.at_ns[judged.rows], found.values[judged.rows]
-
-    def _event_times(self, source: str, at_ns: Ints, record_of: RecordOf, rejected: Counter[str]) -> Ints:
-        """Return times, INVALID where they cannot be: after `latest_ns`, or a jump that their ingest time has not seen."""
-        if not len(at_ns):
-            return at_ns
-        if self._latest_ns is not None:
-            future = at_ns > self._latest_ns
-            if future.any():
-                at_ns = np.where(future, INVALID, at_ns)
-                _reject_future(int(future.sum()), rejected)
-        highest = self._highest.get(source, _NEVER)
-        if int(at_ns.max()) > highest + _SUSPICIOUS_JUMP_NS:
-            is_bounded = self._latest_ns is not None
-            at_ns = _without_absurd_jumps(at_ns, highest, record_of, rejected, is_bounded=is_bounded)
-        self._highest[source] = max(highest, int(at_ns.max()))
-        return at_ns
-
-
-def _without_absurd_jumps(
-    at_ns: Ints, highest: int, record_of: RecordOf, rejected: Counter[str], *, is_bounded: bool
-) -> Ints:
-    """Return times with INVALID for each that jumps ahead of all before it and lies after its own ingest time.
-
-    One absurd time would make everything after it late. A jump whose record says no ingest time is one too, unless
-    `is_bounded`: then an upper bound has been applied to all.
-    """
-    at_ns = at_ns.copy()
-    start = 0
-    while start < len(at_ns):
-        block = at_ns[start : start + _JUMP_BLOCK]
-        before = np.maximum.accumulate(np.concatenate([[highest], block]))
-        jumps = np.flatnonzero(block > before[:-1] + _SUSPICIOUS_JUMP_NS)
-        if not len(jumps):
-            start, highest = start + len(block), int(before[-1])
-            continue
-        first = int(jumps[0])
-        index, highest = start + first, int(before[first])
-        if _is_after_ingest(int(at_ns[index]), record_of(index), unless_said=not is_bounded):
-            at_ns[index] = INVALID
-            _reject_future(1, rejected)
-        else:
-            highest = int(at_ns[index])
-        start = index + 1
-    return at_ns
-
-
-def _reject_future(count: int, rejected: Counter[str]) -> None:
-    rejected["time_in_future"] += count
-    rejected["bad_time"] -= count  # every unusable time is counted as bad elsewhere
-
-
-def _is_after_ingest(at_ns: int, record: bytes, *, unless_said: bool) -> bool:
-    try:
-        said = _INGESTED.decode(record)
-        ingested = parse_ns(said.ingest_ts or said.ingestTs or "")
-    except (*UNREADABLE, ValueError):
-        return unless_said
-    return at_ns > ingested + FUTURE_TOLERANCE_NS
+        ingest_ns = None if judged.is_told else found.ingest_ns[rows]
+        return rows, symbol, found.at_ns[rows], ingest_ns, found.values[rows]
 
 
 def _counted(place: Ints, at_ns: Ints, rejected: Counter[str]) -> NDArray[np.bool_]:

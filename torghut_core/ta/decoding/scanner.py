@@ -19,13 +19,17 @@ from torghut_core.byte_words import (
     byte,
     bytes_before,
     compiled,
+    decimal,
     first_bytes,
+    non_digits,
     stops,
     string_end,
     word,
 )
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.json_scalars import POWERS, blank, number, pack, skip, string, time
+from torghut_core.json_scalars import POWERS, blank, number, pack, power, skip, string, time
+from torghut_core.ta.decoding.conditions import ODD_CODE, TAPE_AB, TAPE_C
+from torghut_core.ta.decoding.timestamps import INVALID
 
 UNUSUAL, TRADE, QUOTE = 0, 1, 2
 ANY = 0
@@ -44,6 +48,12 @@ class Scanned(NamedTuple):
     packed: NDArray[np.uint64]
     """The symbol's bytes, for those the table lacks."""
     at_ns: NDArray[np.int64]
+    ingest_ns: NDArray[np.int64]
+    """INVALID where the record says none."""
+    conditions: NDArray[np.uint64]
+    """A trade's codes and tape, as `conditions` says."""
+    identity: NDArray[np.uint64]
+    """Which trade it is, as `conditions` says."""
     values: NDArray[np.float64]
     """Price and size of a trade; bid, ask, bid size, ask size of a quote."""
     bounds: NDArray[np.int64]
@@ -105,6 +115,9 @@ def unscanned(count: int) -> Scanned:
         symbol=np.empty(count, np.int64),
         packed=np.empty(count, np.uint64),
         at_ns=np.empty(count, np.int64),
+        ingest_ns=np.empty(count, np.int64),
+        conditions=np.empty(count, np.uint64),
+        identity=np.empty(count, np.uint64),
         values=np.empty((count, 4)),
         bounds=np.empty((count, 2), np.int64),
         counts=np.zeros(2, np.int64),
@@ -130,7 +143,10 @@ def _key(text: str) -> np.uint64:
 
 
 # What a key means. Values: column, and from the third column on a quote's alone.
-_OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _FIRST_VALUE = range(9)
+(
+    _OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _INGEST, _CODES, _TAPE, _ID, _EXCHANGE,
+    _FIRST_VALUE,
+) = range(14)  # fmt: skip
 _MEANINGS = {
     "payload": _PAYLOAD,
     "event_ts": _EVENT_TS,
@@ -140,6 +156,11 @@ _MEANINGS = {
     "S": _SYMBOL,
     "T": _T,
     "channel": _CHANNEL,
+    "ingestTs": _INGEST,
+    "c": _CODES,
+    "z": _TAPE,
+    "i": _ID,
+    "x": _EXCHANGE,
     **{name: _FIRST_VALUE + number for number, name in enumerate(["p", "s", "bp", "ap", "bs", "as"])},
 }
 
@@ -161,7 +182,15 @@ _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
 _HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE, _HAS_KIND = 1, 2, 4 + 8, 16 + 32 + 64 + 128, 256
 _HAS_PAYLOAD = 512
+_HAS_INGEST, _HAS_CODES, _HAS_TAPE, _HAS_ID, _HAS_EXCHANGE = 1024, 2048, 4096, 8192, 16384
+_REQUIRED = 1023
 _BYTES = 8
+_NO_TIME = np.int64(INVALID)
+_INGEST_KEY, _INGEST_REST = _key("ingest_t"), _key('s"')
+_REGULAR, _NULL = _key('["@"]'), _key("null")
+_LETTER_A, _LETTER_Z, _BLANK, _AT = 65, 90, 32, 64
+_TAPE_TEXTS = tuple(_key(f'"{tape}"') for tape in "ABC")
+_TAPE_AB, _TAPE_C = np.uint64(TAPE_AB), np.uint64(TAPE_C)
 
 
 _AT_MEANINGS, _AT_POWERS = 8 * 64, np.uint64(8 * 128)
@@ -199,12 +228,15 @@ def _meaning_of(key: Any, tables: Any) -> Any:
 def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
     """Read the record at p.
 
-    Return its kind, its end, its time, its packed symbol, its four values, and `last` for the next record.
+    Return its kind, its end, its time, its ingest time, its packed symbol, its conditions, its identity, its four values,
+    and `last` for the next record.
     """
     kind = wanted
     in_envelope, in_message = 0, 0
     depth = 1
-    at_ns, packed = np.int64(0), _u(0)
+    at_ns, ingest_ns, packed = np.int64(0), _NO_TIME, _u(0)
+    conditions, trade_id, exchange = _u(0), _u(0), _u(0)
+    is_odd_trade = False
     first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
     is_usual = byte(data, p) == _OPEN
     p = blank(data, p + 1) if is_usual else p
@@ -218,8 +250,9 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
         end = p + 1 + count
         meaning = _meaning_of(first_bytes(text, count), tables)
         if marks == _u(0) and byte(data, end) != _QUOTE_MARK:  # longer than any key that means something
+            is_ingest = text == _INGEST_KEY and first_bytes(word(data, end), 2) == _INGEST_REST
             end = string_end(data, end)
-            meaning = _OTHER
+            meaning = _INGEST if is_ingest else _OTHER
         if byte(data, end) != _QUOTE_MARK:
             break
         p = blank(data, end + 1)
@@ -257,6 +290,35 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
                 break
             p = end + 1
             found, is_message = _HAS_TIME, meaning == _TIME
+        elif depth == 1 and meaning == _INGEST:
+            if byte(data, p) != _QUOTE_MARK:
+                break
+            ingest_ns, end, last = time(data, p + 1, tables + _AT_POWERS, last)
+            if end < 0:
+                break
+            p = end + 1
+            found, is_message = _HAS_INGEST, False
+        elif (depth == 2 or wanted == ANY) and meaning >= _CODES and meaning <= _EXCHANGE:
+            end = -1
+            if meaning == _CODES:
+                bits, end = _codes(data, p)
+                conditions |= bits
+                found = _HAS_CODES
+            elif meaning == _TAPE:
+                conditions |= _tape(first_bytes(word(data, p), 3))
+                found = _HAS_TAPE
+            elif meaning == _ID:
+                trade_id, end = _id(data, p, tables + _AT_POWERS)
+                found = _HAS_ID
+            else:
+                exchange, end = _exchange(data, p)
+                found = _HAS_EXCHANGE
+            if end < 0:  # a quote may have anything there; a trade's is the parser's to read
+                is_odd_trade = is_odd_trade or meaning != _TAPE
+                end = skip(data, p)
+                if end < 0:
+                    break
+            p = end
         elif depth == 1 and (meaning == _ENVELOPE_SYMBOL or (meaning == _SYMBOL and wanted == ANY)):
             end = string(data, p + 1)
             if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or end == p + 1:
@@ -310,9 +372,90 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
     if wanted != ANY:
         in_envelope |= _HAS_KIND  # a topic's name says it too
     needed |= _HAS_KIND | (_HAS_PAYLOAD if in_envelope != 0 else 0)
-    if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) != needed:
+    if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) & _REQUIRED != needed:
         kind = UNUSUAL
-    return kind, p, at_ns, packed, first, second, third, fourth, last
+    if kind == TRADE and is_odd_trade:
+        kind = UNUSUAL
+    identity = (trade_id << _u(8)) + exchange if trade_id != _u(0) else _u(0)
+    return kind, p, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last
+
+
+@compiled
+def _is_plain(code: Any) -> Any:
+    return _BLANK <= code <= 126 and code != _QUOTE_MARK and code != 92
+
+
+@compiled
+def _codes(data: Any, p: int) -> Any:
+    """Return the bits of the list of one-character codes at p and its end, −1 when it is something else."""
+    text = word(data, p)
+    if first_bytes(text, 5) == _REGULAR:
+        return _u(0), p + 5
+    if first_bytes(text, 4) == _NULL:
+        return _u(0), p + 4
+    if byte(data, p) != _OPEN_LIST:
+        return _u(0), -1
+    bits = _u(0)
+    p = blank(data, p + 1)
+    if byte(data, p) == _CLOSE_LIST:
+        return bits, p + 1
+    for _ in range(16):
+        code = byte(data, p + 1)
+        if byte(data, p) != _QUOTE_MARK or byte(data, p + 2) != _QUOTE_MARK or not _is_plain(code):
+            break
+        if _LETTER_A <= code <= _LETTER_Z:
+            bits |= _u(1) << _u(code - _LETTER_A)
+        elif _ZERO <= code <= _NINE:
+            bits |= _u(1) << _u(code - _ZERO + 26)
+        elif code != _BLANK and code != _AT:
+            bits |= _u(1) << _u(ODD_CODE)
+        p = blank(data, p + 3)
+        if byte(data, p) == _CLOSE_LIST:
+            return bits, p + 1
+        if byte(data, p) != _COMMA:
+            break
+        p = blank(data, p + 1)
+    return _u(0), -1
+
+
+@compiled
+def _tape(text: Any) -> Any:
+    """Return the bit of the tape in quotes, 0 when it is none."""
+    if text == _TAPE_TEXTS[2]:
+        return _TAPE_C
+    return _TAPE_AB if text == _TAPE_TEXTS[0] or text == _TAPE_TEXTS[1] else _u(0)
+
+
+@compiled
+def _id(data: Any, p: int, powers: Any) -> Any:
+    """Return the number at p, plus one, and its end; −1 when it is none of up to 16 digits."""
+    text = word(data, p)
+    if first_bytes(text, 4) == _NULL:
+        return _u(0), p + 4
+    count = bytes_before(non_digits(text))
+    if count == 0 or (count > 1 and byte(data, p) == _ZERO):
+        return _u(0), -1
+    value = decimal(text, count)
+    p += count
+    if count == _BYTES:
+        text = word(data, p)
+        count = bytes_before(non_digits(text))
+        if count > 0:
+            value = value * np.int64(power(powers, count)) + decimal(text, count)
+            p += count
+    after = byte(data, p)
+    if after == _DOT or (_ZERO <= after <= _NINE) or after | 32 == _EXPONENT:
+        return _u(0), -1
+    return _u(value) + _u(1), p
+
+
+@compiled
+def _exchange(data: Any, p: int) -> Any:
+    """Return the one character in quotes at p and its end; −1 when it is something else."""
+    code = byte(data, p + 1)
+    if byte(data, p) == _QUOTE_MARK and byte(data, p + 2) == _QUOTE_MARK and _is_plain(code):
+        return _u(code), p + 3
+    return _u(0), p + 4 if first_bytes(word(data, p), 4) == _NULL else -1
 
 
 @compiled
@@ -333,7 +476,9 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
         if size >= 0 and p >= size:
             break
         start = p if size >= 0 else out.bounds[row, 0]
-        kind, end, at_ns, packed, first, second, third, fourth, last = _record(data, start, wanted, tables, last)
+        kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _record(
+            data, start, wanted, tables, last
+        )
         end = blank(data, end)
         if byte(data, end) == 13:
             end += 1
@@ -356,7 +501,8 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
             else:
                 out.symbol[row] = -1
                 out.counts[1] += 1
-            out.packed[row], out.at_ns[row] = packed, at_ns
+            out.packed[row], out.at_ns[row], out.ingest_ns[row] = packed, at_ns, ingest_ns
+            out.conditions[row], out.identity[row] = conditions, identity
             out.values[row, 0], out.values[row, 1] = first, second
             out.values[row, 2], out.values[row, 3] = third, fourth
 

@@ -1,4 +1,4 @@
-"""Where a VWAP session begins: 04:00 and 09:30 New York, every day."""
+"""Where a VWAP session begins: 04:00 and 09:30 New York, every day; and which instants are of a regular session."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.market_calendar import NEW_YORK, new_york_date
+from torghut_core.market_calendar import NEW_YORK, CalendarName, is_covered, new_york_date, trading_day
 
 _STARTS = (time(4, 0), time(9, 30))
 _NANOS = 1_000_000_000
+_REGULAR = (time(9, 30), time(16, 0))
 
 
 @lru_cache(maxsize=64)
@@ -31,3 +32,27 @@ def session_starts(window_starts: NDArray[np.int64]) -> NDArray[np.float64]:
     starts = _starts_between(first, last)
     found: NDArray[np.float64] = starts[np.searchsorted(starts, window_starts, side="right") - 1].astype(np.float64)
     return found
+
+
+def are_regular(at_ns: NDArray[np.int64], calendar: CalendarName) -> NDArray[np.bool_]:
+    """Tell which instants are of their day's regular session, its end exclusive; always-open has no other.
+
+    Years that the calendar does not cover have the usual hours every weekday.
+    """
+    if calendar == "always-open":
+        return np.ones(len(at_ns), np.bool_)
+    found = np.zeros(len(at_ns), np.bool_)
+    days = {new_york_date(int(edge)) for edge in np.unique(at_ns // (3600 * _NANOS)) * 3600 * _NANOS}
+    for day in days:
+        opens, closes = _regular_hours(day)
+        found |= (at_ns >= opens) & (at_ns < closes)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _regular_hours(day: date) -> tuple[int, int]:
+    opens, closes = (int(datetime.combine(day, at, NEW_YORK).timestamp()) * _NANOS for at in _REGULAR)
+    if not is_covered(opens):
+        return (opens, closes) if day.weekday() < 5 else (0, 0)
+    hours = trading_day(day)
+    return (hours.regular_open_ns, hours.regular_close_ns) if hours is not None else (0, 0)
