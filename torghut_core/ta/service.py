@@ -35,6 +35,7 @@ from torghut_core.engines.kafka import (
 )
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.feeds import FEEDS
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
@@ -123,7 +124,9 @@ class TaService:
         self._owned: frozenset[TopicPartition] | None = None
         """What the group gave this session, None before it said."""
         self._lock = asyncio.Lock()
-        self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
+        self._progress = Progress(
+            MarketCalendar(settings.market_calendar), settings.status_max_lag_ms, FEEDS[settings.feed]
+        )
         self._polled_at = 0.0
         self._observed_at = 0.0
         self._is_behind = True
@@ -389,7 +392,8 @@ class TaService:
             now_ns = self._clock.now_ns()
             behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
             reason = self.readiness()[1]["reason"] or behind
-            record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
+            feed, word = FEEDS[self.settings.feed], "degraded" if reason else "ok"
+            record = status_record(self.jobs, now_ns, feed=feed, status=word, reason=reason)
             await answered(status.send(self.settings.status_topic, [b"ta"], [record]))
             await asyncio.sleep(self.settings.checkpoint_interval_ms / 1000)
 

@@ -39,8 +39,8 @@ class TaSettings(Settings):
     microbars_topic: str = Field(default=topics.TA_BARS_1S.name, alias="TA_MICROBARS_TOPIC")
     signals_topic: str = Field(default=topics.TA_SIGNALS.name, alias="TA_SIGNALS_TOPIC")
     status_topic: str = Field(default=topics.TA_STATUS.name, alias="TA_STATUS_TOPIC")
-    feed: str = Field(default="iex", alias="ALPACA_FEED")
-    """Written into the records' envelopes."""
+    feed: Literal["iex", "sip", "delayed_sip", "overnight"] = Field(default="iex", alias="ALPACA_FEED")
+    """Written into the records' envelopes; its hours and its delay are what ages are counted by."""
     delivery_guarantee: Literal["EXACTLY_ONCE", "AT_LEAST_ONCE"] = Field(
         default="EXACTLY_ONCE", alias="TA_KAFKA_DELIVERY_GUARANTEE"
     )

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as Counted
 
 from torghut_core.envelope import Envelope, encode
+from torghut_core.feeds import Feed
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import format_ns
 from torghut_core.ta.engine.engine import EngineCounts
@@ -32,6 +33,7 @@ COUNTED = {
     "outlier_bars": "Minute bars whose time could not be believed.",
     "unknown_conditions": "Trades with a condition that their tape's plan does not have.",
 }
+_QUIET_NS = 45 * 60 * 1_000_000_000
 _MOST_SYMBOLS = 500
 """That the status record tells the ratio of, the lowest first: it must stay a small record."""
 
@@ -71,14 +73,21 @@ def _completeness(jobs: Mapping[int, PartitionJob]) -> dict[str, Any]:
     }
 
 
-def status_record(jobs: Mapping[int, PartitionJob], now_ns: int, *, status: str, reason: str | None) -> bytes:
-    """Return the heartbeat envelope; lag and last event are null before the first trade."""
+def delay_ns(feed: Feed) -> int:
+    """Return how late a feed is by design."""
+    return feed.delay_seconds * 1_000_000_000
+
+
+def status_record(
+    jobs: Mapping[int, PartitionJob], now_ns: int, *, feed: Feed, status: str, reason: str | None
+) -> bytes:
+    """Return the heartbeat envelope; lag, counted from the feed's delay, and last event are null before the first trade."""
     highest = _highest_ns(jobs)
     now = format_ns(now_ns // 1_000_000 * 1_000_000)
     watermark = max((job.engine.trades.watermark_ns for job in jobs.values()), default=0)
     counts = [told(job.engine.counts) for job in jobs.values()]
     payload = {
-        "watermark_lag_ms": max(0, (now_ns - watermark) // 1_000_000) if highest is not None else None,
+        "watermark_lag_ms": max(0, (now_ns - watermark - delay_ns(feed)) // 1_000_000) if highest is not None else None,
         "last_event_ts": format_ns(highest) if highest is not None else None,
         "status": status,
         "status_reason": reason,
@@ -106,11 +115,16 @@ def status_record(jobs: Mapping[int, PartitionJob], now_ns: int, *, status: str,
 
 
 class Progress:
-    """Tells whether the input keeps up: asked only where the regular session has been open for long enough to tell."""
+    """Tells whether the input keeps up: asked only where the session has been open for long enough to tell.
 
-    def __init__(self, calendar: MarketCalendar, limit_ms: int) -> None:
+    That is the regular session, as the feed brings it: later by its delay; the night for the overnight feed.
+    """
+
+    def __init__(self, calendar: MarketCalendar, limit_ms: int, feed: Feed) -> None:
         self._calendar = calendar
-        self._limit_ns = limit_ms * 1_000_000
+        self._feed = feed
+        # At night minutes without a trade are usual, as they are for the forwarder.
+        self._limit_ns = max(limit_ms * 1_000_000, _QUIET_NS if feed.name == "overnight" else 0)
         self._count = -1
         self._counted_at_ns = 0
 
@@ -119,12 +133,18 @@ class Progress:
         count = sum(job.engine.counts.input_events for job in jobs.values())
         if count != self._count:
             self._count, self._counted_at_ns = count, now_ns
-        if any(self._calendar.session(at) != "regular" for at in (now_ns - self._limit_ns, now_ns)):
+        told_ns = now_ns - delay_ns(self._feed)
+        if not all(self._is_busy(at) for at in (told_ns - self._limit_ns, told_ns)):
             return None
         if now_ns - self._counted_at_ns > self._limit_ns:
             return "no_input"
         highest = _highest_ns(jobs)
-        return "lag" if highest is not None and now_ns - highest > self._limit_ns else None
+        return "lag" if highest is not None and told_ns - highest > self._limit_ns else None
+
+    def _is_busy(self, at_ns: int) -> bool:
+        if self._feed.name == "overnight":
+            return self._calendar.is_feed_open(self._feed.name, at_ns)
+        return self._calendar.session(at_ns) == "regular"
 
 
 class Metrics:

@@ -23,7 +23,7 @@ _HASHED = 1 << 63
 
 def condition_bits(codes: Any, tape: Any) -> int:
     """Return the bits of decoded `c` (a list of codes, a text of them, or nothing) and `z`."""
-    found = _TAPES.get(tape, 0) if isinstance(tape, str) else 0
+    found: int = _TAPES.get(tape, 0) if isinstance(tape, str) else 0
     if codes is None:
         return found
     for code in codes if isinstance(codes, (list, str)) else [None]:
