@@ -28,7 +28,7 @@ def condition_bits(codes: Any, tape: Any) -> int:
         return found
     for code in codes if isinstance(codes, (list, str)) else [None]:
         if code not in (" ", "@", ""):
-            bit: int = BITS.get(code, ODD_CODE) if isinstance(code, str) else ODD_CODE
+            bit = BITS.get(code, ODD_CODE) if isinstance(code, str) else ODD_CODE
             found |= 1 << bit
     return found
 
@@ -41,6 +41,7 @@ def identity(number: Any, exchange: Any) -> int:
         exchange = ""
     is_plain = isinstance(number, int) and 0 <= number <= LARGEST_ID and isinstance(exchange, str)
     if is_plain and len(exchange) <= 1 and exchange.isascii():
-        return (number + 1) * 256 + (ord(exchange) if exchange else 0)
+        plain: int = (number + 1) * 256 + (ord(exchange) if exchange else 0)
+        return plain
     digest = hashlib.blake2b(repr((number, exchange)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") | _HASHED

@@ -124,12 +124,16 @@ class Reduced(NamedTuple):
     """Per trade, whether it is one that came before: same symbol, exchange, id and time."""
 
 
-def reduce(ticks: Ticks) -> Reduced:
-    """Return one bar per symbol and second of `ticks`, and what they hold beside."""
-    second = ticks.at_ns // NANOS
+def reduce(ticks: Ticks, seconds: int = 1) -> Reduced:
+    """Return one bar per symbol and window of so many seconds of `ticks`, and what they hold beside.
+
+    `end` counts windows since the epoch: epoch seconds, where a window is one.
+    """
+    width_ns = seconds * NANOS
+    second = ticks.at_ns // width_ns
     symbols = int(ticks.symbol.max()) + 1
     group = (second - second.min()) * symbols + ticks.symbol
-    if int(group.max()) < 1 << (62 - _NS_BITS):
+    if seconds == 1 and int(group.max()) < 1 << (62 - _NS_BITS):
         order = np.argsort((group << _NS_BITS) | (ticks.at_ns - second * NANOS), kind="stable")
     else:
         order = np.lexsort((ticks.at_ns, group))
@@ -280,6 +284,8 @@ class TradeWindows:
     """Trades so far of seconds that no trade priced."""
     changes: Counter[str] = field(default_factory=Counter)
     """Cancels and corrections so far, by kind; `late_…` for those that met no trade they could change."""
+    taken: Callable[[Ticks], None] | None = None
+    """Told the trades of windows that close, each once, where another account of them is wanted."""
     volumes: list[Volumes] = field(default_factory=list)
     """Own volume of the seconds that closed since it was last asked for; differences, where a second was revised."""
     seen: int = 0
@@ -403,18 +409,15 @@ class TradeWindows:
         found = reduce(ticks)
         self.unpriced += found.unpriced
         self.volumes.append(found.volumes)
-        if self.revises:
-            joined = Ticks.joined([self.closed, self._each_once(ticks, found)])
-            self.closed = joined.where(joined.at_ns // NANOS >= self.closed_until - self.revise_seconds)
-        else:
-            self.repeated += int(found.is_repeat.sum())
+        self.repeated += int(found.is_repeat.sum())
+        if self.revises or self.taken is not None:
+            each_once = ticks.where(~found.is_repeat)
+            if self.taken is not None:
+                self.taken(each_once)
+            if self.revises:
+                joined = Ticks.joined([self.closed, each_once])
+                self.closed = joined.where(joined.at_ns // NANOS >= self.closed_until - self.revise_seconds)
         return found.bars if len(found.bars.end) else None
-
-    def _each_once(self, ticks: Ticks, found: Reduced) -> Ticks:
-        """Return ticks without the repeats among them, which are counted."""
-        repeated = int(found.is_repeat.sum())
-        self.repeated += repeated
-        return ticks.where(~found.is_repeat) if repeated else ticks
 
     def _due(self, until: int) -> NDArray[np.bool_]:
         due: NDArray[np.bool_] = self.pending.at_ns < until * NANOS
