@@ -18,7 +18,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.ta.decoding.columns import (
     NANOS,
     Amendment,
@@ -302,7 +301,6 @@ class Decoder:
     def _envelopes(
         self, kind: int, records: Sequence[bytes], rejected: Counter[str], amendments: Amendments | None = None
     ) -> Scanned:
-        records = ByteColumn.terminated(records)
         found = scan_records(records, kind, self.table)
         self.settle_symbols(found)
         if found.counts[0]:

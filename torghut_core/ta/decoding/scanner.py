@@ -8,7 +8,7 @@ leaves to the caller as unusual, and never guesses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torghut_core.byte_words import (
     bytes_before,
     compiled,
     decimal,
+    digits_end,
     first_bytes,
     non_digits,
     stops,
@@ -32,6 +33,8 @@ from torghut_core.ta.decoding.conditions import ODD_CODE, TAPE_AB, TAPE_C
 from torghut_core.ta.decoding.timestamps import INVALID
 
 UNUSUAL, TRADE, QUOTE = 0, 1, 2
+_PIECE = 1024
+"""Records copied at once: so many that the scan still finds them in the cache."""
 ANY = 0
 """Asks for trades and quotes, as messages or envelopes, told apart by `T` or `channel`."""
 
@@ -100,12 +103,22 @@ def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Sca
     return found
 
 
-def scan_records(records: ByteColumn, wanted: int, table: SymbolTable) -> Scanned:
-    """Scan a terminated column of records."""
+def scan_records(records: Sequence[bytes], wanted: int, table: SymbolTable) -> Scanned:
+    """Scan records; what is no terminated column is copied into one, piece by piece while it is in the cache."""
     found = unscanned(len(records))
+    if isinstance(records, ByteColumn) and records.is_terminated:
+        _scan_column(records, wanted, table, found)
+        return found
+    for start in range(0, len(records), _PIECE):
+        part = slice(start, start + _PIECE)
+        piece = Scanned._make(column[part] for column in found)._replace(counts=found.counts)
+        _scan_column(ByteColumn.terminated(records[part]), wanted, table, piece)
+    return found
+
+
+def _scan_column(records: ByteColumn, wanted: int, table: SymbolTable, found: Scanned) -> None:
     found.bounds[:, 0], found.bounds[:, 1] = records.starts, records.ends
     _scan(_address(records.data), -1, wanted, _address(_TABLES), table.keys, table.slots, found)
-    return found
 
 
 def unscanned(count: int) -> Scanned:
@@ -186,6 +199,28 @@ _HAS_INGEST, _HAS_CODES, _HAS_TAPE, _HAS_ID, _HAS_EXCHANGE = 1024, 2048, 4096, 8
 _REQUIRED = 1023
 _BYTES = 8
 _NO_TIME = np.int64(INVALID)
+
+
+def _words(text: str, *places: int) -> tuple[np.uint64, ...]:
+    """Return the eight bytes at each place of what stands between two values of an envelope."""
+    return tuple(_key(text[place : place + 8]) for place in places)
+
+
+# What stands between the values, in the contract's order.
+_HEAD = _words('{"ingest_ts":"', 0, 6)
+_EVENT = _words('","event_ts":"', 0, 6)
+_FEED = _words('","feed":"', 0, 2)
+_NEXT_CHANNEL = _words('","channel":"', 0, 5)
+_TRADES = _words('trades","symbol":"', 0, 8, 10)
+_QUOTES_TEXT = _words('quotes","symbol":"', 0, 8, 10)
+_SEQ = _key('","seq":')
+_TAIL = _words(',"is_final":true,"source":"ws","window":null,"payload":{', 0, 8, 16, 24, 32, 40, 48)
+_VERSION = _words('},"version":1}', 1, 6)
+_SHORT_KEY, _SHORT_MASK = _key('"\0":'), np.uint64(0xFFFF00FF)
+_LONG_KEY, _LONG_MASK = _key('"\0\0":'), np.uint64(0xFFFF0000FF)
+_KEY_P, _KEY_S, _KEY_I, _KEY_C, _KEY_X, _KEY_Z, _KEY_SYMBOL, _KEY_T = map(ord, "psicxzSt")
+_KEY_BX, _KEY_AX, _KEY_BP, _KEY_AP, _KEY_BS, _KEY_AS = (int(_key(key)) for key in ("bx", "ax", "bp", "ap", "bs", "as"))
+_ALL_OF_TRADE, _ALL_OF_QUOTE = 1 | 2, 1024 | 2048 | 4096 | 8192
 _INGEST_KEY, _INGEST_REST = _key("ingest_t"), _key('s"')
 _REGULAR, _NULL = _key('["@"]'), _key("null")
 _LETTER_A, _LETTER_Z, _BLANK, _AT = 65, 90, 32, 64
@@ -381,6 +416,141 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
 
 
 @compiled
+def _own_record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
+    """Read the record at p where it has the shape that the forwarder writes; return as `_record` does.
+
+    The envelope's members stand in the contract's order, without blanks, so what stands between the values is compared
+    eight bytes at a time, and only the payload's keys are looked at one by one. Any other shape is called unusual here,
+    and left to `_record`.
+    """
+    first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+    at_ns, ingest_ns, packed = np.int64(0), np.int64(0), _u(0)
+    conditions, trade_id, exchange = _u(0), _u(0), _u(0)
+    kind, seen, end = UNUSUAL, 0, p
+    for _ in range(1):
+        if word(data, p) != _HEAD[0] or word(data, p + 6) != _HEAD[1]:
+            break
+        ingest_ns, end, last = time(data, p + 14, tables + _AT_POWERS, last)
+        if end < 0 or word(data, end) != _EVENT[0] or word(data, end + 6) != _EVENT[1]:
+            break
+        at_ns, end, last = time(data, end + 14, tables + _AT_POWERS, last)
+        if end < 0 or word(data, end) != _FEED[0] or word(data, end + 2) != _FEED[1]:
+            break
+        end = string_end(data, end + 10)
+        if word(data, end) != _NEXT_CHANNEL[0] or word(data, end + 5) != _NEXT_CHANNEL[1]:
+            break
+        end += 13
+        text = word(data, end)
+        if wanted == TRADE:
+            if text != _TRADES[0] or word(data, end + 8) != _TRADES[1] or word(data, end + 10) != _TRADES[2]:
+                break
+        elif (
+            text != _QUOTES_TEXT[0] or word(data, end + 8) != _QUOTES_TEXT[1] or word(data, end + 10) != _QUOTES_TEXT[2]
+        ):
+            break
+        end += 18
+        text = word(data, end)
+        count = bytes_before(stops(text))
+        if count == 0 or byte(data, end + count) != _QUOTE_MARK:
+            break
+        packed = first_bytes(text, count)
+        end += count
+        if word(data, end) != _SEQ:
+            break
+        start = end + 8
+        end = digits_end(data, start)
+        if end == start or byte(data, start) == _ZERO:
+            break
+        if (
+            word(data, end) != _TAIL[0]
+            or word(data, end + 8) != _TAIL[1]
+            or word(data, end + 16) != _TAIL[2]
+            or word(data, end + 24) != _TAIL[3]
+            or word(data, end + 32) != _TAIL[4]
+            or word(data, end + 40) != _TAIL[5]
+            or word(data, end + 48) != _TAIL[6]
+        ):
+            break
+        end += 56
+        while True:  # the payload's members
+            text = word(data, end)
+            is_done = False
+            found = 0
+            if text & _SHORT_MASK == _SHORT_KEY:
+                key = np.int64((text >> _u(8)) & _u(255))
+                end += 4
+                if key == _KEY_P or key == _KEY_S:
+                    is_number, value, end = number(data, end, tables + _AT_POWERS)
+                    if not is_number:
+                        break
+                    if key == _KEY_P:
+                        first, found = value, 1
+                    else:
+                        second, found = value, 2
+                elif key == _KEY_I:
+                    trade_id, end = _id(data, end, tables + _AT_POWERS)
+                    found = 4
+                elif key == _KEY_C:
+                    bits, end = _codes(data, end)
+                    conditions |= bits
+                    found = 8
+                elif key == _KEY_X:
+                    exchange, end = _exchange(data, end)
+                    found = 16
+                elif key == _KEY_Z:
+                    text = word(data, end)
+                    if first_bytes(text, 1) != _u(_QUOTE_MARK) or (text >> _u(16)) & _u(255) != _u(_QUOTE_MARK):
+                        break
+                    if not _is_plain(np.int64((text >> _u(8)) & _u(255))):
+                        break
+                    conditions |= _tape(first_bytes(text, 3))
+                    end, found = end + 3, 32
+                elif key == _KEY_SYMBOL or key == _KEY_T:
+                    if byte(data, end) != _QUOTE_MARK:
+                        break
+                    end = string_end(data, end + 1)
+                    if byte(data, end) != _QUOTE_MARK:
+                        break
+                    end, found = end + 1, 64 if key == _KEY_T else 128
+                else:
+                    break
+            elif text & _LONG_MASK == _LONG_KEY and wanted == QUOTE:
+                key = np.int64((text >> _u(8)) & _u(0xFFFF))
+                end += 5
+                if key == _KEY_BX or key == _KEY_AX:
+                    _, end = _exchange(data, end)
+                    found = 256 if key == _KEY_BX else 512
+                else:
+                    is_number, value, end = number(data, end, tables + _AT_POWERS)
+                    if not is_number:
+                        break
+                    if key == _KEY_BP:
+                        first, found = value, 1024
+                    elif key == _KEY_AP:
+                        second, found = value, 2048
+                    elif key == _KEY_BS:
+                        third, found = value, 4096
+                    elif key == _KEY_AS:
+                        fourth, found = value, 8192
+            if found == 0 or end < 0 or seen & found:
+                break
+            seen |= found
+            after = byte(data, end)
+            end += 1
+            if after == _COMMA:
+                continue
+            is_done = after == _CLOSE
+            break
+        needed = _ALL_OF_TRADE if wanted == TRADE else _ALL_OF_QUOTE
+        is_end = word(data, end) == _VERSION[0] and word(data, end + 5) == _VERSION[1]
+        if is_done and is_end and seen & (_ALL_OF_TRADE | _ALL_OF_QUOTE) == needed:
+            end += 13
+            kind = wanted
+    identity = (trade_id << _u(8)) + exchange if trade_id != _u(0) else _u(0)
+    return kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last
+
+
+@compiled
 def _is_plain(code: Any) -> Any:
     return _BLANK <= code <= 126 and code != _QUOTE_MARK and code != 92
 
@@ -476,9 +646,15 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
         if size >= 0 and p >= size:
             break
         start = p if size >= 0 else out.bounds[row, 0]
-        kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _record(
-            data, start, wanted, tables, last
-        )
+        kind = UNUSUAL
+        if wanted != ANY:
+            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _own_record(
+                data, start, wanted, tables, last
+            )
+        if kind == UNUSUAL:
+            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _record(
+                data, start, wanted, tables, last
+            )
         end = blank(data, end)
         if byte(data, end) == 13:
             end += 1

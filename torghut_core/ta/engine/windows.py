@@ -22,8 +22,10 @@ from torghut_core.ta.engine.prices import HIGH_LOW, OPEN_CLOSE, VOLUME, WEIGHS
 
 Bytes = NDArray[np.uint8]
 _NEVER = -(1 << 62)
-_NS_BITS = 30
-"""Nanoseconds within a second fit into 30 bits."""
+_MOST_GROUPS = 16
+"""Groups (symbols times windows) a trade, up to which they are counted out."""
+_MANY = 200
+"""Trades of a group beyond which putting each in its place one by one would take too long."""
 _FEW = 24
 """Trades of one instant that are compared one with another; more are sorted first."""
 CANCELLED = 16
@@ -131,11 +133,13 @@ def reduce(ticks: Ticks, seconds: int = 1) -> Reduced:
     """
     width_ns = seconds * NANOS
     second = ticks.at_ns // width_ns
-    symbols = int(ticks.symbol.max()) + 1
-    group = (second - second.min()) * symbols + ticks.symbol
-    if seconds == 1 and int(group.max()) < 1 << (62 - _NS_BITS):
-        order = np.argsort((group << _NS_BITS) | (ticks.at_ns - second * NANOS), kind="stable")
-    else:
+    symbols, first = int(ticks.symbol.max()) + 1, second.min()
+    group = (second - first) * symbols + ticks.symbol
+    groups = (int(second.max()) - int(first) + 1) * symbols
+    if groups <= _MOST_GROUPS * len(group):
+        order = np.empty(len(group), np.int64)
+        _sort(group, groups, ticks.at_ns, order)
+    else:  # few trades far apart
         order = np.lexsort((ticks.at_ns, group))
     count, own = np.empty(len(order), np.int64), np.empty(len(order))
     symbol, end = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
@@ -160,6 +164,35 @@ def reduce(ticks: Ticks, seconds: int = 1) -> Reduced:
         divided(price_size, priced_size),
     )
     return Reduced(bars, volumes, unpriced, is_repeat)
+
+
+@njit(cache=True, nogil=True)
+def _sort(group: Any, groups: int, at_ns: Any, order: Any) -> None:
+    """Fill in the order by group, then event time, then arrival: counted out by group, which leaves little to be sorted."""
+    starts = np.zeros(groups + 1, np.int64)
+    for each in group:
+        starts[each + 1] += 1
+    for each in range(groups):
+        starts[each + 1] += starts[each]
+    for place in range(len(group)):
+        order[starts[group[place]]] = place
+        starts[group[place]] += 1
+    start = 0
+    for each in range(groups):
+        end = starts[each]
+        if end - start > _MANY:
+            run = order[start:end].copy()
+            order[start:end] = run[np.argsort(at_ns[run], kind="mergesort")]
+        else:
+            for index in range(start + 1, end):
+                place = order[index]
+                at = at_ns[place]
+                before = index - 1
+                while before >= start and at_ns[order[before]] > at:
+                    order[before + 1] = order[before]
+                    before -= 1
+                order[before + 1] = place
+        start = end
 
 
 @njit(cache=True, nogil=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.fakes.ta_inputs import Run, bar, cancel, correction, run_of, trade
@@ -120,3 +122,14 @@ def test_cancel_when_silence_had_emitted_the_trade_then_the_row_is_corrected() -
     run.feed([cancel("B", 1, 9)])
     run.finish()
     assert run.engine.seconds_cadence.provisional == {}
+
+
+@pytest.mark.parametrize("count", [150, 900])
+def test_trades_when_very_many_share_a_second_then_open_and_close_follow_their_time(count: int) -> None:
+    """However they came, and however they are sorted: few of a second are put in place one by one, many at once."""
+    chance = random.Random(count)
+    times = [chance.randrange(1000) / 1000 for _ in range(count)]
+    records = [trade("A", at, 1 + index, 1) for index, at in enumerate(times)] + [trade("B", 86_400, 1, 1)]
+    by_time = sorted(range(count), key=lambda index: (times[index], index))
+    row = run_of(records).bar("A", 1)
+    assert (row["o"], row["c"], row["count"]) == (1 + by_time[0], 1 + by_time[-1], count)
