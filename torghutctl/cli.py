@@ -6,12 +6,18 @@ it offers `command` (a function with typer annotations) or `app` (a `typer.Typer
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from torghutctl.errors import ConfigurationError, TorghutError, rule_of
 
 _UsageError: Any = typer.BadParameter.__base__
 """What every complaint about a command line is; typer gives it no public name."""
@@ -35,17 +41,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
     "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
     "runbook": ("runbook", "a runbook in the terminal, or the list"),
+    "env": ("env", "the environments file: what it holds, where it is, what is wrong with it"),
     "explain-config": (
         "explain_config",
         "a runtime's effective settings with their source, and names it does not know",
     ),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's settings, and the switches in its database"),
+    "completion": ("completion", "completion for bash, zsh or fish"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
     "ta": ("ta", "technical analysis from a file, without services"),
     "up": ("up", "the whole system on this machine, embedded engines, paper account"),
     "demo": ("demo", "the whole system on a simulated market, with faults and checks"),
 }
+
+
+COMPLETION_VARIABLE = "_TORGHUTCTL_COMPLETE"
+"""What a shell's completion sets when it asks."""
 
 
 class LazyCommand(TyperCommand):
@@ -73,10 +85,8 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(info_name, args, parent, **extra)
 
 
-def _refusal(error: Any) -> Exception:
+def _refusal(error: Any) -> TorghutError:
     """Return typer's complaint as one sentence: the option, the value and the rule, or what is wrong with the line."""
-    from torghutctl.errors import ConfigurationError, rule_of
-
     path = error.ctx.command_path if error.ctx is not None else "torghutctl"
     said = " ".join(error.format_message().split())
     found: list[Any] = getattr(error.__cause__, "errors", list)()
@@ -91,6 +101,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        self._is_json = False
         for name, (module, summary) in COMMANDS.items():
             self.commands[name] = LazyCommand(name, module, summary)
 
@@ -99,47 +110,85 @@ class LazyGroup(TyperGroup):
         try:
             return super().main(*args, **options)
         except Exception as error:  # noqa: BLE001  the last resort, so that nothing leaves unmasked
+            from torghutctl.render import streams
+
+            if streams.is_about_output(error):
+                streams.give_up(sys.stdout)
+                streams.tell(f"error: standard output cannot be written: {error}")
+                raise SystemExit(int(streams.OutputError.exit_code)) from None
             import traceback
 
-            from torghutctl.render.redaction import redact_text
-
-            typer.echo(redact_text("".join(traceback.format_exception(error))), err=True)
-            typer.echo(f"error: a bug in torghutctl ({type(error).__name__}); please report the lines above", err=True)
+            streams.tell("".join(traceback.format_exception(error)))
+            bug = f"a bug in torghutctl ({type(error).__name__}); please report the lines above"
+            report_error(TorghutError(bug), is_json=self._is_json)
             raise SystemExit(1) from None
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        from torghutctl.render import streams
+
+        streams.begin()
+        self._is_json = _wants_json(args)
         try:
-            return super().make_context(*args, **extra)
+            return super().make_context(info_name, args, parent, **extra)
         except _UsageError as error:
-            report_error(_refusal(error))
+            _complain(error, is_json=self._is_json)
             raise typer.Exit(2) from error
 
     def invoke(self, ctx: Any) -> Any:
-        from torghutctl.errors import TorghutError
-
         try:
             return super().invoke(ctx)
         except TorghutError as error:
-            report_error(error)
+            report_error(error, is_json=self._is_json)
             raise typer.Exit(int(error.exit_code)) from error
         except _UsageError as error:
-            report_error(_refusal(error))
+            _complain(error, is_json=self._is_json)
             raise typer.Exit(2) from error
         except BrokenPipeError:
-            sys.stderr.close()
+            from torghutctl.render import streams
+
+            streams.give_up(sys.stdout)
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None  # as a shell counts it; 1 would say that there is a bug
 
 
-def report_error(error: BaseException) -> None:
-    """Write an error's sentence, and what to do next, to standard error, masked like every output."""
-    from torghutctl.render.redaction import redact_text
+def _complain(error: Any, *, is_json: bool) -> None:
+    """Tell what is wrong with a command line; one that only lacks a command gets the help that lists them."""
+    from torghutctl.render import streams
 
-    typer.echo(f"error: {redact_text(str(error))}", err=True)
-    hint = getattr(error, "hint", None)
-    if hint:
-        typer.echo(f"hint: {redact_text(hint)}", err=True)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        streams.tell(error.format_message())
+    else:
+        report_error(_refusal(error), is_json=is_json)
+
+
+def report_error(error: TorghutError, *, is_json: bool) -> None:
+    """Write an error's sentence, and what to do next, to standard error, and as an object to a reader of JSON.
+
+    A document that was written already stays the only one.
+    """
+    from torghutctl.render import streams
+    from torghutctl.render.redaction import redact
+
+    streams.tell(f"error: {error}")
+    if error.hint:
+        streams.tell(f"hint: {error.hint}")
+    if is_json and not streams.has_written():
+        import json
+
+        body = {"exitCode": int(error.exit_code), "message": str(error), "hint": error.hint or ""}
+        document = redact({"schemaVersion": "torghut.error/v1", "error": body})
+        with suppress(streams.OutputError):
+            streams.emit(json.dumps(document, indent=2, ensure_ascii=not streams.is_unicode()) + "\n")
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line asks for JSON, before anything of it is known to be right."""
+    words = list(arguments)
+    words = words[: words.index("--")] if "--" in words else words
+    pairs = pairwise(words)
+    joined = any(word in ("-ojson", "-o=json", "--output=json") for word in words)
+    return joined or any(word in ("-o", "--output") and value == "json" for word, value in pairs)
 
 
 app = typer.Typer(
@@ -147,6 +196,7 @@ app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -175,4 +225,9 @@ def root(
 
 def main() -> None:
     """Run the program."""
-    app()
+    from torghutctl.render import streams
+
+    streams.prepare()
+    if COMPLETION_VARIABLE in os.environ:
+        import_module("typer.completion").completion_init()
+    app(prog_name="torghutctl")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,28 @@ def _build(root: Path, fill: Callable[[Path], None]) -> GitOps:
     made.git("clone", "-q", "--bare", str(made.clone), str(made.bare))
     made.git("remote", "add", "origin", str(made.bare))
     return made
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run torghutctl in a process of its own, off a terminal, with a home of its own."""
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "torghutctl", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path / "home"),
+                "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
 
 
 @pytest.fixture

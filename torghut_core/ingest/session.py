@@ -44,6 +44,8 @@ _SETTLED_SECONDS = 30.0
 """After so long a stretch of readiness failures are counted from one again."""
 _MAX_FRAME_BYTES = 64 << 20
 _MOST_RETRY_AFTER = 600.0
+_LONGEST_AGAIN = 10
+"""What was refused is asked for again after one, two, … at most so many times the wait after a refusal."""
 
 
 class SessionEndedError(Exception):
@@ -99,6 +101,9 @@ class StreamSession:
         """Failures since the last stretch of readiness."""
         self.connect_errors: dict[str, int] = {}
         self.settled_at: float | None = None
+        self._asks_again_at: float | None = None
+        """When what was refused is asked for once more; None while nothing is."""
+        self._refusals = 0
         self._has_universe = asyncio.Event()
         self._asked_at = 0.0
         self._was_silent: str | None = None
@@ -191,6 +196,7 @@ class StreamSession:
             proxy=None if is_local else True,
         ) as socket:
             self.subscriptions.restart()
+            self._asks_again_at, self._refusals = None, 0
             await self._send(socket, auth_request(self._key_id, self._secret_key))
             try:
                 async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -289,6 +295,7 @@ class StreamSession:
         if policy.effect is Effect.REQUEST and number is not None and self.subscriptions.asked is not None:
             event(_logger, "request_refused", logging.WARNING, code=number, reason=policy.words)
             self.subscriptions.refuse(number)
+            self._asks_again_at = None
             if not self.subscriptions.missing and not self.subscriptions.acknowledged.get("trades"):
                 problem = self.subscriptions.problem
                 slow = Policy(policy.error_class, Effect.END_SLOWLY, policy.words)
@@ -297,6 +304,17 @@ class StreamSession:
             return
         raise SessionEndedError(policy, f"Alpaca error {number}: {policy.words}")
 
+    def _ask_again(self, now: float) -> None:
+        """Once all is answered, ask again for what was refused: a symbol is listed, an order of subscriptions grows."""
+        if self.settled_at is None or self.subscriptions.asked is not None or not self.subscriptions.has_refused:
+            return
+        if self._asks_again_at is None:
+            self._refusals += 1
+            self._asks_again_at = now + self._slow_backoff.delay(self._refusals) * min(self._refusals, _LONGEST_AGAIN)
+        elif now >= self._asks_again_at:
+            self._asks_again_at = None
+            self.subscriptions.ask_again()
+
     async def _tick(self, socket: ClientConnection) -> None:
         """Ask, ping, and notice what does not come."""
         pong: Any = None
@@ -304,6 +322,7 @@ class StreamSession:
         began = self._monotonic()
         while True:
             now = self._monotonic()
+            self._ask_again(now)
             request = self.subscriptions.next_request()
             if request is not None:
                 self._asked_at = now

@@ -102,6 +102,13 @@ class Subscriptions:
             symbols = message.get(channel)
             if isinstance(symbols, list):
                 self.acknowledged[channel] = frozenset(str(symbol) for symbol in symbols)
+        self.refused_channels = {channel for channel in self.refused_channels if not self.acknowledged.get(channel)}
+        channels = [channel for channel in CHANNELS if channel not in self.refused_channels]
+        self.refused_symbols = {
+            symbol: code
+            for symbol, code in self.refused_symbols.items()
+            if any(symbol not in self.acknowledged.get(channel, frozenset()) for channel in channels)
+        }
         self.asked = None
 
     def unanswered(self) -> None:
@@ -109,6 +116,21 @@ class Subscriptions:
         if self.asked is not None:
             self._pending.appendleft(self.asked)
             self.asked = None
+
+    @property
+    def has_refused(self) -> bool:
+        """Tell whether anything that is wanted was refused."""
+        return bool(self.refused_symbols or self.refused_channels)
+
+    def ask_again(self) -> None:
+        """Ask once more for what was refused; until an answer comes, it counts as refused."""
+        self._is_full = False
+        if self.refused_channels:
+            symbols = sorted(self.chosen - self.refused_symbols.keys())
+            for start in range(0, len(symbols), self.batch_size):
+                part = tuple(symbols[start : start + self.batch_size])
+                self._pending.append(SubscriptionRequest("subscribe", part, tuple(sorted(self.refused_channels))))
+        self._queue("subscribe", sorted(self.refused_symbols.keys() & self.chosen))
 
     def refuse(self, code: int) -> None:
         """Take the refusal of the request that waits: ask for parts of it, or do without what cannot be parted."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from torghutctl.actuation.act_line import act_line
 from torghutctl.actuation.conflicts import Conflict, find_conflict
 from torghutctl.actuation.record import Record
 from torghutctl.actuation.request import Effect, Outcome, Request
@@ -17,7 +18,7 @@ from torghutctl.effects.commit import NewFile, create_branch, find_author, find_
 from torghutctl.effects.forge import PullRequest, PullRequestDraft
 from torghutctl.errors import ConfigurationError, InputError, RefusedError, StalePlanError, TorghutError
 from torghutctl.planning.gates import GateAnswer, ask_gates, require_open
-from torghutctl.planning.plan import Action, Plan, PullRequestResult, Result
+from torghutctl.planning.plan import Action, Plan, Precondition, PullRequestResult, Result
 from torghutctl.planning.review_text import branch_name, commit_message, pull_request_body, pull_request_title
 from torghutctl.procedures.specification import Danger, PlanningInput, Spec
 from torghutctl.snapshot.model import Snapshot
@@ -51,14 +52,16 @@ def run(request: Request) -> Outcome:
         _require_digest(request, plan)
         notes = tuple(_offline(repository))
         if request.effect is Effect.SHOW or is_nothing_to_do(request.spec, plan):
-            return Outcome(plan=plan, notes=notes)
+            line = act_line(request, plan, has_remote=repository.location.remote is not None)
+            return Outcome(plan=replace(plan, act=line), notes=notes)
         if request.ask_person is not None:
             request = replace(request, intent=request.ask_person(plan, request.intent))
         is_act = request.effect is Effect.ACT
         answers = ask_gates(
             plan,
-            request.intent,
+            replace(request.intent, plan_digest=request.plan_digest),
             only_a_person=is_act or request.only_a_person,
+            needs_plan=request.spec.is_start,
             second_phrase=request.second_phrase if is_act else "",
         )
         require_open(answers)
@@ -85,12 +88,17 @@ def is_nothing_to_do(spec: Spec, plan: Plan) -> bool:
 def make_plan(request: Request, repository: Repository, seen: Seen) -> Plan:
     """Return the plan against the repository's base as it was last fetched."""
     given = planning_input(request, repository, seen)
+    draft = request.planner(given)
+    stale = tuple(
+        Precondition(name="the base is the newest", ok=None, detail=note, refuses=False)
+        for note in _offline(repository)
+    )
     return Plan(
         procedure=request.spec.name,
         arguments=request.arguments,
         environment=request.environment.name,
         base=f"{request.base}@{repository.base}",
-        draft=request.planner(given),
+        draft=replace(draft, preconditions=(*stale, *draft.preconditions)),
     )
 
 
@@ -141,8 +149,10 @@ def _read_snapshot(request: Request) -> Seen:
 
 def _require_digest(request: Request, plan: Plan) -> None:
     if request.plan_digest is not None and request.plan_digest != plan.digest:
+        turned = "; ".join(f"{item.name}: {item.detail}" for item in plan.refusals)
+        because = f"; not so now: {turned}" if turned else ""
         raise StalePlanError(
-            f"the plan is now {plan.digest}, not the {request.plan_digest} that --plan names, at base {plan.base}",
+            f"the plan is now {plan.digest}, not the {request.plan_digest} that --plan names, at base {plan.base}{because}",
             hint="plan again, look at what changed, and give the new digest",
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential
+from torghutctl.adapters.git_user import Credential
 from torghutctl.effects.actions import Hands
 from torghutctl.effects.forge import Forge
 from torghutctl.environments import Environment
@@ -38,6 +38,8 @@ class Request:
     """One procedure, to be planned and perhaps carried out."""
 
     spec: Spec
+    words: tuple[str, ...] = ()
+    """The command and its own options, as a command line begins with them."""
     planner: Planner
     arguments: Mapping[str, str]
     """What was chosen beyond the common options; part of the digest."""

@@ -1,25 +1,27 @@
 """git, run as a program with fixed argument vectors through GitPython.
 
-Every call is non-interactive, has a deadline and yields bytes. Nothing here touches a working tree or an index of the
+Every call is non-interactive, has a deadline and yields bytes; credentials and ways are the user's. Nothing here touches a working tree or an index of the
 user: commits are built in a scratch repository from objects alone.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from torghutctl.adapters import git_user
+from torghutctl.adapters.git_user import Credential, Setting, parse_settings
 from torghutctl.errors import InputError, UpstreamError
 
 ZERO_ID = "0" * 40
 _TIMEOUT_SECONDS = 300.0
+_MOST_WORDS = 1000
 _PERMISSION = re.compile(
     r"authentication failed|permission denied|could not read username|\b40[13]\b|access denied", re.I
 )
@@ -29,20 +31,11 @@ _ABSENT = re.compile(
 _UNREACHABLE = re.compile(
     r"could not resolve host|connection (?:refused|timed out|reset)|failed to connect|timed out", re.I
 )
-_BASE_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "true",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_ADVICE": "0",
-    "LC_ALL": "C",
-}
 _SETTINGS = tuple(
     word
     for setting in (
         f"core.hooksPath={os.devnull}",
         "log.showSignature=false",
-        "push.gpgSign=false",
         "push.pushOption=",
         "push.recurseSubmodules=no",
         "safe.bareRepository=all",
@@ -86,23 +79,6 @@ class GitResult:
         return self.stdout.decode("utf-8", "surrogateescape").strip()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credential:
-    """A token for one forge host, handed to git in its environment, never on a command line."""
-
-    host: str
-    token: str = field(repr=False)
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables that make git send the token to this host alone."""
-        value = base64.b64encode(f"x-access-token:{self.token}".encode()).decode()
-        return {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"http.https://{self.host}/.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {value}",
-        }
-
-
 class GitClient:
     """Run git in one folder.
 
@@ -110,11 +86,23 @@ class GitClient:
     """
 
     def __init__(
-        self, folder: Path, *, credential: Credential | None = None, timeout: float = _TIMEOUT_SECONDS
+        self,
+        folder: Path,
+        *,
+        credential: Credential | None = None,
+        timeout: float = _TIMEOUT_SECONDS,
+        standing_in: Path | None = None,
     ) -> None:
         self.folder = folder
+        """The repository."""
+        self._standing_in = standing_in
+        """Where commands stand while they work on `folder`: the user's relative paths mean something there."""
         self._credential = credential
         self._timeout = timeout
+
+    def settings(self) -> tuple[Setting, ...]:
+        """Return what git is configured to here, every file in its order."""
+        return parse_settings(self.attempt("config", "--list", "--includes", "--show-origin", "-z").stdout)
 
     def attempt(
         self, *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None
@@ -124,8 +112,12 @@ class GitClient:
         from git.cmd import Git
         from git.exc import GitCommandNotFound
 
-        variables = {**_BASE_ENVIRONMENT, **(self._credential.environment() if self._credential else {})}
-        variables.update(environment or {})
+        variables = {
+            **git_user.environment(os.environ),
+            **(self._credential.environment() if self._credential else {}),
+            **({"GIT_DIR": str(self.folder)} if self._standing_in else {}),
+            **(environment or {}),
+        }
         options: dict[str, Any] = {
             "with_extended_output": True,
             "with_exceptions": False,
@@ -140,8 +132,10 @@ class GitClient:
             with tempfile.TemporaryFile() as source:
                 source.write(stdin or b"")
                 source.seek(0)
-                command = ["git", *_SETTINGS, *arguments]
-                status, stdout, stderr = Git(str(self.folder)).execute(command, istream=source, **options)
+                token = self._credential.settings() if self._credential else ()
+                command = ["git", *_SETTINGS, *token, *arguments]
+                where = str(self._standing_in or self.folder)
+                status, stdout, stderr = Git(where).execute(command, istream=source, **options)
         except GitCommandNotFound as error:
             raise UpstreamError("git cannot be run", hint="install git and put it on PATH") from error
         return GitResult(status=int(status), stdout=stdout or b"", stderr=_as_text(stderr))
@@ -157,11 +151,16 @@ class GitClient:
 
 
 def failure(action: str, result: GitResult) -> UpstreamError:
-    """Return the error that says why a git command failed and what to do."""
+    """Return the error that says why a git command failed, in the remote's own words where it had any."""
+    said = remote_words(result)
     if _PERMISSION.search(result.stderr):
         return UpstreamError(
-            f"git {action}: the repository refused this user",
+            f"git {action}: the repository refused this user{f': {said}' if said else ''}",
             hint="check the token's or key's right to this repository",
+        )
+    if action == "push" and said:
+        return UpstreamError(
+            f"git push: the repository refused it: {said}", hint="it is the repository's rule; nothing was published"
         )
     if _ABSENT.search(result.stderr):
         return UpstreamError(f"git {action}: no git repository there", hint="check --repo")
@@ -173,6 +172,19 @@ def failure(action: str, result: GitResult) -> UpstreamError:
     return UpstreamError(
         f"git {action} failed: {last.strip()[:300]}", hint="run it by hand in the repository to see more"
     )
+
+
+def remote_words(result: GitResult) -> str:
+    """Return what the other side said of a refusal: its messages, and the reason beside each refused ref."""
+    messages = [
+        line.removeprefix("remote:").strip() for line in result.stderr.splitlines() if line.startswith("remote:")
+    ]
+    rows = [
+        line.split("\t") for line in result.stdout.decode("utf-8", "replace").splitlines() if line.startswith("!\t")
+    ]
+    reasons = [row[2].strip() for row in rows if len(row) > 2]
+    kept = [line for line in dict.fromkeys([*messages, *reasons]) if line.strip("= -*")]
+    return "; ".join(kept)[:_MOST_WORDS]
 
 
 def _as_text(value: Any) -> str:
@@ -253,8 +265,9 @@ def locate(given: str, *, credential: Credential | None = None) -> Location:
         return Location(given=given, path=path, is_bare=True, remote=str(path))
     top = client.attempt("rev-parse", "--show-toplevel")
     path = Path(top.text) if top.status == 0 and top.text else path
-    origin = client.attempt("config", "--get", "remote.origin.url")
-    remote = origin.text if origin.status == 0 and origin.text else None
+    has_origin = client.attempt("config", "--get", "remote.origin.url").text != ""
+    # With the user's url.<base>.insteadOf applied.
+    remote = (client.attempt("ls-remote", "--get-url", "origin").text or None) if has_origin else None
     if remote is not None and local_path(remote) is not None and not remote.startswith("file://"):
         remote = str((path / remote).resolve())
     return Location(given=given, path=path, is_bare=False, remote=remote)

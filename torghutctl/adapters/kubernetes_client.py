@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torghutctl.adapters.http_client import MAX_BODY_BYTES, Answer, Deadline, ExchangeError, Trouble
+from torghutctl.adapters.kubeconfig import PluginSilence, bound_plugins, load
 from torghutctl.errors import ConfigurationError
 
 _CHUNK = 65536
+_TOO_MANY = 429
 _POOL_SIZE = 512
 """Connections that are kept for the next request; more at a time than that are possible and thrown away, with a word."""
 _HINT = "name a cluster with --kubeconfig and --context, a bundle with --from-snapshot, or a folder with --local"
@@ -20,34 +23,55 @@ _HINT = "name a cluster with --kubeconfig and --context, a bundle with --from-sn
 class KubernetesReader:
     """Reads paths of one API server. Safe to call from many threads."""
 
-    def __init__(self, client: Any, credentials: tuple[str, ...] = ()) -> None:
+    def __init__(self, client: Any, credentials: tuple[str, ...] = (), *, server: str = "", where: str = "") -> None:
         self._client = client
+        self.server = server
+        """Address of the API server."""
+        self.where = where
+        """What named it: kubeconfig and context, or the pod's service account."""
         self.credentials = credentials
         """What it shows the API server to be let in: to be masked wherever it turns up."""
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, deadline_s: float) -> Answer:
-        """Return the answer to `GET path`. Raises ExchangeError; a status of any kind is an answer."""
+        """Return the answer to `GET path`. Raises ExchangeError; a status of any kind is an answer.
+
+        A server that says when to ask again (429) is asked once more, where that is within the deadline.
+        """
+        deadline = Deadline(deadline_s)
+        answer, wait_seconds = self._get(path, query, deadline)
+        if answer.status == _TOO_MANY and wait_seconds is not None and wait_seconds < deadline.left():
+            time.sleep(wait_seconds)
+            answer, _ = self._get(path, query, deadline)
+        return answer
+
+    def _get(self, path: str, query: Mapping[str, str] | None, deadline: Deadline) -> tuple[Answer, float | None]:
         import urllib3
 
-        deadline = Deadline(deadline_s)
-        method, url, headers, body, fields = self._client.param_serialize(
-            "GET",
-            path,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json, text/plain, */*"},
-            auth_settings=["BearerToken"],
-        )
+        deadline_s = deadline.seconds
+        try:
+            method, url, headers, body, fields = self._client.param_serialize(
+                "GET",
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json, text/plain, */*"},
+                auth_settings=["BearerToken"],
+            )
+        except PluginSilence as silence:  # a token that ran out is asked for again here
+            raise ExchangeError(Trouble.TIMEOUT, str(silence)) from None
         try:
             response = self._client.call_api(method, url, headers, body, fields, _request_timeout=deadline.left())
-            return Answer(status=int(response.status), body=_read_body(response.response, deadline))
+            answer = Answer(status=int(response.status), body=_read_body(response.response, deadline))
+            return answer, _retry_after(response.response.headers.get("Retry-After"))
         except urllib3.exceptions.NewConnectionError as error:  # first: urllib3 calls it a time-out too
-            raise ExchangeError(Trouble.UNREACHABLE, "no connection to the API server") from error
+            raise ExchangeError(Trouble.UNREACHABLE, _connection_words(error)) from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise ExchangeError(Trouble.TIMEOUT, f"no answer within {deadline_s:g} s") from error
         except urllib3.exceptions.ProtocolError as error:
             if isinstance(error.args[-1] if error.args else None, ConnectionError):
                 raise ExchangeError(Trouble.UNREACHABLE, "the connection was closed without an answer") from error
             raise ExchangeError(Trouble.TRUNCATED, "the answer ended early") from error
+        except urllib3.exceptions.SSLError as error:
+            raise ExchangeError(Trouble.UNREACHABLE, "TLS with the API server failed") from error
         except urllib3.exceptions.HTTPError as error:
             raise ExchangeError(Trouble.UNREACHABLE, f"no connection ({type(error).__name__})") from error
         except OSError as error:
@@ -65,6 +89,22 @@ class KubernetesReader:
     def close(self) -> None:
         """Close the connections."""
         self._client.rest_client.pool_manager.clear()
+
+
+def _connection_words(error: BaseException) -> str:
+    """Say why there is no connection: the name, a refusal, or the network."""
+    from urllib3.exceptions import NameResolutionError
+
+    if isinstance(error, NameResolutionError):
+        return "the API server's name is not known to DNS"
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return "the API server's address refuses connections"
+    return "no connection to the API server"
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header; None where there is none, or a date."""
+    return float(header) if header is not None and header.strip().isdigit() else None
 
 
 def _read_body(response: Any, deadline: Deadline) -> bytes:
@@ -101,7 +141,6 @@ def connect(
     from kubernetes import client
     from kubernetes import config as kubernetes_config
     from kubernetes.config.config_exception import ConfigException
-    from yaml import YAMLError
 
     config: Any = kubernetes_config  # ships without types
     configuration = client.Configuration(retries=False, connection_pool_maxsize=_POOL_SIZE)
@@ -109,51 +148,37 @@ def connect(
     default = Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
     where = f"kubeconfig {named or default}{f', context {context}' if context else ''}"
     in_pod = "KUBERNETES_SERVICE_HOST" in environment and not named and context is None and not default.exists()
-    if in_pod:
-        where = "this pod's service account"
+    bound_plugins()
     said = _Said()
     logging.getLogger().addHandler(said)
+    chosen = None
     try:
         if in_pod:
+            where = "this pod's service account"
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(
-                config_file=named or str(default),
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
-        what = "cannot be used" if in_pod else _what_is_wrong(named or str(default), context)
+            paths = [Path(part) for part in (named or str(default)).split(os.pathsep) if part]
+            chosen = load(paths, context)
+            where = f"kubeconfig {named or default}, context {chosen.context}"
+            config.load_kube_config_from_dict(chosen.document, client_configuration=configuration, persist_config=False)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}", hint=_HINT) from error
+    except PluginSilence as silence:
+        hint = "run the plugin by hand: it may wait for a login"
+        raise ConfigurationError(f"{where}: {silence}", hint=hint) from None
+    except (ConfigException, OSError, TypeError, KeyError, AttributeError) as error:
+        what = "cannot be used" if in_pod else "is no usable kubeconfig"
         raise ConfigurationError(f"{where}: {what}", hint=_HINT) from error
     finally:
         logging.getLogger().removeHandler(said)
     if said.has_spoken and not configuration.api_key and not configuration.cert_file:
-        raise ConfigurationError(f"{where}: its credential plugin gave no credential", hint="run the plugin by hand")
+        program = Path(chosen.plugin).name if chosen is not None and chosen.plugin else ""
+        what = f"its credential plugin {program}".rstrip()
+        raise ConfigurationError(f"{where}: {what} gave no credential", hint="run the plugin by hand")
     configuration.retries = False
-    return KubernetesReader(client.ApiClient(configuration), _credentials(configuration))
-
-
-def _what_is_wrong(named: str, context: str | None) -> str:
-    """Return, in our own words, why no cluster can be had from this kubeconfig (or several, as KUBECONFIG lists them)."""
-    from yaml import YAMLError, safe_load
-
-    contexts: set[str] = set()
-    paths = [Path(part) for part in named.split(os.pathsep) if part]
-    for path in paths:
-        try:
-            document = safe_load(path.read_text(encoding="utf-8"))
-            contexts |= {str(item["name"]) for item in document["contexts"]}
-        except FileNotFoundError:
-            if len(paths) == 1:
-                return "there is no such file"
-        except OSError as error:
-            return f"cannot be read ({error.strerror})"
-        except (YAMLError, ValueError, TypeError, KeyError):
-            return "is no usable kubeconfig"
-    if context is not None and context not in contexts:
-        return f"has no such context; it has {', '.join(sorted(contexts)) or 'none'}"
-    return "is no usable kubeconfig"
+    return KubernetesReader(
+        client.ApiClient(configuration), _credentials(configuration), server=str(configuration.host), where=where
+    )
 
 
 class _Said(logging.Handler):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torghutctl.commands.procedure_run import default_audit_path
+from torghutctl.commands.procedure_request import default_audit_path
 from torghutctl.errors import InputError, UnverifiedError
 from torghutctl.render.output import Format, columns, write
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torghut_core.rfc3339 import format_ns
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import with_options
-from torghutctl.commands.target_options import Choice, TargetOptions, tell
+from torghutctl.commands.target_options import Choice, TargetOptions
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
+from torghutctl.render.streams import emit, tell
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
@@ -36,7 +38,12 @@ def command(
         bool, typer.Option("--watch", help=f"read again every {WATCH_SECONDS:g} s and print what changed, until Ctrl-C")
     ] = False,
     why: Annotated[
-        str | None, typer.Option(metavar="REASON", help="explain a reason: what shows it, what would change it")
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="explain a reason: what shows it, what would change it",
+            autocompletion=suggestions.reasons,
+        ),
     ] = None,
     explain_access: Annotated[
         bool, typer.Option("--explain-access", help="list the Kubernetes rights a report takes, and read nothing")
@@ -78,8 +85,8 @@ def command(
     on = screen(os.environ)
     table = partial(health_table.table, width=on.width, is_coloured=on.is_coloured)
 
-    def show(report: Mapping[str, Any]) -> None:
-        write(report, output, table=table, markdown=health_view.markdown)
+    def show(report: Mapping[str, Any]) -> bool:
+        return write(report, output, table=table, markdown=health_view.markdown)
 
     snapshot, report = _report(choice, tell)
     show(report)
@@ -93,11 +100,10 @@ def command(
             _record(snapshot, record)
             return report
 
-        def tell_changes(newer: Mapping[str, Any], lines: Sequence[str]) -> None:
+        def tell_changes(newer: Mapping[str, Any], lines: Sequence[str]) -> bool:
             if output in (None, Format.TABLE):
-                typer.echo(redact_text("\n".join(lines)))
-            else:
-                show(newer)
+                return emit(redact_text("\n".join(lines)) + "\n")
+            return show(newer)
 
         report = follow(report, again, pause=lambda: time.sleep(WATCH_SECONDS), show=tell_changes)
     raise typer.Exit(int(EXIT_CODES[report["classification"]]))
@@ -129,9 +135,11 @@ def follow(
     again: Callable[[], dict[str, Any]],
     *,
     pause: Callable[[], None],
-    show: Callable[[Mapping[str, Any], Sequence[str]], None],
+    show: Callable[[Mapping[str, Any], Sequence[str]], bool],
 ) -> dict[str, Any]:
-    """Show each report that differs from the one before, with what changed, until interrupted; return the last one.
+    """Show each report that differs from the one before, with what changed; return the last one.
+
+    It goes on until it is interrupted, or `show` says that nobody reads any more.
 
     A target that cannot be used for a while (a folder whose system restarts, a kubeconfig being rewritten) is told on
     standard error and tried again.
@@ -146,10 +154,10 @@ def follow(
             except TorghutError as error:
                 tell(f"not read this time: {error}")
                 continue
-            lines = changes(report, newer)
-            if lines:
-                show(newer, lines)
-            report = newer
+            report, before = newer, report
+            lines = changes(before, newer)
+            if lines and not show(newer, lines):
+                return newer
     except KeyboardInterrupt:
         return report
 

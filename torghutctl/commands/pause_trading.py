@@ -25,4 +25,5 @@ def command(
         lambda given: plan(given, cancel_orders=cancel_orders),
         verify,
         {"cancelOrders": str(cancel_orders).lower()},
+        words=["--cancel-orders"] if cancel_orders else [],
     )

@@ -13,20 +13,14 @@ from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.request import Outcome
 from torghutctl.commands.option_group import with_options
 from torghutctl.commands.procedure_options import ProcedureOptions
-from torghutctl.commands.procedure_run import (
-    Acting,
-    build_request,
-    default_audit_path,
-    moment,
-    parse_moment,
-    run_procedure,
-    tell,
-)
+from torghutctl.commands.procedure_request import Acting, build_request, default_audit_path, moment, parse_moment
+from torghutctl.commands.procedure_run import run_procedure
 from torghutctl.effects.replay_state import ReplayState
 from torghutctl.errors import ConfigurationError, ExitCode
 from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
 from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
 from torghutctl.render.output import columns, write
+from torghutctl.render.streams import tell
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=SPEC.help_text())
 
@@ -86,6 +80,7 @@ def start(
         lambda given: plan_start(given, replay),
         verify,
         {"step": "start", "id": identity, "mode": mode.value, "since": since or ""},
+        words=["start", "--id", identity, "--mode", mode.value, *(["--since", since] if since else [])],
         acting=Acting(
             act=act,
             second_phrase=TYPED_TOPICS,
@@ -105,7 +100,7 @@ def start(
     ProcedureOptions, "Leave the replay that git is in: the steady group, offset reset and upgrade mode come back."
 )
 def leave(options: ProcedureOptions) -> None:
-    run_procedure(options, SPEC, plan_exit, verify, {"step": "exit"})
+    run_procedure(options, SPEC, plan_exit, verify, {"step": "exit"}, words=["exit"])
 
 
 @app.command("status")

@@ -8,7 +8,8 @@ import typer
 
 from torghutctl.commands.option_group import with_options
 from torghutctl.commands.procedure_options import ProcedureOptions
-from torghutctl.commands.procedure_run import Acting, run_procedure
+from torghutctl.commands.procedure_request import Acting
+from torghutctl.commands.procedure_run import run_procedure
 from torghutctl.procedures.restore_replica import SPEC, plan, verify
 
 

@@ -17,4 +17,11 @@ def command(
     options: ProcedureOptions,
     restart: Annotated[bool, typer.Option("--restart", help="raise the restart nonce too")] = False,
 ) -> None:
-    run_procedure(options, SPEC, lambda given: plan(given, restart=restart), verify, {"restart": str(restart).lower()})
+    run_procedure(
+        options,
+        SPEC,
+        lambda given: plan(given, restart=restart),
+        verify,
+        {"restart": str(restart).lower()},
+        words=["--restart"] if restart else [],
+    )

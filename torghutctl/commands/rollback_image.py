@@ -21,4 +21,6 @@ def command(
     if show_list:
         list_releases(options)
         return
-    run_procedure(options, SPEC, lambda given: plan(given, to=to), verify, {"to": to or ""})
+    run_procedure(
+        options, SPEC, lambda given: plan(given, to=to), verify, {"to": to or ""}, words=["--to", to] if to else []
+    )

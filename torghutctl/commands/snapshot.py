@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from torghutctl.commands.option_group import with_options
-from torghutctl.commands.target_options import TargetOptions, tell
+from torghutctl.commands.target_options import TargetOptions
 from torghutctl.errors import UpstreamError
+from torghutctl.render.streams import tell
 
 
 @with_options(TargetOptions, without=frozenset(["from_snapshot"]))

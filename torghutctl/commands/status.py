@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from torghutctl.commands.option_group import with_options
-from torghutctl.commands.target_options import TargetOptions, tell
+from torghutctl.commands.target_options import TargetOptions
 from torghutctl.render.output import Format, write
+from torghutctl.render.streams import tell
 
 
 @with_options(TargetOptions)

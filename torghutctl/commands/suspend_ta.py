@@ -21,4 +21,6 @@ def command(
     ] = False,
 ) -> None:
     arguments = {"all": "true"} if every else {}
-    run_procedure(options, SPEC, lambda given: plan(given, every=every), verify, arguments)
+    run_procedure(
+        options, SPEC, lambda given: plan(given, every=every), verify, arguments, words=["--all"] if every else []
+    )

@@ -164,7 +164,7 @@ def replay_file(
         if store is not None:
             target.take(rows, source, store)
         else:
-            typer.echo("plan only; add --reason TEXT --confirm ACTUATE_TORGHUT to write", err=True)
+            typer.echo("plan only; add --reason TEXT --confirm and the phrase that --help gives to write", err=True)
         _tell(report, is_written=store is not None)
 
 
@@ -313,7 +313,7 @@ class _Target:
 
         from torghut_core.rfc3339 import format_ns
         from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
-        from torghutctl.commands.procedure_run import default_audit_path, user
+        from torghutctl.commands.procedure_request import default_audit_path, user
         from torghutctl.effects.audit_log import AuditLog
         from torghutctl.render.redaction import redact_text
 

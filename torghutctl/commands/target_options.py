@@ -12,9 +12,11 @@ import typer
 from torghut_core.market_calendar import is_covered
 from torghut_core.market_calendar_table import FIRST_DAY, LAST_DAY
 from torghut_core.rfc3339 import parse_ns
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import ResourceNames
 from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
+from torghutctl.render.streams import tell
 from torghutctl.snapshot.target import Target
 
 if TYPE_CHECKING:
@@ -45,7 +47,14 @@ class TargetOptions(ResourceNames):
     """What to read, and as of when."""
 
     environment: Annotated[
-        str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
+        str | None,
+        typer.Option(
+            "-e",
+            "--environment",
+            metavar="NAME",
+            help="entry of the environments file",
+            autocompletion=suggestions.environments,
+        ),
     ] = None
     config: Annotated[
         Path | None,
@@ -88,6 +97,8 @@ class TargetOptions(ResourceNames):
                 raise InputError(f"{option} '': must not be empty; leave it out for the default")
         is_of_today = self.from_snapshot is None or self.environment is not None
         entry = load_environment(self.environment, self.config, os.environ) if is_of_today else Environment()
+        if entry.chosen_by:
+            tell(f"environment {entry.name}, the default of {entry.chosen_by}")
         entry = entry.renamed(self.names)
         where = {
             "--config": self.config and self.config.absolute(),
@@ -127,7 +138,7 @@ def _from_any_folder(repo: str | None) -> str | None:
 def _credential(repo: str | None, token_file: str | None) -> Any:
     if repo is None:
         return None
-    from torghutctl.commands.procedure_run import forge_credential
+    from torghutctl.commands.procedure_request import forge_credential
 
     try:
         return forge_credential(repo, token_file)
@@ -148,10 +159,3 @@ def parse_at(text: str | None) -> int | None:
             f"--at {text}: must lie between {FIRST_DAY} and {LAST_DAY}, the days that the market calendar knows"
         )
     return at_ns
-
-
-def tell(line: str) -> None:
-    """Write a line of progress to standard error, redacted."""
-    from torghutctl.render.redaction import redact_text
-
-    typer.echo(redact_text(line), err=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,10 +64,11 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     from torghut_core.clock import SystemClock
     from torghutctl.actuation.record import Record
     from torghutctl.actuation.request import Effect, Request
-    from torghutctl.commands.procedure_run import default_audit_path, tell, user
+    from torghutctl.commands.procedure_request import default_audit_path, user
     from torghutctl.planning.gates import Intent, ask_gates, require_open, told
     from torghutctl.render.output import write
     from torghutctl.render.plan_view import plan_markdown, plan_table
+    from torghutctl.render.streams import is_terminal, tell
     from torghutctl.snapshot.agent_run import read_agent_run
 
     environment = load_environment(options.environment, options.config, os.environ)
@@ -90,16 +90,16 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
                 closed = told((item.name, item.detail) for item in plan.refusals)
                 raise RefusedError(f"this plan would be refused: {closed}", hint="nothing was changed")
             return
-        is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+        is_asked = is_terminal()
         intent = Intent(
             reason=options.reason,
             confirm=options.confirm,
             is_environment_named=environment.is_named,
             is_production=environment.production,
             agent_run=read_agent_run(os.environ),
-            is_person_at_terminal=is_terminal,
+            is_person_at_terminal=is_asked,
         )
-        if is_terminal and not intent.confirm:
+        if is_asked and not intent.confirm:
             tell(plan_table(plan.report()) + "\n")
             phrase = str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
             intent = replace(intent, confirm=phrase)

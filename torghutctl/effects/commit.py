@@ -37,10 +37,15 @@ class Author:
 
 
 def find_author(repository: Path | None) -> Author:
-    """Return who commits: the repository's or the user's git configuration, else torghutctl itself."""
+    """Return who commits, as git itself would say here: environment, then configuration; else torghutctl itself."""
     client = GitClient(repository or Path.cwd())
-    name = client.attempt("config", "--get", "user.name").text
-    email = client.attempt("config", "--get", "user.email").text
+
+    def known(part: str) -> str:
+        names = (f"author.{part}", f"user.{part}")
+        found = (client.attempt("config", "--get", name).text for name in names)
+        return os.environ.get(f"GIT_AUTHOR_{part.upper()}") or next(filter(None, found), "")
+
+    name, email = known("name"), known("email")
     return Author(name=name or _FALLBACK_NAME, email=email or _FALLBACK_EMAIL)
 
 
@@ -66,7 +71,9 @@ def make_commit(
         for role in ("AUTHOR", "COMMITTER")
         for part, value in (("NAME", author.name), ("EMAIL", author.email), ("DATE", f"@{at_seconds} +0000"))
     }
-    commit = client.run("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode(), environment=identity).text
+    is_signed = client.attempt("config", "--type=bool", "--get", "commit.gpgSign").text == "true"
+    words = ("commit-tree", *(("-S",) if is_signed else ()), tree, "-p", base, "-F", "-")
+    commit = client.run(*words, stdin=message.encode(), environment=identity).text
     changed = client.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", base, commit).stdout
     paths = [name.decode("utf-8", "surrogateescape") for name in changed.split(b"\0") if name]
     if paths != [file.path for file in wanted]:

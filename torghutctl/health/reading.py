@@ -35,15 +35,28 @@ def asked(snapshot: Snapshot) -> list[Reading]:
 
 
 def nothing_read(snapshot: Snapshot) -> str | None:
-    """Return why nothing at all of the system could be read, in one sentence; None when anything was."""
+    """Return why nothing at all of the system could be read, in one sentence; None when anything was.
+
+    It says which server was asked and what named it.
+    """
     readings = asked(snapshot)
     if not readings or any(item.is_ok for item in readings):
         return None
+    access = snapshot.reading(sources.ACCESS).value or {}
+    server = f" from {access['server']} ({access['where']})" if access else ""
+    nothing = f"nothing of the system can be read{server}:"
     kinds = {(item.failure, item.detail) for item in readings}
     failure, detail = next(iter(kinds))
     if len(kinds) > 1 or failure is None:
-        return f"nothing of the system can be read: none of {len(readings)} sources gave an answer that can be used"
-    return f"nothing of the system can be read: {_WORDS[failure]} ({detail}), all {len(readings)} sources"
+        return f"{nothing} none of {len(readings)} sources gave an answer that can be used"
+    return f"{nothing} {_WORDS[failure]} ({detail}), all {len(readings)} sources"
+
+
+def components_read(snapshot: Snapshot) -> frozenset[str]:
+    """Return the components of which anything at all was read; the list of pods tells of all that have pods there."""
+    read = {sources.describe(item.source).component for item in asked(snapshot) if item.is_ok}
+    has_pods = snapshot.reading(sources.PODS).is_ok
+    return frozenset(read | ({"forwarder", "ta", "clickhouse", "keeper", "postgres", "trading"} if has_pods else set()))
 
 
 def required(facts: Facts, component: str, source: str) -> list[Finding]:

@@ -32,6 +32,8 @@ from torghutctl.snapshot.model import Snapshot
 
 SCHEMA = "torghut.health/v1"
 NOT_PRESENT = "not present"
+NOT_READ = "not read"
+_ACCESS = "access"
 _LOCAL_ABSENT = ("keeper", "postgres", "kafka", "argocd")
 _RULES = {
     "forwarder": forwarder.judge,
@@ -96,21 +98,25 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
     )
     present = [name for name in COMPONENTS if not (facts.is_local and name in _LOCAL_ABSENT)]
     found = {name: settle(_RULES[name](facts, moment)) for name in present}
-    for finding in reading.listed(facts):
+    unreached = reading.nothing_read(snapshot)
+    for finding in reading.listed(facts) if unreached is None else ():
         if finding.component in found:
             found[finding.component].append(finding)
     worst = {name: items[0] for name, items in found.items() if items and items[0].level is not Level.INFO}
     pending = [item for items in found.values() for item in items if item.is_pending]
     causes = trace(worst, pending=pending, is_ta_readable=facts.is_ta_readable())
+    read = reading.components_read(snapshot)
     classification = max((item.level for item in worst.values()), key=lambda level: level.weight, default=None)
     return {
         "schemaVersion": SCHEMA,
         "classification": classification.value if classification is not None else "healthy",
         "observedAt": format_ns(now_ns),
         "marketSession": moment.session.value,
-        "topCause": _top(causes.top, reading.nothing_read(snapshot)) if worst else None,
+        "topCause": _top(causes.top, unreached) if worst else None,
         "nextProcedure": _next(causes.top, operator) if worst else None,
-        "components": [_component(name, found.get(name), causes) for name in COMPONENTS],
+        "components": [
+            _component(name, found.get(name), causes, is_read=facts.is_local or name in read) for name in COMPONENTS
+        ],
     }
 
 
@@ -150,10 +156,12 @@ def _beats(winner: Finding, other: Finding) -> bool:
 def _top(finding: Finding | None, nothing_read: str | None) -> dict[str, Any] | None:
     if finding is None:
         return None
+    if nothing_read is not None:
+        return {"component": _ACCESS, "reason": "unreadable", "message": nothing_read, "since": None}
     return {
         "component": finding.component,
         "reason": finding.reason,
-        "message": nothing_read or finding.message,
+        "message": finding.message,
         "since": finding.since,
     }
 
@@ -178,9 +186,11 @@ def _next(finding: Finding | None, operator: Operator) -> dict[str, Any] | None:
     return {"name": reason.procedure, "command": " ".join(words), "runbook": runbook}
 
 
-def _component(name: str, findings: list[Finding] | None, causes: Causes) -> dict[str, Any]:
+def _component(name: str, findings: list[Finding] | None, causes: Causes, *, is_read: bool) -> dict[str, Any]:
     if findings is None:
         return {"name": name, "status": NOT_PRESENT, "findings": []}
+    if not is_read and all(item.level is Level.INFO for item in findings):
+        return {"name": name, "status": NOT_READ, "findings": [_finding(item, findings, causes) for item in findings]}
     status = findings[0].level.value if findings and findings[0].level is not Level.INFO else "healthy"
     return {"name": name, "status": status, "findings": [_finding(item, findings, causes) for item in findings]}
 

@@ -30,6 +30,8 @@ class Intent:
     is_production: bool
     agent_run: AgentRun | None
     is_person_at_terminal: bool = False
+    plan_digest: str | None = None
+    """The digest of the plan that was looked at, as --plan gave it."""
     typed: str = ""
     """What was typed as the second confirmation of a destructive step."""
 
@@ -46,10 +48,16 @@ class GateAnswer:
 
 
 def ask_gates(
-    plan: Plan, intent: Intent, *, only_a_person: bool = False, second_phrase: str = ""
+    plan: Plan,
+    intent: Intent,
+    *,
+    only_a_person: bool = False,
+    needs_plan: bool = False,
+    second_phrase: str = "",
 ) -> tuple[GateAnswer, ...]:
     """Return every gate's answer, in the order in which they are asked.
 
+    `needs_plan` says that off a terminal nobody confirms what he was not shown: --plan must name this very plan.
     `second_phrase` is what has to be typed besides, for a step that deletes.
     """
     answers = [_reason(intent), _confirm(intent), _production(intent)]
@@ -57,6 +65,8 @@ def ask_gates(
         answers.extend(_agent_run(intent.agent_run, plan))
     if only_a_person:
         answers.append(_person(intent))
+    if needs_plan and not intent.is_person_at_terminal:
+        answers.append(_plan(intent, plan))
     if second_phrase:
         typed = intent.typed == second_phrase
         detail = "typed" if typed else "the names were not typed exactly"
@@ -122,6 +132,12 @@ def _production(intent: Intent) -> GateAnswer:
     is_open = intent.is_environment_named or not intent.is_production
     detail = "named or not production" if is_open else "a production environment must be named"
     return GateAnswer(name="environment", is_open=is_open, detail=detail, opens_with="-e NAME")
+
+
+def _plan(intent: Intent, plan: Plan) -> GateAnswer:
+    is_open = intent.plan_digest == plan.digest
+    detail = "is this one" if is_open else "off a terminal only a plan that was looked at is carried out"
+    return GateAnswer(name="plan", is_open=is_open, detail=detail, opens_with="--plan DIGEST, as the plan shows it")
 
 
 def _person(intent: Intent) -> GateAnswer:

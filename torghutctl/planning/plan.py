@@ -130,6 +130,15 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An error beside a plan that was shown, or beside what was done."""
+
+    exit_code: int
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A draft bound to procedure, arguments, environment and base."""
 
@@ -140,6 +149,11 @@ class Plan:
     """The branch and the commit it was read at, `main@<40 hex>`. Not part of the digest."""
     draft: Draft
     result: Result | None = None
+    act: str | None = None
+    """The command line that carries this plan out, but for the confirmation; None where nothing else is wanting or
+    something besides it is."""
+    error: Failure | None = None
+    """Why the command that shows this plan ends otherwise than with 0."""
 
     @property
     def digest(self) -> str:
@@ -168,7 +182,7 @@ class Plan:
 
     def with_result(self, result: Result) -> Plan:
         """Return the same plan with what came of it."""
-        return replace(self, result=result)
+        return replace(self, result=result, act=None)
 
     def report(self) -> dict[str, Any]:
         """Return the plan in the contract's shape."""
@@ -181,11 +195,19 @@ class Plan:
             "digest": self.digest,
             "files": [{"path": edit.path, "diff": edit.diff} for edit in draft.edits],
             "actions": [{"target": a.target, "statement": _statement(a)} for a in draft.actions],
-            "preconditions": [{"name": p.name, "ok": p.ok, "detail": p.detail} for p in draft.preconditions],
+            "preconditions": [
+                {"name": p.name, "ok": p.ok, "detail": p.detail, "refuses": p.refuses} for p in draft.preconditions
+            ],
             "verification": list(draft.verification),
             "rollback": list(draft.rollback),
+            "act": self.act,
             "result": _result(self.result),
+            **({} if self.error is None else {"error": _failure(self.error)}),
         }
+
+
+def _failure(error: Failure) -> dict[str, Any]:
+    return {"exitCode": error.exit_code, "message": error.message, "hint": error.hint}
 
 
 def _statement(action: Action) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from torghutctl.errors import RefusedError
+from torghutctl.planning.opaque import why_opaque
 
 Address = tuple[str | int, ...]
 """`(document, key or index, …)`: `(0, "spec", "job", "state")`."""
@@ -108,6 +109,9 @@ def parse(path: str, data: bytes) -> YamlFile:
     """Return the parsed file. Raises UneditableError when it is not UTF-8 YAML."""
     from ruamel.yaml.error import YAMLError
 
+    opaque = why_opaque(data)
+    if opaque is not None:
+        raise UneditableError(path, opaque)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -78,6 +78,7 @@ SPEC = Spec(
     undo="torghutctl replay-ta exit at any time; from scratch, the backup prefix holds the old state.",
     danger=Danger.DESTRUCTIVE,
     paths=(CONFIG_FILE, FLINK_FILE),
+    is_start=True,
     needs_cluster=True,
     needs_history=(CONFIG_FILE, FLINK_FILE),
 )

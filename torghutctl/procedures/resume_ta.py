@@ -21,6 +21,7 @@ SPEC = Spec(
     verify="lifecycle STABLE, job RUNNING, and the newest event time advances.",
     undo="torghutctl suspend-ta.",
     paths=(FILE, PROCESS_FILE),
+    is_start=True,
     needs_cluster=True,
 )
 

@@ -56,6 +56,7 @@ SPEC = Spec(
     "kill_switch_enabled=false, and decisions appear in the next session.",
     undo="torghutctl pause-trading.",
     paths=("*",),
+    is_start=True,
     needs_cluster=True,
     history_of=_switched_files,
     is_stamped=True,
@@ -67,13 +68,13 @@ def plan(given: PlanningInput) -> Draft:
     workload = trading_workload(given.tree, given.environment.names.service)
     own = f"{given.tree.folder}/{KNATIVE_FILE}" if given.tree.folder else KNATIVE_FILE
     path = workload.file.path if workload is not None else own
-    if given.tree.files.get(path) is None:
-        raise UneditableError(path, "is not in the repository at the base", hint="check --gitops-path and --base")
     enabled, kill = _of_traders(find_switch(given.tree, ENABLED)), _of_traders(find_switch(given.tree, KILL_SWITCH))
     for switches in (enabled, kill):
         for item in switches.blocked:
-            if item.path == path:
-                raise UneditableError(path, item.why)
+            if item.path == path or item.is_unreadable:
+                raise UneditableError(item.path, item.why)
+    if given.tree.files.get(path) is None:
+        raise UneditableError(path, "is not in the repository at the base", hint="check --gitops-path and --base")
     if not enabled.settings:
         raise UneditableError(path, f"does not set {ENABLED}", hint="add the entry by a reviewed change of its own")
     editors: dict[str, FileEditor] = {}

@@ -47,6 +47,7 @@ SPEC = Spec(
     verify="the newest pods are Ready with that digest, /healthz and /readyz answer 200.",
     undo="roll forward: torghutctl rollback-image --to the digest that was replaced.",
     paths=("*",),
+    is_start=True,
     needs_cluster=True,
     history_of=history_files,
 )

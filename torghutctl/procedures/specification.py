@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from torghutctl.environments import DEFAULT_NAME, Environment
+from torghutctl.planning.opaque import UNDER_MAC, is_under_mac
 from torghutctl.planning.plan import Draft, FileEdit, ScalarChange
 from torghutctl.planning.yaml_document import Address, UneditableError, YamlFile, parse, show
 from torghutctl.planning.yaml_edit import insert_named_item, set_scalar
@@ -42,6 +43,8 @@ class Spec:
     """Files it may change, relative to the gitops path; `*` where any manifest may be concerned."""
     is_stop: bool = False
     """Whether it only stops something, so that a contradicting open pull request must not hold it up."""
+    is_start: bool = False
+    """Whether it starts or brings back something: off a terminal it is carried out only as a plan that was looked at."""
     needs_cluster: bool = False
     """Whether it cannot be planned without what the cluster says."""
     is_stamped: bool = False
@@ -99,7 +102,11 @@ class FileEditor:
 
     @classmethod
     def open(cls, source: TreeFile) -> FileEditor:
-        return cls(source=source, yaml=parse(source.path, source.data))
+        """Open a file to be edited. Raises UneditableError when it cannot be read, or SOPS vouches for its content."""
+        yaml = parse(source.path, source.data)
+        if is_under_mac(yaml):
+            raise UneditableError(source.path, UNDER_MAC, hint="change it with sops, by a reviewed change of its own")
+        return cls(source=source, yaml=yaml)
 
     def set(self, address: Address, wanted: str, *, label: str, is_text: bool, is_restart: bool = False) -> None:
         """Plan one scalar; nothing happens when it is already so."""

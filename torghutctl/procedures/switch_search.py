@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from torghutctl.planning.opaque import UNDER_MAC, is_ciphertext, is_under_mac, why_opaque
 from torghutctl.planning.yaml_document import (
     Address,
     UneditableError,
@@ -27,6 +28,7 @@ from torghutctl.procedures.switches import Blocked, Setting, Switches, is_false
 from torghutctl.snapshot.repository import Tree, TreeFile
 
 _YAML_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_DECIDING_SUFFIXES = frozenset({*_YAML_SUFFIXES, ".env", ".properties", ""})
 _PROSE_SUFFIXES = frozenset({".md", ".rst", ".txt", ".adoc"})
 _SECRET_KINDS = frozenset({"Secret", "SealedSecret", "ExternalSecret"})
 _TRADING_PROCESS = re.compile(r"\btrading\b|\bTRADING_[A-Z_]+\b")
@@ -55,16 +57,21 @@ class _Findings:
     pointers: set[str] = field(default_factory=set)
     """JSON pointers of the variable's entries, by which a patch may mean them without naming them."""
 
-    def block(self, path: str, why: str) -> None:
-        self.blocked.append(Blocked(path=path, why=why))
+    def block(self, path: str, why: str, *, is_unreadable: bool = False) -> None:
+        self.blocked.append(Blocked(path=path, why=why, is_unreadable=is_unreadable))
 
 
 def find_switch(tree: Tree, name: str) -> Switches:
     """Return every place under the tree's folder that sets the variable `name`."""
     found = _Findings(name=name, word=re.compile(rf"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])"))
     for file in tree.files.values():
-        if _mentions(found, file.data):
+        opaque = why_opaque(file.data) if _suffix(file.path) in _DECIDING_SUFFIXES else None
+        if opaque is not None:
+            found.block(file.path, opaque, is_unreadable=True)
+        elif _mentions(found, file.data):
             _search_file(found, file)
+        elif b"ENC[AES256_GCM," in file.data and _suffix(file.path) in _YAML_SUFFIXES:
+            _search_ciphertext(found, file)
         elif b"envFrom" in file.data and _suffix(file.path) in _YAML_SUFFIXES:
             _search_references(found, file)
     _follow_patches(found, tree)
@@ -93,10 +100,38 @@ def _search_file(found: _Findings, file: TreeFile) -> None:
         return
     settings, blocked = len(found.settings), len(found.blocked)
     try:
-        _search_documents(found, file, parse(file.path, file.data))
+        yaml = parse(file.path, file.data)
+        _search_documents(found, file, yaml)
     except UneditableError as error:
         del found.settings[settings:], found.blocked[blocked:]
         found.block(file.path, error.why)
+        return
+    if is_under_mac(yaml):
+        mine = found.settings[settings:]
+        del found.settings[settings:]
+        # What is off and can be read to be so needs no edit.
+        found.settings += [setting for setting in mine if is_false(setting.value)]
+        for setting in mine:
+            if is_ciphertext(setting.value):
+                found.block(file.path, f"{setting.owner} sets {found.name} in ciphertext", is_unreadable=True)
+            elif not is_false(setting.value):
+                found.block(file.path, f"{setting.owner} sets {found.name}, and it {UNDER_MAC}")
+
+
+def _search_ciphertext(found: _Findings, file: TreeFile) -> None:
+    """Block a workload whose variables' very names are ciphertext; of a Secret the keys are plain."""
+    try:
+        yaml = parse(file.path, file.data)
+    except UneditableError as error:
+        found.block(file.path, error.why)
+        return
+    for index, root in enumerate(yaml.documents):
+        if yaml.value((index, "kind")) in _SECRET_KINDS:
+            continue
+        names = (node for address, node in walk_nodes(root, (index,)) if address[-1] in ("name", "path"))
+        if any(is_scalar(node) and is_ciphertext(str(node.value)) for node in names):
+            found.block(file.path, "names its variables in ciphertext", is_unreadable=True)
+            return
 
 
 def _search_documents(found: _Findings, file: TreeFile, yaml: YamlFile) -> None:
@@ -292,13 +327,19 @@ def _follow_patches(found: _Findings, tree: Tree) -> None:
 def _follow_links(found: _Findings, tree: Tree) -> None:
     """Block links to what lies outside the folder and sets the variable, or cannot be looked at."""
     for link in tree.links:
+        verb = "takes in" if link.is_kustomize else "is a link to"
+        outside = f"{verb} {link.target}, outside the gitops path"
         if link.contents is None:
-            if _suffix(link.path) in _YAML_SUFFIXES:
-                found.block(link.path, "is a link to something that is not in the repository")
+            if link.is_kustomize:
+                found.block(link.path, f"{outside}, which is not in the repository", is_unreadable=True)
+            elif _suffix(link.path) in _YAML_SUFFIXES:
+                found.block(link.path, "is a link to something that is not in the repository", is_unreadable=True)
+        elif any(why_opaque(data) is not None for data in link.contents):
+            found.block(link.path, f"{outside}, which cannot be read", is_unreadable=True)
         elif any(
             _mentions(found, data) and _may_be_on(found, data.decode("utf-8", "replace")) for data in link.contents
         ):
-            found.block(link.path, f"is a link to {link.target}, outside the gitops path, which sets {found.name}")
+            found.block(link.path, f"{outside}, which sets {found.name}")
 
 
 def _is_hidden_in_text(found: _Findings, address: Address, text: str) -> bool:

@@ -56,6 +56,8 @@ class Blocked:
 
     path: str
     why: str
+    is_unreadable: bool = False
+    """Whether it is not even known what the file sets."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.why}"

@@ -15,7 +15,14 @@ from torghutctl.health.model import span
 
 _EVIDENCE_LINES = 6
 _NARROWEST_MESSAGE = 30
-_COLOURS = {"down": "1;31", "degraded": "1;33", "unknown": "1;35", "healthy": "32", "not present": "2"}
+_COLOURS = {
+    "down": "1;31",
+    "degraded": "1;33",
+    "unknown": "1;35",
+    "healthy": "32",
+    "not present": "2",
+    "not read": "1;35",
+}
 _HEADINGS = ("COMPONENT", "STATUS", "REASON", "FOR")
 
 
@@ -85,6 +92,8 @@ def _components(report: Mapping[str, Any], width: int | None, is_coloured: bool)
 def evident(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the findings whose evidence is shown, those of the top cause's component first."""
     culprit = (report["topCause"] or {}).get("component")
+    if culprit == "access":
+        return []  # the cause says it of all of them at once
     components = sorted(report["components"], key=lambda item: item["name"] != culprit)
     return [
         (component["name"], finding)

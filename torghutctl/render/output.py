@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from torghutctl.render.redaction import redact, redact_text
+from torghutctl.render.streams import emit, is_unicode
 
 
 class Format(StrEnum):
@@ -33,22 +34,25 @@ def write(
     *,
     table: TextView,
     markdown: TextView | None = None,
-) -> None:
-    """Write `report` to standard output; without a format it is a table on a terminal, JSON elsewhere is never guessed."""
-    sys.stdout.write(render(report, output or Format.TABLE, table=table, markdown=markdown))
-    sys.stdout.flush()
+) -> bool:
+    """Write `report` to standard output, as a table where no format is asked for; tell whether its reader is still there.
+
+    Raises OutputError.
+    """
+    return emit(render(report, output or Format.TABLE, table=table, markdown=markdown))
 
 
 def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdown: TextView | None = None) -> str:
     """Return the report as text that ends in a newline."""
     safe = redact(report)
     if output is Format.JSON:
-        return json.dumps(safe, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(safe, indent=2, ensure_ascii=not is_unicode()) + "\n"
     if output is Format.YAML:
         from ruamel.yaml import YAML
 
         yaml = YAML(typ="safe", pure=True)
         yaml.default_flow_style = False
+        yaml.allow_unicode = is_unicode()
         yaml.width = 4096  # a command in a report stays on one line
         yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         buffer = io.StringIO()
@@ -68,7 +72,7 @@ class Screen:
 
 def screen(environment: Mapping[str, str]) -> Screen:
     """Return what standard output can show. NO_COLOR, a dumb terminal and anything that is no terminal get no colour."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return Screen()
     is_plain = bool(environment.get("NO_COLOR")) or environment.get("TERM", "dumb") == "dumb"
     return Screen(width=shutil.get_terminal_size().columns, is_coloured=not is_plain)

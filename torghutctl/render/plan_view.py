@@ -1,43 +1,81 @@
-"""A plan for people: plain text for a terminal, markdown for a review."""
+"""A plan for people: a text for a terminal or a log, markdown for a review."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torghutctl.render.output import columns
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-_WORDS = {True: "yes", False: "NO", None: "not known"}
+from torghutctl.render.terminal import drawn, literal
+
+_ANSWERS = {True: "yes", False: "no", None: "not known"}
+_HEAD_WIDTH = len("environment  ")
+_DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def plan_table(report: Mapping[str, Any]) -> str:
-    """Return a plan's report as plain text."""
-    lines = [
-        columns(
-            [
-                ("procedure", str(report["procedure"])),
-                ("environment", str(report["environment"])),
-                ("base", str(report["base"])),
-                ("digest", str(report["digest"])),
-            ]
-        )
+def plan_table(
+    report: Mapping[str, Any], *, width: int | None = None, is_coloured: bool = False, is_known: bool = False
+) -> str:
+    """Return a plan's report as text, wrapped to `width` but for diffs and commands.
+
+    `is_known` leaves out what was shown before it was carried out.
+    """
+    parts: list[RenderableType] = [
+        literal(f"{name.ljust(_HEAD_WIDTH)}{report[name]}") for name in ("procedure", "environment", "base", "digest")
     ]
-    if report["preconditions"]:
-        rows = [(f"  {_WORDS[item['ok']]}", f"{item['name']}: {item['detail']}") for item in report["preconditions"]]
-        lines += ["", "preconditions", columns(rows)]
-    if not report["files"] and not report["actions"]:
-        lines += ["", "nothing to change"]
+    is_empty = not report["files"] and not report["actions"]
+    if report["preconditions"] and not is_known:
+        parts += [Text("\npreconditions"), _preconditions(report)]
+    if is_empty:
+        parts.append(Text("\nnothing to change"))
+    elif not is_known:
+        parts += list(_changes(report))
+        parts += [part for title in ("verification", "rollback") for part in _list(title, report[title])]
+    if report["act"]:
+        parts += [Text("\nact"), literal(f"  {report['act']}")]
+    if report["result"] is not None:
+        parts += [Text("\nresult"), _grid(_result_rows(report["result"]))]
+    return drawn(parts, width=width, is_coloured=is_coloured)
+
+
+def _grid(rows: list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(name, Text(value, overflow="fold"))
+    return grid
+
+
+def _preconditions(report: Mapping[str, Any]) -> Padding:
+    """One row each: the answer, what a no means for acting, and what was seen."""
+    grid = Table.grid(padding=(0, 2))
+    for item in report["preconditions"]:
+        answer = _ANSWERS[item["ok"]]
+        is_closed = item["refuses"] and item["ok"] is not True
+        word = Text("refuses" if item["refuses"] else "advice", style="bold red" if is_closed else "")
+        grid.add_row(Text(answer, style="red" if is_closed else ""), word, Text(f"{item['name']}: {item['detail']}"))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _changes(report: Mapping[str, Any]) -> Iterator[Any]:
     for file in report["files"]:
-        lines += ["", file["diff"].rstrip("\n")]
+        yield Text("")
+        for line in file["diff"].rstrip("\n").split("\n"):
+            yield literal(line, "bold" if line.startswith(("+++", "---")) else _DIFF_STYLES.get(line[:1], ""))
     if report["actions"]:
-        lines += ["", "actions", *(f"  {item['target']}: {item['statement']}" for item in report["actions"])]
-    for title in ("verification", "rollback"):
-        if report[title]:
-            lines += ["", title, *(f"  {step}" for step in report[title])]
-    result = report["result"]
-    if result is not None:
-        lines += ["", "result", columns(list(_result_rows(result)))]
-    return "\n".join(lines)
+        yield Text("\nactions")
+        for action in report["actions"]:
+            yield literal(f"  {action['target']}: {action['statement']}")
+
+
+def _list(title: str, steps: list[str]) -> Iterator[Any]:
+    if steps:
+        yield Text(f"\n{title}")
+        for step in steps:
+            yield literal(f"  {step}") if step.startswith("torghutctl ") else Padding(Text(step), (0, 0, 0, 2))
 
 
 def plan_markdown(report: Mapping[str, Any]) -> str:
@@ -47,21 +85,28 @@ def plan_markdown(report: Mapping[str, Any]) -> str:
         "",
         f"Environment `{report['environment']}`, base `{report['base']}`, digest `{report['digest']}`.",
     ]
-    if not report["files"] and not report["actions"]:
+    is_empty = not report["files"] and not report["actions"]
+    if is_empty:
         lines += ["", "Nothing to change."]
     if report["preconditions"]:
         lines += ["", "## Preconditions", ""]
-        lines += [f"- {item['name']}: {_WORDS[item['ok']]} ({item['detail']})" for item in report["preconditions"]]
+        lines += [
+            f"- {item['name']}: {_ANSWERS[item['ok']]}, {'refuses' if item['refuses'] else 'advice'} ({item['detail']})"
+            for item in report["preconditions"]
+        ]
     for file in report["files"]:
         lines += ["", f"## {file['path']}", "", "```diff", file["diff"].rstrip("\n"), "```"]
     if report["actions"]:
         lines += ["", "## Actions", "", *(f"- `{item['target']}`: `{item['statement']}`" for item in report["actions"])]
-    for title in ("verification", "rollback"):
-        if report[title]:
-            lines += ["", f"## {title.capitalize()}", "", *(f"- {step}" for step in report[title])]
+    if not is_empty:
+        for title in ("verification", "rollback"):
+            if report[title]:
+                lines += ["", f"## {title.capitalize()}", "", *(f"- {step}" for step in report[title])]
+    if report["act"]:
+        lines += ["", "## Act", "", "```", report["act"], "```"]
     result = report["result"]
     if result is not None:
-        lines += ["", "## Result", "", *(f"- {key}: {value}" for key, value in _result_rows(result))]
+        lines += ["", "## Result", "", *(f"- {key.strip()}: {value}" for key, value in _result_rows(result))]
     return "\n".join(lines)
 
 

@@ -65,6 +65,8 @@ def read(
         readings = collect(tasks, deadline_s=deadline_s, monotonic=monotonic, tell=tell)
     finally:
         client.close()
+    access = {"server": client.server, "where": client.where}
+    readings = {**readings, sources.ACCESS: Reading(source=sources.ACCESS, value=access)}
     credentials = [*client.credentials, *([target.credential.token] if target.credential is not None else [])]
     return seal(
         observed_at_ns=observed_at_ns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torghutctl.adapters.git_client import Credential
+from torghutctl.adapters.git_user import Credential
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.snapshot import kept, resources, sources, workloads
 from torghutctl.snapshot.collector import Task

@@ -5,6 +5,7 @@ The user's clone, its index and its dirty working tree are only read from: the s
 
 from __future__ import annotations
 
+import os
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from torghutctl.adapters.git_client import (
     ZERO_ID,
-    Credential,
     GitClient,
     GitResult,
     Location,
@@ -22,7 +22,9 @@ from torghutctl.adapters.git_client import (
     local_path,
     locate,
 )
+from torghutctl.adapters.git_user import Credential, is_asking, own_settings
 from torghutctl.errors import InputError, UpstreamError
+from torghutctl.snapshot.kustomize import KUSTOMIZATIONS, is_remote_address, taken_in
 
 _FETCH = ("--no-tags", "--quiet", "--no-write-fetch-head", "--no-auto-gc", "--update-shallow")
 _PARTIAL = ("--filter=blob:none",)
@@ -42,13 +44,14 @@ class TreeFile:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeLink:
-    """A symbolic link that leads out of the folder."""
+    """A symbolic link, or what a kustomization takes in, that leads out of the folder."""
 
     path: str
     target: str
-    """As the link has it."""
+    """As the link, or the kustomization, has it."""
     contents: tuple[bytes, ...] | None = field(repr=False)
     """Of the file, or the files of the folder, that it leads to; None when that is not in the repository."""
+    is_kustomize: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +176,15 @@ class Repository:
         }
         targets = {path: contents[blob].decode("utf-8", "replace") for path, blob, mode in rows if mode == _LINK_MODE}
         links = [self._link(at, folder, path, target) for path, target in sorted(targets.items())]
-        return Tree(folder=folder, commit=at, files=files, links=tuple(link for link in links if link is not None))
+        taken = [
+            self._link(at, folder, path, target, is_kustomize=True)
+            for path, file in files.items()
+            if posixpath.basename(path) in KUSTOMIZATIONS
+            for target in taken_in(file.data)
+        ]
+        return Tree(
+            folder=folder, commit=at, files=files, links=tuple(link for link in (*links, *taken) if link is not None)
+        )
 
     def _listing(self, commit: str, path: str) -> list[tuple[str, str, str]]:
         """Return path, blob and mode of every file at or below `path`, of everything for an empty one."""
@@ -186,17 +197,44 @@ class Repository:
                 rows.append((name.decode("utf-8", "surrogateescape"), blob, mode))
         return rows
 
-    def _link(self, commit: str, folder: str, path: str, target: str) -> TreeLink | None:
+    def _link(self, commit: str, folder: str, path: str, target: str, *, is_kustomize: bool = False) -> TreeLink | None:
         """Return what a link leads to; None when that is a part of the folder anyway."""
+        if is_kustomize and is_remote_address(target):
+            return TreeLink(path=path, target=target, contents=None, is_kustomize=True)
         place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         if not folder or place == folder or place.startswith(f"{folder}/"):
             return None
         is_outside = target.startswith("/") or place == ".." or place.startswith("../")
         rows = [] if is_outside else self._listing(commit, place)
         if not rows or any(mode not in _REGULAR_MODES for *_, mode in rows):
-            return TreeLink(path=path, target=target, contents=None)
+            return TreeLink(path=path, target=target, contents=None, is_kustomize=is_kustomize)
         contents = self.blobs([blob for _, blob, _ in rows])
-        return TreeLink(path=path, target=target, contents=tuple(contents.values()))
+        further = self._taken_in_by(commit, rows, contents) if is_kustomize else {}
+        if further is None:
+            return TreeLink(path=path, target=target, contents=None, is_kustomize=True)
+        found = {**contents, **further}
+        return TreeLink(path=path, target=target, contents=tuple(found.values()), is_kustomize=is_kustomize)
+
+    def _taken_in_by(
+        self, commit: str, rows: list[tuple[str, str, str]], contents: Mapping[str, bytes]
+    ) -> dict[str, bytes] | None:
+        """Return what kustomizations out there take in in their turn, by blob; None where one leads out of the repository."""
+        seen = {name for name, *_ in rows}
+        waiting, found = list(rows), dict(contents)
+        while waiting:
+            name, blob, _ = waiting.pop()
+            if posixpath.basename(name) not in KUSTOMIZATIONS:
+                continue
+            for target in taken_in(found[blob]):
+                place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+                more = [] if is_remote_address(target) or place.startswith("..") else self._listing(commit, place)
+                if not more:
+                    return None
+                fresh = [row for row in more if row[0] not in seen and row[2] in _REGULAR_MODES]
+                seen.update(row[0] for row in fresh)
+                found.update(self.blobs([row[1] for row in fresh]))
+                waiting += fresh
+        return found
 
     def blobs(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Return the contents of blobs by id."""
@@ -274,8 +312,7 @@ def open_repository(
     """Open `--repo` at the newest base, in a scratch repository that is gone afterwards."""
     location = locate(repo, credential=credential)
     with tempfile.TemporaryDirectory(prefix="torghut-git-", ignore_cleanup_errors=True) as folder:
-        client = GitClient(Path(folder), credential=credential)
-        client.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+        client = _scratch(Path(folder), location, credential)
         if client.attempt("check-ref-format", f"refs/heads/{base}").status != 0:
             raise InputError(f"--base {base!r}: is not a branch's name", hint="give --base BRANCH")
         _borrow_objects(location, Path(folder), credential)
@@ -283,6 +320,21 @@ def open_repository(
         repository = Repository(location, client, base, is_partial=is_partial, may_be_offline=may_be_offline)
         repository.fetch_base()
         yield repository
+
+
+def _scratch(folder: Path, location: Location, credential: Credential | None) -> GitClient:
+    """Make the scratch repository, with what its user configured in his clone, and return git on it."""
+    bare = GitClient(folder)
+    bare.run("init", "--quiet", "--bare", "--initial-branch=scratch", "--template=", ".")
+    of_scratch = bare.settings()
+    of_clone = GitClient(location.path).settings() if location.path is not None else of_scratch
+    with (folder / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
+        config.write(own_settings(of_clone, of_scratch))
+    return GitClient(
+        folder,
+        credential=None if is_asking(os.environ, of_clone) else credential,
+        standing_in=location.path or Path.cwd(),
+    )
 
 
 def is_remote(location: Location) -> bool:

@@ -48,6 +48,7 @@ LOGS_PREVIOUS = "logs-previous/"
 DESIRED = "git/desired"
 LOCAL = "local/endpoints"
 OPERATOR = "operator"
+ACCESS = "access"
 
 
 class Where(StrEnum):
@@ -284,9 +285,10 @@ SOURCES: tuple[Source, ...] = (
     ),
     Source(name=DESIRED, component="argocd", reads="what git wants, when a repository is known"),
     Source(name=OPERATOR, component="argocd", reads="environment and repository the reader was given"),
+    Source(name=ACCESS, component="argocd", reads="the API server that was asked, and what named it"),
     Source(name=LOCAL, component="forwarder", reads="endpoints.json of `up` or `demo`"),
 )
-TOLD = frozenset({OPERATOR, LOCAL, DESIRED})
+TOLD = frozenset({OPERATOR, ACCESS, LOCAL, DESIRED})
 """What does not come from the running system: what the reader was told, and git."""
 _BY_NAME = {source.name: source for source in SOURCES}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torghutctl.adapters.git_client import Credential
+from torghutctl.adapters.git_user import Credential
 from torghutctl.snapshot.model import Names
 
 

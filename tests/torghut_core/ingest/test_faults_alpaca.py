@@ -129,7 +129,7 @@ async def test_subscription_when_the_plan_has_too_few_then_ready_for_what_fits_a
 async def test_subscription_when_a_part_is_refused_then_named_and_the_rest_flows(
     tmp_path: Path, market: simulator.SimulatorProcess, refusal: dict[str, Any], named: str
 ) -> None:
-    """A matter of configuration: it is said which symbol or channel, and it costs itself alone."""
+    """A matter of configuration: it is said which symbol or channel, it costs itself alone, and passes by itself."""
     market.switch_fault("refuse_subscription", **refusal)
     async with forwarding(_given(market, tmp_path)) as forwarder:
         body = await unready(forwarder, "alpaca_config")
@@ -137,6 +137,10 @@ async def test_subscription_when_a_part_is_refused_then_named_and_the_rest_flows
         lane = forwarder.publisher.lanes[topics.TRADES.name]
         await until(lambda: lane.counts.produced > 3)
         assert body["feed"] == "iex"
+        connections = forwarder.session.reconnects
+        market.switch_fault("refuse_subscription", on=False)
+        await ready(forwarder)
+        assert forwarder.session.reconnects == connections
 
 
 async def test_stream_when_the_client_is_called_slow_then_counted_and_connected_again_ever_more_slowly(

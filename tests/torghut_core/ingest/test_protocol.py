@@ -136,6 +136,41 @@ def test_subscription_when_a_channel_is_refused_then_the_others_stay() -> None:
         assert set(subscriptions.acknowledged) == set(CHANNELS) - {channel}
 
 
+def test_subscription_when_what_was_refused_is_asked_again_then_it_counts_as_refused_until_it_is_taken() -> None:
+    """A symbol that is listed a minute later is forwarded without a restart; the limit is tried anew too."""
+    subscriptions = Subscriptions(batch_size=200)
+    subscriptions.want(frozenset(["A", "BAD", "C"]))
+    _converse(subscriptions, bad=frozenset(["BAD"]))
+    subscriptions.ask_again()
+    assert subscriptions.problem == (ErrorClass.CONFIG, "400: Alpaca refuses the symbols BAD")
+    assert _converse(subscriptions, bad=frozenset(["BAD"])) == ["400 BAD"]
+    subscriptions.ask_again()
+    assert _converse(subscriptions) == ["subscribe BAD"]
+    assert (subscriptions.problem, subscriptions.has_refused) == (None, False)
+
+    subscriptions.want(frozenset(["A", "BAD", "C", "D"]))
+    _converse(subscriptions, limit=6)
+    assert subscriptions.left_out == ["D"]
+    subscriptions.ask_again()
+    assert _converse(subscriptions, limit=8) == ["subscribe D"]
+    assert subscriptions.left_out == []
+
+
+def test_subscription_when_a_refused_channel_is_served_again_then_it_is_subscribed() -> None:
+    """410 may pass as well: bars come back without a restart."""
+    subscriptions = Subscriptions(batch_size=1)
+    subscriptions.want(frozenset("AB"))
+    while (request := subscriptions.next_request()) is not None:
+        if "bars" in request.channels:
+            subscriptions.refuse(410)
+        else:
+            _acknowledge(subscriptions, request)
+    subscriptions.ask_again()
+    assert _converse(subscriptions) == ["subscribe A", "subscribe B"]
+    assert (subscriptions.problem, subscriptions.is_settled) == (None, True)
+    assert subscriptions.acknowledged["bars"] == {"A", "B"}
+
+
 def test_subscription_when_the_universe_changes_then_unsubscribed_first() -> None:
     """A plan with room for two never sees three."""
     subscriptions = Subscriptions(batch_size=200)

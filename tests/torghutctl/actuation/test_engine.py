@@ -7,6 +7,7 @@ import subprocess
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from torghutctl.effects.local_forge import LocalForge
 from torghutctl.environments import Environment
 from torghutctl.errors import InputError, RefusedError, StalePlanError, UpstreamError
 from torghutctl.planning.gates import Intent
+from torghutctl.planning.plan import Draft, Precondition
 from torghutctl.procedures import pause_trading, restart_ta, restart_ws, resume_ta, suspend_ta
+from torghutctl.procedures.specification import Danger
 from torghutctl.snapshot.agent_run import AgentRun
 from torghutctl.snapshot.repository import Repository
 
@@ -33,6 +36,7 @@ AT = "2026-03-04T15:06:07Z"
 GOOD = Intent(
     reason="stale data", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None
 )
+PERSON = replace(GOOD, is_person_at_terminal=True)
 
 
 def agent_run(
@@ -231,6 +235,48 @@ def resume_without_evidence(given: Any) -> Any:
     return replace(resume_ta.plan(given), preconditions=())
 
 
+def test_run_when_a_start_is_asked_for_off_a_terminal_then_only_as_the_plan_that_was_looked_at(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """A phrase alone starts nothing; the digest of the plan does, and a stop needs none."""
+    gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: suspended")
+    refs = gitops.refs()
+    with pytest.raises(RefusedError, match="plan: off a terminal") as caught:
+        engine.run(ask(resume_ta, planner=resume_without_evidence))
+    assert (6, refs) == (int(caught.value.exit_code), gitops.refs())
+    shown = engine.run(ask(resume_ta, Effect.SHOW, planner=resume_without_evidence)).plan
+    done = engine.run(ask(resume_ta, planner=resume_without_evidence, plan_digest=shown.digest))
+    assert pull(done) == (1, False)
+
+
+def test_plan_when_it_can_be_carried_out_then_it_says_how_but_for_the_phrase(
+    ask: Callable[..., Request], gitops: Any
+) -> None:
+    """Reason as given, digest, the time where it is stamped, the place; nothing where anything besides is wanting."""
+    request = ask(restart_ws, Effect.SHOW, words=("restart-ws",), options=(("--repo", "/git ops"),))
+    shown = engine.run(request).plan
+    line = f"torghutctl restart-ws --repo '/git ops' --reason 'stale data' --at {AT} --plan {shown.digest} --pr"
+    assert shown.act == line
+    assert shown.report()["act"] == line
+    without = [
+        replace(request, intent=replace(GOOD, reason=" ")),
+        replace(request, only_a_person=True),
+        replace(request, intent=replace(GOOD, is_environment_named=False, is_production=True)),
+        replace(request, intent=replace(GOOD, agent_run=agent_run(shown.digest))),
+        replace(request, spec=replace(restart_ws.SPEC, danger=Danger.EMERGENCY)),
+        replace(request, repo=str(gitops.clone), spec=restart_ws.SPEC, planner=lambda _: Draft()),
+    ]
+    assert [engine.run(other).plan.act for other in without] == [None] * len(without)
+    refusing = Precondition(name="x", ok=None, detail="not read")
+    for precondition, is_shown in ((refusing, False), (replace(refusing, refuses=False), True)):
+        planner = partial(_with_precondition, precondition)
+        assert (engine.run(replace(request, planner=planner)).plan.act is not None) is is_shown
+
+
+def _with_precondition(precondition: Precondition, given: Any) -> Any:
+    return replace(restart_ws.plan(given), preconditions=(precondition,))
+
+
 def test_run_when_another_pull_request_sets_it_otherwise_then_a_start_is_refused(
     ask: Callable[..., Request], gitops: Any
 ) -> None:
@@ -239,7 +285,7 @@ def test_run_when_another_pull_request_sets_it_otherwise_then_a_start_is_refused
     engine.run(ask(suspend_ta))
     refs = gitops.refs()
     with pytest.raises(StalePlanError, match=r"#1 file://") as caught:
-        engine.run(ask(resume_ta, planner=resume_without_evidence))
+        engine.run(ask(resume_ta, planner=resume_without_evidence, intent=PERSON))
     assert (7, refs) == (int(caught.value.exit_code), gitops.refs())
 
 
@@ -248,7 +294,7 @@ def test_run_when_another_pull_request_sets_it_otherwise_then_a_stop_is_opened_a
 ) -> None:
     """A stop waits for nobody."""
     gitops.replace("ta/flinkdeployment.yaml", "state: running", "state: parked")
-    engine.run(ask(resume_ta, planner=resume_without_evidence))
+    engine.run(ask(resume_ta, planner=resume_without_evidence, intent=PERSON))
     assert pull(engine.run(ask(suspend_ta))) == (2, False)
     body = gitops.git("show", "refs/torghut/pull-requests/2:description.md", where=gitops.bare)
     assert "contradicts #1" in body

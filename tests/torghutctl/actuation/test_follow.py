@@ -60,6 +60,7 @@ def ask(gitops: Any, tmp_path: Path, kubeconfig: Path) -> Callable[..., Request]
                 is_environment_named=True,
                 is_production=False,
                 agent_run=None,
+                is_person_at_terminal=True,
             ),
             at_ns=parse_ns(NOW),
             now_ns=parse_ns(NOW),

@@ -52,7 +52,14 @@ PLACES = Places(
     bucket="local/flink-checkpoints",
     prefix="torghut/technical-analysis",
 )
-GOOD = Intent(reason="gap", confirm="ACTUATE_TORGHUT", is_environment_named=True, is_production=False, agent_run=None)
+GOOD = Intent(
+    reason="gap",
+    confirm="ACTUATE_TORGHUT",
+    is_environment_named=True,
+    is_production=False,
+    agent_run=None,
+    is_person_at_terminal=True,
+)
 
 
 BROKERS: dict[str, Any] = {

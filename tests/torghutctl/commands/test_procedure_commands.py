@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +50,6 @@ spec: {template: {spec: {containers: [{name: main, env: [{name: TRADING_ENABLED,
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run torghutctl in a process of its own, off a terminal, with a home of its own."""
-
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "torghutctl", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path / "home"),
-                "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return call
-
-
 def test_pause_when_run_as_the_demo_does_then_a_pull_request_is_on_the_local_forge(run: Any, gitops: Any) -> None:
     """A bare repository at --repo selects the local forge; stdout is JSON alone."""
     done = run("pause-trading", "--repo", str(gitops.bare), *ACT, "--pr", "-o", "json")
@@ -93,6 +70,7 @@ def test_pause_when_run_as_the_demo_does_then_a_pull_request_is_on_the_local_for
         "preconditions",
         "verification",
         "rollback",
+        "act",
         "result",
     }
     assert [list(file) for file in report["files"]] == [["path", "diff"]]
@@ -405,7 +383,9 @@ def test_stop_when_the_audit_log_cannot_be_used_then_it_is_done_and_says_so_and_
     stops = [run(name, *common) for name in ("pause-trading", "suspend-ta")]
     refs = gitops.refs()
     other = run("restart-ta", *common)
-    assert [(done.returncode, said in done.stderr, done.stderr.count("\n")) for done in stops] == [(code, True, 2)] * 2
+    lines = 3 if effect == "--pr" else 2  # the third says how to follow the pull request
+    expected = [(code, True, lines)] * 2
+    assert [(done.returncode, said in done.stderr, done.stderr.count("\n")) for done in stops] == expected
     assert [json.loads(done.stdout)["result"]["branch"] is not None for done in stops] == [True, True]
     assert (other.returncode, "nothing is done" in other.stderr, refs) == (code, True, gitops.refs())
 

@@ -28,7 +28,7 @@ from tests.fakes import incidents, torghut_cluster
 from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghut_core.rfc3339 import format_ns
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDER = ROOT / "tests" / "fakes" / "recorded_process"

@@ -35,6 +35,7 @@ def test_demo_when_run_then_every_check_passes(engine_folder: Path) -> None:
     assert not (engine_folder / "demo" / "endpoints.json").exists()
 
 
+@pytest.mark.e2e
 def test_replay_when_a_slice_goes_through_everything_then_bars_equal_a_query_over_the_file(engine_folder: Path) -> None:
     """To the last digit, although the connection was cut on the way."""
     recording = engine_folder / "slice.ndjson"

@@ -17,7 +17,13 @@ from torghut_core.simulator import process as simulator
 from torghut_core.simulator.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.e2e,
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("one system for all faults"),
+]
 _PATIENCE_SECONDS = 90
 
 
