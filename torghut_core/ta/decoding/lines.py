@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 
 from torghut_core.ta.decoding.columns import Decoded
-from torghut_core.ta.decoding.decode import (
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.decoding.kinds import ANY, QUOTE, TRADE, UNUSUAL
+from torghut_core.ta.decoding.records import (
     FIELDS,
     UNREADABLE,
     Amendments,
@@ -17,13 +19,12 @@ from torghut_core.ta.decoding.decode import (
     BarPayload,
     CancelPayload,
     CorrectionPayload,
-    Decoder,
     QuotePayload,
     TradePayload,
     amendment,
     in_order,
 )
-from torghut_core.ta.decoding.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
+from torghut_core.ta.decoding.scanner import PADDING, Scanned, scan_lines
 
 
 class _TradeMessage(TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):

@@ -19,25 +19,21 @@ from torghut_core.byte_words import (
     byte,
     bytes_before,
     compiled,
-    decimal,
-    digits_end,
     first_bytes,
-    non_digits,
     stops,
     string_end,
     word,
 )
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.json_scalars import POWERS, blank, number, pack, power, skip, string, time
-from torghut_core.ta.decoding.conditions import ODD_CODE, TAPE_AB, TAPE_C
+from torghut_core.json_scalars import POWERS, blank, number, pack, skip, string, time
+from torghut_core.ta.decoding.kinds import ANY, QUOTE, TRADE, UNUSUAL
+from torghut_core.ta.decoding.own_shape import own_record
 from torghut_core.ta.decoding.timestamps import INVALID
+from torghut_core.ta.decoding.trade_scalars import codes, key, tape, trade_number
+from torghut_core.ta.decoding.trade_scalars import exchange as exchange_of
 
-UNUSUAL, TRADE, QUOTE = 0, 1, 2
 _PIECE = 1024
 """Records copied at once: so many that the scan still finds them in the cache."""
-ANY = 0
-"""Asks for trades and quotes, as messages or envelopes, told apart by `T` or `channel`."""
-
 PADDING = b"\n" + bytes(40)
 """What must follow the lines, so that the pass needs no bounds checks: it never goes on after a newline."""
 
@@ -151,10 +147,6 @@ _u = np.uint64
 """Every place in the bytes is indexed as unsigned: the compiler then leaves out the test for negative ones."""
 
 
-def _key(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(text.encode(), "little"))
-
-
 # What a key means. Values: column, and from the third column on a quote's alone.
 (
     _OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _INGEST, _CODES, _TAPE, _ID, _EXCHANGE,
@@ -189,7 +181,7 @@ def _perfect_hash(texts: list[str]) -> np.uint64:
 
 _FACTOR = _perfect_hash(list(_MEANINGS))
 _SHIFT = np.uint64(58)
-_KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
+_KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = key("t"), key("q"), key("trades"), key("quotes")
 _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 93, 48, 57, 101
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
@@ -201,31 +193,7 @@ _BYTES = 8
 _NO_TIME = np.int64(INVALID)
 
 
-def _words(text: str, *places: int) -> tuple[np.uint64, ...]:
-    """Return the eight bytes at each place of what stands between two values of an envelope."""
-    return tuple(_key(text[place : place + 8]) for place in places)
-
-
-# What stands between the values, in the contract's order.
-_HEAD = _words('{"ingest_ts":"', 0, 6)
-_EVENT = _words('","event_ts":"', 0, 6)
-_FEED = _words('","feed":"', 0, 2)
-_NEXT_CHANNEL = _words('","channel":"', 0, 5)
-_TRADES = _words('trades","symbol":"', 0, 8, 10)
-_QUOTES_TEXT = _words('quotes","symbol":"', 0, 8, 10)
-_SEQ = _key('","seq":')
-_TAIL = _words(',"is_final":true,"source":"ws","window":null,"payload":{', 0, 8, 16, 24, 32, 40, 48)
-_VERSION = _words('},"version":1}', 1, 6)
-_SHORT_KEY, _SHORT_MASK = _key('"\0":'), np.uint64(0xFFFF00FF)
-_LONG_KEY, _LONG_MASK = _key('"\0\0":'), np.uint64(0xFFFF0000FF)
-_KEY_P, _KEY_S, _KEY_I, _KEY_C, _KEY_X, _KEY_Z, _KEY_SYMBOL, _KEY_T = map(ord, "psicxzSt")
-_KEY_BX, _KEY_AX, _KEY_BP, _KEY_AP, _KEY_BS, _KEY_AS = (int(_key(key)) for key in ("bx", "ax", "bp", "ap", "bs", "as"))
-_ALL_OF_TRADE, _ALL_OF_QUOTE = 1 | 2, 1024 | 2048 | 4096 | 8192
-_INGEST_KEY, _INGEST_REST = _key("ingest_t"), _key('s"')
-_REGULAR, _NULL = _key('["@"]'), _key("null")
-_LETTER_A, _LETTER_Z, _BLANK, _AT = 65, 90, 32, 64
-_TAPE_TEXTS = tuple(_key(f'"{tape}"') for tape in "ABC")
-_TAPE_AB, _TAPE_C = np.uint64(TAPE_AB), np.uint64(TAPE_C)
+_INGEST_KEY, _INGEST_REST = key("ingest_t"), key('s"')
 
 
 _AT_MEANINGS, _AT_POWERS = 8 * 64, np.uint64(8 * 128)
@@ -233,8 +201,8 @@ _TABLES = np.zeros(128 + 16, np.uint64)
 """The keys in the slots of their hash, what they mean, and the powers of ten as doubles."""
 _TABLES[128:] = POWERS.view(np.uint64)
 for _name, _meaning in _MEANINGS.items():
-    _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
-    _TABLES[_at], _TABLES[64 + _at] = _key(_name), _meaning
+    _at = (int(key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
+    _TABLES[_at], _TABLES[64 + _at] = key(_name), _meaning
 
 
 @compiled
@@ -336,17 +304,17 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
         elif (depth == 2 or wanted == ANY) and meaning >= _CODES and meaning <= _EXCHANGE:
             end = -1
             if meaning == _CODES:
-                bits, end = _codes(data, p)
+                bits, end = codes(data, p)
                 conditions |= bits
                 found = _HAS_CODES
             elif meaning == _TAPE:
-                conditions |= _tape(first_bytes(word(data, p), 3))
+                conditions |= tape(first_bytes(word(data, p), 3))
                 found = _HAS_TAPE
             elif meaning == _ID:
-                trade_id, end = _id(data, p, tables + _AT_POWERS)
+                trade_id, end = trade_number(data, p, tables + _AT_POWERS)
                 found = _HAS_ID
             else:
-                exchange, end = _exchange(data, p)
+                exchange, end = exchange_of(data, p)
                 found = _HAS_EXCHANGE
             if end < 0:  # a quote may have anything there; a trade's is the parser's to read
                 is_odd_trade = is_odd_trade or meaning != _TAPE
@@ -416,219 +384,6 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
 
 
 @compiled
-def _own_record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
-    """Read the record at p where it has the shape that the forwarder writes; return as `_record` does.
-
-    The envelope's members stand in the contract's order, without blanks, so what stands between the values is compared
-    eight bytes at a time, and only the payload's keys are looked at one by one. Any other shape is called unusual here,
-    and left to `_record`.
-    """
-    first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
-    at_ns, ingest_ns, packed = np.int64(0), np.int64(0), _u(0)
-    conditions, trade_id, exchange = _u(0), _u(0), _u(0)
-    kind, seen, end = UNUSUAL, 0, p
-    for _ in range(1):
-        if word(data, p) != _HEAD[0] or word(data, p + 6) != _HEAD[1]:
-            break
-        ingest_ns, end, last = time(data, p + 14, tables + _AT_POWERS, last)
-        if end < 0 or word(data, end) != _EVENT[0] or word(data, end + 6) != _EVENT[1]:
-            break
-        at_ns, end, last = time(data, end + 14, tables + _AT_POWERS, last)
-        if end < 0 or word(data, end) != _FEED[0] or word(data, end + 2) != _FEED[1]:
-            break
-        end = string_end(data, end + 10)
-        if word(data, end) != _NEXT_CHANNEL[0] or word(data, end + 5) != _NEXT_CHANNEL[1]:
-            break
-        end += 13
-        text = word(data, end)
-        if wanted == TRADE:
-            if text != _TRADES[0] or word(data, end + 8) != _TRADES[1] or word(data, end + 10) != _TRADES[2]:
-                break
-        elif (
-            text != _QUOTES_TEXT[0] or word(data, end + 8) != _QUOTES_TEXT[1] or word(data, end + 10) != _QUOTES_TEXT[2]
-        ):
-            break
-        end += 18
-        text = word(data, end)
-        count = bytes_before(stops(text))
-        if count == 0 or byte(data, end + count) != _QUOTE_MARK:
-            break
-        packed = first_bytes(text, count)
-        end += count
-        if word(data, end) != _SEQ:
-            break
-        start = end + 8
-        end = digits_end(data, start)
-        if end == start or byte(data, start) == _ZERO:
-            break
-        if (
-            word(data, end) != _TAIL[0]
-            or word(data, end + 8) != _TAIL[1]
-            or word(data, end + 16) != _TAIL[2]
-            or word(data, end + 24) != _TAIL[3]
-            or word(data, end + 32) != _TAIL[4]
-            or word(data, end + 40) != _TAIL[5]
-            or word(data, end + 48) != _TAIL[6]
-        ):
-            break
-        end += 56
-        while True:  # the payload's members
-            text = word(data, end)
-            is_done = False
-            found = 0
-            if text & _SHORT_MASK == _SHORT_KEY:
-                key = np.int64((text >> _u(8)) & _u(255))
-                end += 4
-                if key == _KEY_P or key == _KEY_S:
-                    is_number, value, end = number(data, end, tables + _AT_POWERS)
-                    if not is_number:
-                        break
-                    if key == _KEY_P:
-                        first, found = value, 1
-                    else:
-                        second, found = value, 2
-                elif key == _KEY_I:
-                    trade_id, end = _id(data, end, tables + _AT_POWERS)
-                    found = 4
-                elif key == _KEY_C:
-                    bits, end = _codes(data, end)
-                    conditions |= bits
-                    found = 8
-                elif key == _KEY_X:
-                    exchange, end = _exchange(data, end)
-                    found = 16
-                elif key == _KEY_Z:
-                    text = word(data, end)
-                    if first_bytes(text, 1) != _u(_QUOTE_MARK) or (text >> _u(16)) & _u(255) != _u(_QUOTE_MARK):
-                        break
-                    if not _is_plain(np.int64((text >> _u(8)) & _u(255))):
-                        break
-                    conditions |= _tape(first_bytes(text, 3))
-                    end, found = end + 3, 32
-                elif key == _KEY_SYMBOL or key == _KEY_T:
-                    if byte(data, end) != _QUOTE_MARK:
-                        break
-                    end = string_end(data, end + 1)
-                    if byte(data, end) != _QUOTE_MARK:
-                        break
-                    end, found = end + 1, 64 if key == _KEY_T else 128
-                else:
-                    break
-            elif text & _LONG_MASK == _LONG_KEY and wanted == QUOTE:
-                key = np.int64((text >> _u(8)) & _u(0xFFFF))
-                end += 5
-                if key == _KEY_BX or key == _KEY_AX:
-                    _, end = _exchange(data, end)
-                    found = 256 if key == _KEY_BX else 512
-                else:
-                    is_number, value, end = number(data, end, tables + _AT_POWERS)
-                    if not is_number:
-                        break
-                    if key == _KEY_BP:
-                        first, found = value, 1024
-                    elif key == _KEY_AP:
-                        second, found = value, 2048
-                    elif key == _KEY_BS:
-                        third, found = value, 4096
-                    elif key == _KEY_AS:
-                        fourth, found = value, 8192
-            if found == 0 or end < 0 or seen & found:
-                break
-            seen |= found
-            after = byte(data, end)
-            end += 1
-            if after == _COMMA:
-                continue
-            is_done = after == _CLOSE
-            break
-        needed = _ALL_OF_TRADE if wanted == TRADE else _ALL_OF_QUOTE
-        is_end = word(data, end) == _VERSION[0] and word(data, end + 5) == _VERSION[1]
-        if is_done and is_end and seen & (_ALL_OF_TRADE | _ALL_OF_QUOTE) == needed:
-            end += 13
-            kind = wanted
-    identity = (trade_id << _u(8)) + exchange if trade_id != _u(0) else _u(0)
-    return kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last
-
-
-@compiled
-def _is_plain(code: Any) -> Any:
-    return _BLANK <= code <= 126 and code != _QUOTE_MARK and code != 92
-
-
-@compiled
-def _codes(data: Any, p: int) -> Any:
-    """Return the bits of the list of one-character codes at p and its end, −1 when it is something else."""
-    text = word(data, p)
-    if first_bytes(text, 5) == _REGULAR:
-        return _u(0), p + 5
-    if first_bytes(text, 4) == _NULL:
-        return _u(0), p + 4
-    if byte(data, p) != _OPEN_LIST:
-        return _u(0), -1
-    bits = _u(0)
-    p = blank(data, p + 1)
-    if byte(data, p) == _CLOSE_LIST:
-        return bits, p + 1
-    for _ in range(16):
-        code = byte(data, p + 1)
-        if byte(data, p) != _QUOTE_MARK or byte(data, p + 2) != _QUOTE_MARK or not _is_plain(code):
-            break
-        if _LETTER_A <= code <= _LETTER_Z:
-            bits |= _u(1) << _u(code - _LETTER_A)
-        elif _ZERO <= code <= _NINE:
-            bits |= _u(1) << _u(code - _ZERO + 26)
-        elif code != _BLANK and code != _AT:
-            bits |= _u(1) << _u(ODD_CODE)
-        p = blank(data, p + 3)
-        if byte(data, p) == _CLOSE_LIST:
-            return bits, p + 1
-        if byte(data, p) != _COMMA:
-            break
-        p = blank(data, p + 1)
-    return _u(0), -1
-
-
-@compiled
-def _tape(text: Any) -> Any:
-    """Return the bit of the tape in quotes, 0 when it is none."""
-    if text == _TAPE_TEXTS[2]:
-        return _TAPE_C
-    return _TAPE_AB if text == _TAPE_TEXTS[0] or text == _TAPE_TEXTS[1] else _u(0)
-
-
-@compiled
-def _id(data: Any, p: int, powers: Any) -> Any:
-    """Return the number at p, plus one, and its end; −1 when it is none of up to 16 digits."""
-    text = word(data, p)
-    if first_bytes(text, 4) == _NULL:
-        return _u(0), p + 4
-    count = bytes_before(non_digits(text))
-    if count == 0 or (count > 1 and byte(data, p) == _ZERO):
-        return _u(0), -1
-    value = decimal(text, count)
-    p += count
-    if count == _BYTES:
-        text = word(data, p)
-        count = bytes_before(non_digits(text))
-        if count > 0:
-            value = value * np.int64(power(powers, count)) + decimal(text, count)
-            p += count
-    after = byte(data, p)
-    if after == _DOT or (_ZERO <= after <= _NINE) or after | 32 == _EXPONENT:
-        return _u(0), -1
-    return _u(value) + _u(1), p
-
-
-@compiled
-def _exchange(data: Any, p: int) -> Any:
-    """Return the one character in quotes at p and its end; −1 when it is something else."""
-    code = byte(data, p + 1)
-    if byte(data, p) == _QUOTE_MARK and byte(data, p + 2) == _QUOTE_MARK and _is_plain(code):
-        return _u(code), p + 3
-    return _u(0), p + 4 if first_bytes(word(data, p), 4) == _NULL else -1
-
-
-@compiled
 def _kind(said: Any, meaning: Any) -> int:
     if (meaning == _T and said == _KIND_T) or (meaning == _CHANNEL and said == _KIND_TRADES):
         return TRADE
@@ -648,8 +403,8 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
         start = p if size >= 0 else out.bounds[row, 0]
         kind = UNUSUAL
         if wanted != ANY:
-            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _own_record(
-                data, start, wanted, tables, last
+            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = own_record(
+                data, start, wanted, tables + _AT_POWERS, last
             )
         if kind == UNUSUAL:
             kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _record(

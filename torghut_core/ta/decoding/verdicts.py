@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 
 from torghut_core.ta.decoding.columns import NANOS, Ints
-from torghut_core.ta.decoding.scanner import QUOTE, TRADE, Scanned, unscanned
+from torghut_core.ta.decoding.kinds import QUOTE, TRADE
+from torghut_core.ta.decoding.scanner import Scanned, unscanned
 from torghut_core.ta.decoding.timestamps import INVALID
 
 LARGEST = 1e30

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.fakes.ta_inputs import START, bar, quote, trade
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns, parse_ns
-from torghut_core.ta.decoding import scanner
+from torghut_core.ta.decoding import kinds, scanner
 from torghut_core.ta.decoding.columns import Amendment, Replacement
 from torghut_core.ta.decoding.conditions import condition_bits, identity
 from torghut_core.ta.decoding.decode import Decoder
@@ -193,15 +193,15 @@ _MESSAGES = {
     "trade message": b'{"T":"t","S":"AAPL","i":1,"x":"V","p":10.5,"s":7,"c":["@"],"z":"C","t":"2026-06-02T14:00:01.123456789Z"}',
     "quote message": b'{"T":"q","S":"AAPL","bx":"V","bp":10.25,"bs":1,"ax":"V","ap":10.5,"as":2,"t":"2026-06-02T14:00:01.5Z"}',
 }
-_VALUES = {scanner.TRADE: ("p", "s"), scanner.QUOTE: ("bp", "ap", "bs", "as")}
+_VALUES = {kinds.TRADE: ("p", "s"), kinds.QUOTE: ("bp", "ap", "bs", "as")}
 
 
 def _said(record: bytes) -> tuple[int, str, list[float], tuple[int, int, int]]:
     """Return what a full parser reads in a record that the scan took; the last is ingest time, conditions, identity."""
     said = msgspec.json.decode(record)
     payload = said.get("payload", said)
-    kind = {"t": scanner.TRADE, "q": scanner.QUOTE}.get(said.get("T"))
-    kind = kind or (scanner.QUOTE if "bp" in payload else scanner.TRADE)
+    kind = {"t": kinds.TRADE, "q": kinds.QUOTE}.get(said.get("T"))
+    kind = kind or (kinds.QUOTE if "bp" in payload else kinds.TRADE)
     time = said.get("event_ts") or said.get("eventTs") or said["t"]
     ingest = said.get("ingest_ts") or said.get("ingestTs")
     more = (
@@ -221,13 +221,13 @@ def test_scan_when_any_byte_is_changed_then_it_never_accepts_what_a_parser_refus
     """Every byte of a record made every other byte: what the scan takes, a full parser reads to the same values."""
     good = (_ENVELOPES | _MESSAGES)[name]
     records = [good[:at] + bytes([byte]) + good[at + 1 :] for at in range(len(good)) for byte in range(256)]
-    wanted = scanner.ANY if name in _MESSAGES else scanner.TRADE if name == "trade" else scanner.QUOTE
+    wanted = kinds.ANY if name in _MESSAGES else kinds.TRADE if name == "trade" else kinds.QUOTE
     found = scanner.scan_records(ByteColumn.terminated(records), wanted, scanner.SymbolTable())
-    taken = np.flatnonzero(found.kind != scanner.UNUSUAL)
+    taken = np.flatnonzero(found.kind != kinds.UNUSUAL)
     assert len(taken) > len(good)
     for row in taken.tolist():
         time, symbol, values, more = _said(records[row])
-        if found.kind[row] == scanner.TRADE:
+        if found.kind[row] == kinds.TRADE:
             assert _more(found, row) == more, records[row]
         packed = scanner.unpacked(int(found.packed[row]))
         assert (found.at_ns[row], packed, found.values[row, : len(values)].tolist()) == (time, symbol, values), records[
@@ -240,15 +240,15 @@ def test_scan_when_any_byte_is_changed_then_it_never_accepts_what_a_parser_refus
 def test_scan_when_several_bytes_are_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
     """The same for insertions, deletions and changes at several places."""
     record = data.draw(st.sampled_from([*_ENVELOPES.values()]))
-    wanted = scanner.TRADE if record is GOOD else scanner.QUOTE
+    wanted = kinds.TRADE if record is GOOD else kinds.QUOTE
     alphabet = st.sampled_from([bytes([byte]) for byte in b'0123456789.-eE+"{}[],: tfnul\\\n\r\xc3'] + [b""])
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(record) - 1))
         record = record[:place] + data.draw(alphabet) + record[place + data.draw(st.integers(0, 1)) :]
     found = scanner.scan_records(ByteColumn.terminated([record]), wanted, scanner.SymbolTable())
-    if found.kind[0] != scanner.UNUSUAL:
+    if found.kind[0] != kinds.UNUSUAL:
         time, symbol, values, more = _said(record)
-        assert found.kind[0] == scanner.QUOTE or _more(found, 0) == more
+        assert found.kind[0] == kinds.QUOTE or _more(found, 0) == more
         assert (found.at_ns[0], scanner.unpacked(int(found.packed[0]))) == (time, symbol)
         assert found.values[0, : len(values)].tolist() == values
 
@@ -262,8 +262,8 @@ def test_timestamps_when_parsed_as_a_column_then_as_one_by_one(ns: int, digits: 
     damaged = text[:cut] + "x" + text[cut + 1 :]
     assert parse_column([text, damaged, text]).tolist() == [parse_ns(text), INVALID, parse_ns(text)]
     record = GOOD.replace(format_ns((START + 1) * 10**9).encode(), text.encode(), 2)
-    found = scanner.scan_records(ByteColumn.terminated([record]), scanner.TRADE, scanner.SymbolTable())
-    assert (found.kind[0], found.at_ns[0]) == (scanner.TRADE, parse_ns(text))
+    found = scanner.scan_records(ByteColumn.terminated([record]), kinds.TRADE, scanner.SymbolTable())
+    assert (found.kind[0], found.at_ns[0]) == (kinds.TRADE, parse_ns(text))
 
 
 def test_symbols_when_there_are_many_then_each_keeps_its_place() -> None:
