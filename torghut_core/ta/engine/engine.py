@@ -384,7 +384,8 @@ class Engine:
         has_bar = np.ones(len(bars.end), np.bool_)
         if self.settings.is_replay:
             has_bar, has_signal = self._held_back(cadence, bars, values, has_signal)
-        has_bar, has_signal = _last_per_key(bars, has_bar, has_signal)
+        if cadence is self.minutes_cadence:  # seconds were reduced to one a key
+            has_bar, has_signal = _last_per_key(bars, has_bar, has_signal)
         block = RowBlock(
             cadence.cadence.size,
             cadence.cadence.seconds,
