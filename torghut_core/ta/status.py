@@ -170,6 +170,7 @@ class Metrics:
             ["symbol"],
             registry=registry,
         )
+        self._ratios_of: tuple[tuple[int, int, int], ...] = ()
         self._rejected = Gauge(
             "torghut_ta_rejected_events", "Events that could not be used.", ["reason"], registry=registry
         )
@@ -206,9 +207,7 @@ class Metrics:
             self._conditions.labels(code).set(count)
         for kind, count in sum((engine.counts.changes for engine in engines), Counter[str]()).items():
             self._changes.labels(kind).set(count)
-        self._minute_ratio.clear()
-        for symbol, (_, ratio) in minute_ratios(jobs).items():
-            self._minute_ratio.labels(symbol).set(ratio)
+        self._tell_ratios(jobs)
         self._input.set(sum(job.engine.counts.input_events for job in jobs.values()))
         self._output.set(sum(job.output_rows for job in jobs.values()))
         self._late.set(sum(job.engine.counts.late_trades for job in jobs.values()))
@@ -217,6 +216,18 @@ class Metrics:
             self._waiting.labels(writer.table).set(writer.waiting_rows)
             self._written.labels(writer.table).set(writer.written)
             self._retries.labels(writer.table).set(writer.retries)
+
+    def _tell_ratios(self, jobs: Mapping[int, PartitionJob]) -> None:
+        """Tell the ratios of now, when a minute has closed or come: thousands of symbols are not told every second."""
+        state = tuple(
+            (number, job.engine.trades.closed_until // 60, job.engine.minutes.highest_ns)
+            for number, job in sorted(jobs.items())
+        )
+        if state != self._ratios_of:
+            self._ratios_of = state
+            self._minute_ratio.clear()
+            for symbol, (_, ratio) in minute_ratios(jobs).items():
+                self._minute_ratio.labels(symbol).set(ratio)
 
     def forget(self, partition: int) -> None:
         """Drop what is told of a partition number that another process has now."""
