@@ -22,7 +22,7 @@ from torghut_core.ta.decoding.columns import Replacement
 from torghut_core.ta.engine.engine import Engine, EngineSettings
 from torghut_core.ta.engine.indicators import State
 from torghut_core.ta.engine.quotes import QuoteColumns
-from torghut_core.ta.engine.windows import BarColumns, Change, Ticks
+from torghut_core.ta.engine.reduction import BarColumns, Change, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
 FORMAT_VERSION = 5

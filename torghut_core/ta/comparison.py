@@ -17,7 +17,7 @@ from torghut_core.errors import InputError
 from torghut_core.ta.decoding.columns import Floats, Ints
 from torghut_core.ta.decoding.lines import LineDecoder
 from torghut_core.ta.engine.engine import Engine, EngineCounts, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.engine.windows import BarColumns, Ticks, reduce
+from torghut_core.ta.engine.reduction import BarColumns, Ticks, reduce
 from torghut_core.ta.files import Progress, read_bytes, whole_lines
 
 FIELDS = ("o", "h", "l", "c", "v", "n", "vw")

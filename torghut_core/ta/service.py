@@ -42,7 +42,7 @@ from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.decoding import scanner, verdicts
-from torghut_core.ta.engine import indicators, outliers, prices, quotes, windows
+from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
 from torghut_core.ta.engine.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, open_job
 from torghut_core.ta.outputs import json_rows
@@ -415,7 +415,7 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache; takes a minute the first time."""
-    rooms = (indicators, outliers, prices, quotes, scanner, verdicts, windows, json_rows)
+    rooms = (indicators, outliers, prices, quotes, scanner, verdicts, reduction, json_rows)
     for module in (*rooms, kafka_batches, kafka_columns):
         module.warm_up()
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time

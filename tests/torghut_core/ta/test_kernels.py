@@ -12,13 +12,13 @@ from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
 from torghut_core.ta.decoding import scanner, verdicts
 from torghut_core.ta.decoding.decode import Decoder
-from torghut_core.ta.engine import indicators, outliers, prices, quotes, windows
+from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
 from torghut_core.ta.engine.engine import Engine, EngineSettings
 from torghut_core.ta.outputs import json_rows
 from torghut_core.ta.outputs.rows import to_records, to_tables
 from torghut_core.ta.service import warm_up
 
-MODULES = (indicators, json_rows, outliers, prices, quotes, scanner, verdicts, windows, kafka_batches, kafka_columns)
+MODULES = (indicators, json_rows, outliers, prices, quotes, scanner, verdicts, reduction, kafka_batches, kafka_columns)
 
 
 def _signatures() -> dict[str, int]:

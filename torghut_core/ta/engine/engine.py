@@ -24,8 +24,9 @@ from torghut_core.ta.engine.minutes import KEPT_SECONDS, MinuteBars
 from torghut_core.ta.engine.outliers import Admitted, ClockGuard, Columns
 from torghut_core.ta.engine.prices import OddLots, Pricing, TradeConditions
 from torghut_core.ta.engine.quotes import QuoteBuffer
+from torghut_core.ta.engine.reduction import NO_TICKS, BarColumns, Change, Ticks
 from torghut_core.ta.engine.sessions import session_starts
-from torghut_core.ta.engine.windows import NO_TICKS, BarColumns, Change, Ticks, TradeWindows
+from torghut_core.ta.engine.windows import TradeWindows
 
 SourceName = Literal["trades", "quotes", "bars"]
 SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")

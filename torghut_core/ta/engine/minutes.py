@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torghut_core.ta.decoding.columns import NANOS, Floats, Ints
-from torghut_core.ta.engine.windows import BarColumns
+from torghut_core.ta.engine.reduction import BarColumns
 
 _NEVER = -(1 << 62)
 KEPT_SECONDS = 60
