@@ -9,6 +9,7 @@ from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, o
 from torghutctl.procedures.verification import Check, Stage, compare
 
 FILE = "ws/deployment.yaml"
+_SECOND_CONNECTION = "alpaca_406_second_connection"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 SPEC = Spec(
@@ -46,6 +47,7 @@ def plan(given: PlanningInput) -> Draft:
                     + ("" if replicas in (None, "1") else "; set to 1"),
                     refuses=False,
                 ),
+                _one_connection(given),
             ),
             verification=(
                 f"Deployment {given.environment.names.ws_deployment}: one pod, 1/1 ready, restartedAt {stamp}",
@@ -57,6 +59,22 @@ def plan(given: PlanningInput) -> Draft:
             risk="Market data pauses for the seconds of one restart; the gap is filled from REST where backfill is on.",
         ),
     )
+
+
+def _one_connection(given: PlanningInput) -> Precondition:
+    """Ask who holds the account's one stream: while another client does, a restart frees nothing."""
+    name = "nobody else holds the account's stream"
+    readings = given.snapshot.readings if given.snapshot is not None else {}
+    answers = [r.value for s, r in readings.items() if s.startswith("forwarder/readyz/") and r.is_ok]
+    classes = sorted({str(answer.get("errorClass")) for answer in answers if answer.get("errorClass")})
+    if not answers:
+        return Precondition(name=name, ok=None, detail="the forwarder was not asked", refuses=False)
+    if _SECOND_CONNECTION not in classes:
+        detail = f"the forwarder tells of {', '.join(classes) or 'no error'}"
+        return Precondition(name=name, ok=True, detail=detail, refuses=False)
+    who = "a second forwarder or cluster, a notebook, a desktop with this key"
+    detail = f"Alpaca answers 406: find the other client first ({who}); a restart frees no slot while it is there"
+    return Precondition(name=name, ok=False, detail=detail, refuses=False)
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:
