@@ -25,8 +25,11 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.trading.model import Leg, OrderRequest
 from torghut_core.trading.store.control import KILL_SWITCH, LATE_ORDER, STANDING_LATCH, STANDING_STOP
 from torghut_core.trading.store.database import at, translated
+from torghut_core.trading.store.deadlines import with_deadlines
 
 _STATEMENT_TIMEOUT_MS = 5000
+_ANSWER_SECONDS = 7.0
+"""With the beat's interval well under `IDLE_SECONDS`: a leader that is cut off knows it before another can lead."""
 IDLE_SECONDS = 15.0
 """How long the server keeps a session that says nothing, and how long a loop may not turn before the beat stops."""
 BEAT_SECONDS = 3.0
@@ -72,8 +75,16 @@ class ClaimRequest:
 class Leadership:
     """Holds the lock, or tries to. Safe to call from threads; every call blocks for at most a few seconds."""
 
-    def __init__(self, postgres: Postgres, *, lock_name: str, holder: str = "", clock: Clock | None = None) -> None:
-        self._postgres = postgres
+    def __init__(
+        self,
+        postgres: Postgres,
+        *,
+        lock_name: str,
+        holder: str = "",
+        clock: Clock | None = None,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
+        self._postgres = with_deadlines(postgres, answer_seconds=answer_seconds)
         self._lock_name = lock_name
         self._key = lock_key(lock_name)
         self._holder = holder
