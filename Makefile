@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo test test-fast test-e2e test-kube lint format docs bench soak mutants engines clean constraints
+.PHONY: demo test test-fast test-e2e test-kube lint format docs release bench soak mutants engines clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ format: $(VENV)/.dev
 docs: $(VENV)/.dev  ## the site, into site/; a link that leads nowhere fails
 	$(BIN)/python scripts/write_reference.py
 	$(BIN)/mkdocs build --strict --quiet
+
+release: $(VENV)/.dev  ## VERSION=0.2.0: gather the changelog, set the version, build sdist and wheel
+	$(BIN)/python scripts/release.py $(VERSION) --write
 
 bench: $(VENV)/.dev  ## speed beside peers, as ratios measured in one run
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -23,6 +23,9 @@ from torghut_core.logs import event
 
 _logger = logging.getLogger("torghut.guardrails")
 _PREFIX = "torghut_clickhouse_guardrails_"
+_MINUTE_MS = 60_000
+_RECENT_MS = 40 * _MINUTE_MS
+"""How old the newest minute bar may be, a feed that is a quarter of an hour late included."""
 _HELP = {
     "clickhouse_up": "1 when ClickHouse answered.",
     "disk_free_bytes": "Free bytes of the fullest disk.",
@@ -31,6 +34,7 @@ _HELP = {
     "any_replica_readonly": "1 when a replicated table is read-only.",
     "ta_signals_max_event_ts_seconds": "Event time of the newest signal.",
     "ta_microbars_max_window_end_seconds": "Window end of the newest micro-bar.",
+    "minute_volume_ratio": "Own seconds' volume over the provider's minute bars', ten minutes, all symbols.",
     "last_scrape_success": "1 when the last scrape succeeded.",
     "last_scrape_ts_seconds": "When it was made.",
 }
@@ -78,7 +82,8 @@ class Guardrails(Collector):
             newest = self._newest(table, column)
             if newest is not None:
                 figures[name] = newest
-        return figures
+        ratio = self._minute_volume_ratio()
+        return figures if ratio is None else {**figures, "minute_volume_ratio": ratio}
 
     def _disk(self) -> dict[str, float]:
         if self.data_path is not None:
@@ -104,6 +109,36 @@ class Guardrails(Collector):
                 return None
             raise
         return rows[0]["newest"] / 1000 if rows and rows[0]["rows"] else None
+
+    def _minute_volume_ratio(self) -> float | None:
+        """Return own volume over the provider's, of the ten minutes before the newest minute bar's; None without any.
+
+        The newest minute may still lack seconds that are on their way. A minute counts where it has a bar of both kinds, or
+        of the provider's alone. Old minutes say nothing of now.
+        """
+        since = int(self.clock.now_ns() // 1_000_000) - _RECENT_MS
+        try:
+            found = self.clickhouse.query(
+                "SELECT toUnixTimestamp64Milli(max(event_ts)) AS newest, count() AS rows FROM torghut.ta_microbars"  # noqa: S608  a number
+                f" WHERE window_size = 'PT1M' AND event_ts > fromUnixTimestamp64Milli({since})"
+            )
+            if not found or not found[0]["rows"]:
+                return None
+            until = found[0]["newest"] - _MINUTE_MS
+            rows = self.clickhouse.query(
+                "SELECT sum(own) AS all_own, sum(theirs) AS all_theirs FROM ("  # noqa: S608  numbers
+                "SELECT sumIf(volume, window_size = 'PT1S') AS own, sumIf(volume, window_size = 'PT1M') AS theirs FROM ("
+                "SELECT symbol, window_size, event_ts, argMax(v, ingest_ts) AS volume FROM torghut.ta_microbars"
+                f" WHERE event_ts > fromUnixTimestamp64Milli({until - 10 * _MINUTE_MS})"
+                f" AND event_ts <= fromUnixTimestamp64Milli({until}) GROUP BY symbol, window_size, event_ts)"
+                f" GROUP BY symbol, intDiv(toUnixTimestamp64Milli(event_ts) + {_MINUTE_MS - 1}, {_MINUTE_MS}))"
+                " WHERE theirs > 0"
+            )
+        except ClickHouseError as error:
+            if error.trouble is Trouble.MISSING:
+                return None
+            raise
+        return float(rows[0]["all_own"] / rows[0]["all_theirs"]) if rows and rows[0]["all_theirs"] else None
 
 
 async def scrape_forever(guardrails: Guardrails, seconds: float, stop: asyncio.Event) -> None:

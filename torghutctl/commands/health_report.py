@@ -21,7 +21,7 @@ from torghutctl.render.streams import emit, tell
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
-    from torghutctl.snapshot.reader import Target
+    from torghutctl.snapshot.target import Target
 
 WATCH_SECONDS = 5.0
 

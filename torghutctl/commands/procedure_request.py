@@ -275,7 +275,8 @@ def snapshot_reader(
 
     `at_ns` stands for the present in a mere plan; what acts is judged by the clock.
     """
-    from torghutctl.snapshot.reader import Target, read
+    from torghutctl.snapshot.reader import read
+    from torghutctl.snapshot.target import Target
 
     is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
     if not is_needed and not is_named:

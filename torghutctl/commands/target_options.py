@@ -17,7 +17,7 @@ from torghutctl.commands.option_group import ResourceNames
 from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
 from torghutctl.render.streams import tell
-from torghutctl.snapshot.reader import Target
+from torghutctl.snapshot.target import Target
 
 if TYPE_CHECKING:
     from torghutctl.health.report import Operator

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torghut_core.clock import utc_datetime
 from torghutctl.planning.plan import Draft, Precondition
+from torghutctl.procedures.evidence import read_source
 from torghutctl.procedures.specification import PlanningInput, Spec, draft_of, open_manifest
-from torghutctl.procedures.verification import Check, forwarder_checks
+from torghutctl.procedures.verification import Check, Stage, compare
 
 FILE = "ws/deployment.yaml"
 _SECOND_CONNECTION = "alpaca_406_second_connection"
@@ -77,5 +78,17 @@ def _one_connection(given: PlanningInput) -> Precondition:
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:
-    """Return the checks that show the change to be true."""
-    return forwarder_checks(given)
+    """Return the checks that show the change to be true: the Deployment as its manifest has it, one pod ready."""
+    editor, index = open_manifest(given, FILE, "Deployment", given.environment.names.ws_deployment)
+    wanted = editor.yaml.value((index, "spec", "template", "metadata", "annotations", RESTARTED_AT))
+    found = read_source(given, "forwarder/deployment").value or {}
+    readings = given.snapshot.readings if given.snapshot is not None else {}
+    ready = [r.value.get("ready") for s, r in readings.items() if s.startswith("forwarder/readyz/") and r.is_ok]
+    is_current = found.get("observedGeneration") == found.get("generation") and found.get("updatedReplicas") == 1
+    return (
+        compare(Stage.LIVE, "restartedAt", wanted, found.get("templateRestartedAt")),
+        Check(
+            stage=Stage.LIVE, name="one updated pod", ok=is_current, detail=f"updated {found.get('updatedReplicas')}"
+        ),
+        Check(stage=Stage.EFFECTIVE, name="/readyz", ok=ready == [True], detail=f"ready={ready}"),
+    )

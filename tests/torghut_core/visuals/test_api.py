@@ -235,7 +235,7 @@ import sys; sys.path.insert(0, {root!r})
 from datetime import datetime, timedelta, UTC
 from torghut_core.clock import ManualClock
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema
 from torghut_core.visuals.guardrails import Guardrails
 from torghut_core.visuals.ta_reader import TaReader
 c = open_clickhouse(Address(url="embedded:{folder}"))
@@ -252,6 +252,22 @@ g.scrape()
 assert g.figures["ta_microbars_max_window_end_seconds"] == 1767623402.0, g.figures
 assert (g.figures["last_scrape_success"], g.figures["any_replica_readonly"]) == (1.0, 0.0)
 assert 0 < g.figures["disk_free_ratio"] < 1
+assert "minute_volume_ratio" not in g.figures, g.figures
+def row(symbol, size, at, v, ingest=1):
+    c.command("INSERT INTO torghut.ta_microbars (symbol, event_ts, ingest_ts, window_size, v) VALUES"
+              f" ('{{symbol}}', '2026-01-06 {{at}}', fromUnixTimestamp64Milli({{ingest}}), '{{size}}', {{v}})")
+row("A", "PT1M", "14:40:00", 100, 1); row("A", "PT1M", "14:40:00", 200, 2)  # rewritten
+row("A", "PT1S", "14:39:01", 60, 1); row("A", "PT1S", "14:39:01", 80, 2); row("A", "PT1S", "14:40:00", 40)
+row("B", "PT1M", "14:39:00", 40)  # and nothing of our own
+row("C", "PT1S", "14:39:30", 1000)  # no minute bar to compare with
+row("A", "PT1M", "14:41:00", 500)  # the newest: seconds of it may be on their way
+row("A", "PT1M", "14:29:00", 500)  # older than ten minutes
+g.scrape()
+assert g.figures["minute_volume_ratio"] == 120 / 240, g.figures
+late = Guardrails(clickhouse=c, clock=ManualClock(1767713000 * 10**9), replica="r", data_path="/")
+late.scrape()
+assert "minute_volume_ratio" not in late.figures, late.figures
+c.command("DELETE FROM torghut.ta_microbars WHERE event_ts > '2026-01-06 00:00:00'")
 r = TaReader(c)
 assert r.latest("A", "bars")["c"] == 12.0
 at = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)

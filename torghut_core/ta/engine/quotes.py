@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from torghut_core.ta.columns import NANOS, Floats, Ints
+from torghut_core.ta.decoding.columns import NANOS, Floats, Ints
 
 FIELDS = [
     "imbalance_spread",

@@ -8,7 +8,7 @@ leaves to the caller as unusual, and never guesses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +26,14 @@ from torghut_core.byte_words import (
 )
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.json_scalars import POWERS, blank, number, pack, skip, string, time
+from torghut_core.ta.decoding.kinds import ANY, QUOTE, TRADE, UNUSUAL
+from torghut_core.ta.decoding.own_shape import own_record
+from torghut_core.ta.decoding.timestamps import INVALID
+from torghut_core.ta.decoding.trade_scalars import codes, key, tape, trade_number
+from torghut_core.ta.decoding.trade_scalars import exchange as exchange_of
 
-UNUSUAL, TRADE, QUOTE = 0, 1, 2
-ANY = 0
-"""Asks for trades and quotes, as messages or envelopes, told apart by `T` or `channel`."""
-
+_PIECE = 1024
+"""Records copied at once: so many that the scan still finds them in the cache."""
 PADDING = b"\n" + bytes(40)
 """What must follow the lines, so that the pass needs no bounds checks: it never goes on after a newline."""
 
@@ -44,6 +47,12 @@ class Scanned(NamedTuple):
     packed: NDArray[np.uint64]
     """The symbol's bytes, for those the table lacks."""
     at_ns: NDArray[np.int64]
+    ingest_ns: NDArray[np.int64]
+    """INVALID where the record says none."""
+    conditions: NDArray[np.uint64]
+    """A trade's codes and tape, as `conditions` says."""
+    identity: NDArray[np.uint64]
+    """Which trade it is, as `conditions` says."""
     values: NDArray[np.float64]
     """Price and size of a trade; bid, ask, bid size, ask size of a quote."""
     bounds: NDArray[np.int64]
@@ -90,12 +99,22 @@ def scan_lines(lines: bytes, count: int, wanted: int, table: SymbolTable) -> Sca
     return found
 
 
-def scan_records(records: ByteColumn, wanted: int, table: SymbolTable) -> Scanned:
-    """Scan a terminated column of records."""
+def scan_records(records: Sequence[bytes], wanted: int, table: SymbolTable) -> Scanned:
+    """Scan records; what is no terminated column is copied into one, piece by piece while it is in the cache."""
     found = unscanned(len(records))
+    if isinstance(records, ByteColumn) and records.is_terminated:
+        _scan_column(records, wanted, table, found)
+        return found
+    for start in range(0, len(records), _PIECE):
+        part = slice(start, start + _PIECE)
+        piece = Scanned._make(column[part] for column in found)._replace(counts=found.counts)
+        _scan_column(ByteColumn.terminated(records[part]), wanted, table, piece)
+    return found
+
+
+def _scan_column(records: ByteColumn, wanted: int, table: SymbolTable, found: Scanned) -> None:
     found.bounds[:, 0], found.bounds[:, 1] = records.starts, records.ends
     _scan(_address(records.data), -1, wanted, _address(_TABLES), table.keys, table.slots, found)
-    return found
 
 
 def unscanned(count: int) -> Scanned:
@@ -105,6 +124,9 @@ def unscanned(count: int) -> Scanned:
         symbol=np.empty(count, np.int64),
         packed=np.empty(count, np.uint64),
         at_ns=np.empty(count, np.int64),
+        ingest_ns=np.empty(count, np.int64),
+        conditions=np.empty(count, np.uint64),
+        identity=np.empty(count, np.uint64),
         values=np.empty((count, 4)),
         bounds=np.empty((count, 2), np.int64),
         counts=np.zeros(2, np.int64),
@@ -125,12 +147,11 @@ _u = np.uint64
 """Every place in the bytes is indexed as unsigned: the compiler then leaves out the test for negative ones."""
 
 
-def _key(text: str) -> np.uint64:
-    return np.uint64(int.from_bytes(text.encode(), "little"))
-
-
 # What a key means. Values: column, and from the third column on a quote's alone.
-_OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _FIRST_VALUE = range(9)
+(
+    _OTHER, _PAYLOAD, _EVENT_TS, _TIME, _ENVELOPE_SYMBOL, _SYMBOL, _T, _CHANNEL, _INGEST, _CODES, _TAPE, _ID, _EXCHANGE,
+    _FIRST_VALUE,
+) = range(14)  # fmt: skip
 _MEANINGS = {
     "payload": _PAYLOAD,
     "event_ts": _EVENT_TS,
@@ -140,6 +161,11 @@ _MEANINGS = {
     "S": _SYMBOL,
     "T": _T,
     "channel": _CHANNEL,
+    "ingestTs": _INGEST,
+    "c": _CODES,
+    "z": _TAPE,
+    "i": _ID,
+    "x": _EXCHANGE,
     **{name: _FIRST_VALUE + number for number, name in enumerate(["p", "s", "bp", "ap", "bs", "as"])},
 }
 
@@ -155,13 +181,19 @@ def _perfect_hash(texts: list[str]) -> np.uint64:
 
 _FACTOR = _perfect_hash(list(_MEANINGS))
 _SHIFT = np.uint64(58)
-_KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = _key("t"), _key("q"), _key("trades"), _key("quotes")
+_KIND_T, _KIND_Q, _KIND_TRADES, _KIND_QUOTES = key("t"), key("q"), key("trades"), key("quotes")
 _QUOTE_MARK, _COMMA, _MINUS, _DOT, _COLON, _NEWLINE = 34, 44, 45, 46, 58, 10
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _EXPONENT = 123, 125, 91, 93, 48, 57, 101
 # What was found: time, symbol, and the values by column; a trade's and a quote's values are told apart.
 _HAS_TIME, _HAS_SYMBOL, _HAS_TRADE, _HAS_QUOTE, _HAS_KIND = 1, 2, 4 + 8, 16 + 32 + 64 + 128, 256
 _HAS_PAYLOAD = 512
+_HAS_INGEST, _HAS_CODES, _HAS_TAPE, _HAS_ID, _HAS_EXCHANGE = 1024, 2048, 4096, 8192, 16384
+_REQUIRED = 1023
 _BYTES = 8
+_NO_TIME = np.int64(INVALID)
+
+
+_INGEST_KEY, _INGEST_REST = key("ingest_t"), key('s"')
 
 
 _AT_MEANINGS, _AT_POWERS = 8 * 64, np.uint64(8 * 128)
@@ -169,8 +201,8 @@ _TABLES = np.zeros(128 + 16, np.uint64)
 """The keys in the slots of their hash, what they mean, and the powers of ten as doubles."""
 _TABLES[128:] = POWERS.view(np.uint64)
 for _name, _meaning in _MEANINGS.items():
-    _at = (int(_key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
-    _TABLES[_at], _TABLES[64 + _at] = _key(_name), _meaning
+    _at = (int(key(_name)) * int(_FACTOR) % (1 << 64)) >> 58
+    _TABLES[_at], _TABLES[64 + _at] = key(_name), _meaning
 
 
 @compiled
@@ -199,12 +231,15 @@ def _meaning_of(key: Any, tables: Any) -> Any:
 def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
     """Read the record at p.
 
-    Return its kind, its end, its time, its packed symbol, its four values, and `last` for the next record.
+    Return its kind, its end, its time, its ingest time, its packed symbol, its conditions, its identity, its four values,
+    and `last` for the next record.
     """
     kind = wanted
     in_envelope, in_message = 0, 0
     depth = 1
-    at_ns, packed = np.int64(0), _u(0)
+    at_ns, ingest_ns, packed = np.int64(0), _NO_TIME, _u(0)
+    conditions, trade_id, exchange = _u(0), _u(0), _u(0)
+    is_odd_trade = False
     first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
     is_usual = byte(data, p) == _OPEN
     p = blank(data, p + 1) if is_usual else p
@@ -218,8 +253,9 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
         end = p + 1 + count
         meaning = _meaning_of(first_bytes(text, count), tables)
         if marks == _u(0) and byte(data, end) != _QUOTE_MARK:  # longer than any key that means something
+            is_ingest = text == _INGEST_KEY and first_bytes(word(data, end), 2) == _INGEST_REST
             end = string_end(data, end)
-            meaning = _OTHER
+            meaning = _INGEST if is_ingest else _OTHER
         if byte(data, end) != _QUOTE_MARK:
             break
         p = blank(data, end + 1)
@@ -257,6 +293,35 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
                 break
             p = end + 1
             found, is_message = _HAS_TIME, meaning == _TIME
+        elif depth == 1 and meaning == _INGEST:
+            if byte(data, p) != _QUOTE_MARK:
+                break
+            ingest_ns, end, last = time(data, p + 1, tables + _AT_POWERS, last)
+            if end < 0:
+                break
+            p = end + 1
+            found, is_message = _HAS_INGEST, False
+        elif (depth == 2 or wanted == ANY) and meaning >= _CODES and meaning <= _EXCHANGE:
+            end = -1
+            if meaning == _CODES:
+                bits, end = codes(data, p)
+                conditions |= bits
+                found = _HAS_CODES
+            elif meaning == _TAPE:
+                conditions |= tape(first_bytes(word(data, p), 3))
+                found = _HAS_TAPE
+            elif meaning == _ID:
+                trade_id, end = trade_number(data, p, tables + _AT_POWERS)
+                found = _HAS_ID
+            else:
+                exchange, end = exchange_of(data, p)
+                found = _HAS_EXCHANGE
+            if end < 0:  # a quote may have anything there; a trade's is the parser's to read
+                is_odd_trade = is_odd_trade or meaning != _TAPE
+                end = skip(data, p)
+                if end < 0:
+                    break
+            p = end
         elif depth == 1 and (meaning == _ENVELOPE_SYMBOL or (meaning == _SYMBOL and wanted == ANY)):
             end = string(data, p + 1)
             if byte(data, p) != _QUOTE_MARK or end < 0 or end - p > 9 or end == p + 1:
@@ -310,9 +375,12 @@ def _record(data: Any, p: int, wanted: int, tables: Any, last: Any) -> Any:
     if wanted != ANY:
         in_envelope |= _HAS_KIND  # a topic's name says it too
     needed |= _HAS_KIND | (_HAS_PAYLOAD if in_envelope != 0 else 0)
-    if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) != needed:
+    if not is_usual or (in_envelope != 0 and in_message != 0) or (in_envelope | in_message) & _REQUIRED != needed:
         kind = UNUSUAL
-    return kind, p, at_ns, packed, first, second, third, fourth, last
+    if kind == TRADE and is_odd_trade:
+        kind = UNUSUAL
+    identity = (trade_id << _u(8)) + exchange if trade_id != _u(0) else _u(0)
+    return kind, p, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last
 
 
 @compiled
@@ -333,7 +401,15 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
         if size >= 0 and p >= size:
             break
         start = p if size >= 0 else out.bounds[row, 0]
-        kind, end, at_ns, packed, first, second, third, fourth, last = _record(data, start, wanted, tables, last)
+        kind = UNUSUAL
+        if wanted != ANY:
+            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = own_record(
+                data, start, wanted, tables + _AT_POWERS, last
+            )
+        if kind == UNUSUAL:
+            kind, end, at_ns, ingest_ns, packed, conditions, identity, first, second, third, fourth, last = _record(
+                data, start, wanted, tables, last
+            )
         end = blank(data, end)
         if byte(data, end) == 13:
             end += 1
@@ -356,7 +432,8 @@ def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any,
             else:
                 out.symbol[row] = -1
                 out.counts[1] += 1
-            out.packed[row], out.at_ns[row] = packed, at_ns
+            out.packed[row], out.at_ns[row], out.ingest_ns[row] = packed, at_ns, ingest_ns
+            out.conditions[row], out.identity[row] = conditions, identity
             out.values[row, 0], out.values[row, 1] = first, second
             out.values[row, 2], out.values[row, 3] = third, fourth
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.ta.columns import NANOS, Bars, Ints
-from torghut_core.ta.windows import BarColumns
+from torghut_core.ta.decoding.columns import NANOS, Floats, Ints
+from torghut_core.ta.engine.reduction import BarColumns
 
 _NEVER = -(1 << 62)
 KEPT_SECONDS = 60
@@ -38,11 +38,22 @@ class MinuteBars:
         missing = symbols - len(self.newest_end)
         self.newest_end = np.concatenate([self.newest_end, np.zeros(missing, np.int64)])
 
-    def add(self, symbol: Ints, bars: Bars) -> None:
-        """Take bars in offset order."""
-        highest = np.maximum.accumulate(np.concatenate([[self.highest_ns], bars.end_ns]))
+    def add(  # noqa: PLR0917  columns of minute bars, in the order of `Bars`
+        self,
+        symbol: Ints,
+        end_ns: Ints,
+        opened: Floats,
+        high: Floats,
+        low: Floats,
+        close: Floats,
+        volume: Floats,
+        vwap: Floats,
+        count: Ints,
+    ) -> None:
+        """Take bars in offset order; `end_ns` is the minute's end."""
+        highest = np.maximum.accumulate(np.concatenate([[self.highest_ns], end_ns]))
         self.highest_ns = int(highest[-1])
-        end = bars.end_ns // NANOS
+        end = end_ns // NANOS
         is_stranded = end <= (highest[:-1] - self._tolerance_ns) // NANOS - KEPT_SECONDS
         kind = np.empty(len(end), np.int8)
         for index, (number, its_end) in enumerate(zip(symbol.tolist(), end.tolist(), strict=True)):
@@ -53,14 +64,15 @@ class MinuteBars:
         columns = BarColumns(
             symbol=symbol,
             end=end,
-            open=bars.open,
-            high=bars.high,
-            low=bars.low,
-            close=bars.close,
-            volume=bars.volume,
-            price_size=np.where(np.isnan(bars.vwap), bars.close, bars.vwap) * bars.volume,
-            trades=bars.count,
-            vwap=bars.vwap,
+            open=opened,
+            high=high,
+            low=low,
+            close=close,
+            volume=volume,
+            price_size=np.where(np.isnan(vwap), close, vwap) * volume,
+            trades=count,
+            priced_size=volume,
+            vwap=vwap,
         )
         self.pending.append((columns, kind))
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.fakes.ta_inputs import START, Run, quote, trade
 from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
-from torghut_core.ta.clickhouse_sink import (
+from torghut_core.ta.outputs.clickhouse_sink import (
     Batching,
     SchemaError,
     SchemaOptions,
@@ -22,7 +23,7 @@ from torghut_core.ta.clickhouse_sink import (
     create_schema,
     verify_schema,
 )
-from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_tables
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, by_days, to_native, to_tables
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("chdb")]
 HERE = SchemaOptions(cluster=None, is_simulated=True)
@@ -234,3 +235,25 @@ def test_writer_when_rows_come_then_they_are_due_after_their_burst_and_no_sooner
         writer.accepted = rows
     due = writer._due()
     assert due == (0.0 if due_in == 0.0 else pytest.approx(now + due_in))
+
+
+def test_rows_when_they_are_of_many_days_then_no_insert_is_of_more_than_a_server_takes(clickhouse: ClickHouse) -> None:
+    """150 days in one batch arrive, where ClickHouse refuses a block of more than a hundred partitions whole."""
+    create_schema(clickhouse, HERE)
+    run = Run()
+    run.feed([trade("A", day * 86_400 + 0.5, 10) for day in range(150)])
+    rows = [table for block in run.engine.finish() for table in to_tables(block, 1) if table.table == MICROBARS]
+    with pytest.raises(ClickHouseError) as refused:
+        clickhouse.insert(MICROBARS, COLUMNS[MICROBARS], to_native(rows))
+    assert refused.value.trouble is Trouble.PARTITIONS
+    writer = TableWriter(
+        MICROBARS,
+        lambda: clickhouse,
+        batching=Batching(rows=10, flush_seconds=1.0, buffer_rows=1000),
+        backoff=Backoff(base=0.01, cap=0.01),
+    )
+    writer._insert(rows)
+    found = clickhouse.query("SELECT count() AS n, uniq(toDate(event_ts)) AS days FROM torghut.ta_microbars")
+    assert [(row["n"], row["days"]) for row in found] == [(150, 150)]
+    sizes = [sorted(len(np.unique(table.end_seconds // 86_400)) for table in part) for part in by_days(rows)]
+    assert sizes == [[50], [50], [50]]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 NANOS = 1_000_000_000
 
@@ -42,6 +44,12 @@ class Trades:
     at_ns: Ints
     price: Floats
     size: Floats
+    conditions: Words
+    """Codes and tape, as `conditions` says."""
+    identity: Words
+    """Exchange and id as one number, 0 without an id."""
+    ingest_ns: Ints | None
+    """INVALID where a record says none; None where each says one. None is more than a minute before its event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Quotes:
     symbol: Symbols
     at_ns: Ints
     values: Floats
+    ingest_ns: Ints | None
+    """As in `Trades`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,28 @@ class Bars:
     volume: Floats
     vwap: Floats
     count: Ints
+    ingest_ns: Ints | None
+    """As in `Trades`."""
+
+
+class Replacement(NamedTuple):
+    """What a corrected trade is."""
+
+    price: float
+    size: float
+    conditions: int
+    identity: int
+
+
+class Amendment(NamedTuple):
+    """A cancel or a correction of the trade that `identity` names."""
+
+    after: int
+    """How many of the batch's trades came before it."""
+    symbol: str
+    identity: int
+    replacement: Replacement | None
+    """None cancels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +107,8 @@ class Decoded:
     trades: Trades | None = None
     quotes: Quotes | None = None
     bars: Bars | None = None
+    amendments: Sequence[Amendment] = ()
+    """In offset order; of trades of this batch or of earlier ones."""
     rejected: Counter[str] = field(default_factory=Counter)
 
 

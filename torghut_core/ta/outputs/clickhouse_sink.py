@@ -21,7 +21,7 @@ from torghut_core.backoff import Backoff
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
-from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, by_days, to_native
 
 _logger = logging.getLogger("torghut.ta.clickhouse")
 _BURST = 0.25
@@ -243,7 +243,8 @@ class TableWriter:
 
     def _insert(self, batch: Sequence[TableRows]) -> None:
         self._last_insert = time.monotonic()
-        self._clickhouse().insert(self.table, COLUMNS[self.table], to_native(batch))
+        for part in by_days(batch):
+            self._clickhouse().insert(self.table, COLUMNS[self.table], to_native(part))
 
 
 class ClickHouseSink:

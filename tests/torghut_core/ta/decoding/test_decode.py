@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -15,13 +14,14 @@ from hypothesis import strategies as st
 from tests.fakes.ta_inputs import START, bar, quote, trade
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns, parse_ns
-from torghut_core.ta import scanner
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.lines import LineDecoder
-from torghut_core.ta.timestamps import INVALID, parse_column
+from torghut_core.ta.decoding import kinds, scanner
+from torghut_core.ta.decoding.columns import Amendment, Replacement
+from torghut_core.ta.decoding.conditions import condition_bits, identity
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.decoding.lines import LineDecoder
+from torghut_core.ta.decoding.timestamps import INVALID, parse_column
 
 GOOD = trade("AAPL", 1, 10.5, 7).value
-NOW_NS = (START + 1000) * 10**9
 
 
 def _changed(**fields: Any) -> bytes:
@@ -58,7 +58,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "time is no time": (_changed(event_ts="yesterday"), "bad_time"),
     "time has no zone": (_changed(event_ts="2026-06-02T14:00:01"), "bad_time"),
     "no such day": (_changed(event_ts="2026-02-30T14:00:01Z"), "bad_time"),
-    "time in the far future": (_changed(event_ts="2099-01-01T00:00:00Z"), "time_in_future"),
+    "time in the far future": (_changed(event_ts="2099-01-01T00:00:00Z"), "outlier_trades"),
     "time before 1970": (_changed(event_ts="1969-12-31T23:59:59Z"), "bad_time"),
     "empty symbol": (_changed(symbol=""), "bad_symbol"),
     "symbol of ten thousand characters": (_changed(symbol="A" * 10_000), "bad_symbol"),
@@ -72,11 +72,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "price beyond all": (_changed(p=1e31), "bad_price"),
     "size beyond all": (_changed(s=1e31), "bad_size"),
     "no such zone": (_changed(event_ts="2026-06-02T14:00:01+99:99"), "bad_time"),
-    "time half an hour after its ingest": (_changed(event_ts="2026-06-02T14:30:01Z"), "time_in_future"),
-    "time in the far future and no ingest time": (
-        _without("ingest_ts").replace(b"2026-06-02T14", b"2099-01-01T14"),
-        "time_in_future",
-    ),
+    "time half an hour after its ingest": (_changed(event_ts="2026-06-02T14:30:01Z"), "outlier_trades"),
     "unprintable symbol": (_changed(symbol="A\u0007"), "bad_symbol"),
 }
 
@@ -133,7 +129,7 @@ def test_first_record_when_its_time_is_absurd_then_refused() -> None:
     """The very first record cannot carry the watermark away either."""
     found = Decoder().trades([BAD["time in the far future"][0], GOOD])
     assert found.trades is not None
-    assert (found.trades.at_ns.tolist(), found.rejected["time_in_future"]) == ([(START + 1) * 10**9], 1)
+    assert (found.trades.at_ns.tolist(), found.rejected["outlier_trades"]) == ([(START + 1) * 10**9], 1)
 
 
 def test_night_when_it_lies_between_records_then_the_jump_is_accepted() -> None:
@@ -197,17 +193,27 @@ _MESSAGES = {
     "trade message": b'{"T":"t","S":"AAPL","i":1,"x":"V","p":10.5,"s":7,"c":["@"],"z":"C","t":"2026-06-02T14:00:01.123456789Z"}',
     "quote message": b'{"T":"q","S":"AAPL","bx":"V","bp":10.25,"bs":1,"ax":"V","ap":10.5,"as":2,"t":"2026-06-02T14:00:01.5Z"}',
 }
-_VALUES = {scanner.TRADE: ("p", "s"), scanner.QUOTE: ("bp", "ap", "bs", "as")}
+_VALUES = {kinds.TRADE: ("p", "s"), kinds.QUOTE: ("bp", "ap", "bs", "as")}
 
 
-def _said(record: bytes) -> tuple[int, str, list[float]]:
-    """Return what a full parser reads in a record that the scan took."""
+def _said(record: bytes) -> tuple[int, str, list[float], tuple[int, int, int]]:
+    """Return what a full parser reads in a record that the scan took; the last is ingest time, conditions, identity."""
     said = msgspec.json.decode(record)
     payload = said.get("payload", said)
-    kind = {"t": scanner.TRADE, "q": scanner.QUOTE}.get(said.get("T"))
-    kind = kind or (scanner.QUOTE if "bp" in payload else scanner.TRADE)
+    kind = {"t": kinds.TRADE, "q": kinds.QUOTE}.get(said.get("T"))
+    kind = kind or (kinds.QUOTE if "bp" in payload else kinds.TRADE)
     time = said.get("event_ts") or said.get("eventTs") or said["t"]
-    return parse_ns(time), said.get("symbol") or said["S"], [payload[name] for name in _VALUES[kind]]
+    ingest = said.get("ingest_ts") or said.get("ingestTs")
+    more = (
+        INVALID if ingest is None else parse_ns(ingest),
+        condition_bits(payload.get("c"), payload.get("z")),
+        identity(payload.get("i"), payload.get("x")),
+    )
+    return parse_ns(time), said.get("symbol") or said["S"], [payload[name] for name in _VALUES[kind]], more
+
+
+def _more(found: scanner.Scanned, row: int) -> tuple[int, int, int]:
+    return int(found.ingest_ns[row]), int(found.conditions[row]), int(found.identity[row])
 
 
 @pytest.mark.parametrize("name", [*_ENVELOPES, *_MESSAGES])
@@ -215,12 +221,14 @@ def test_scan_when_any_byte_is_changed_then_it_never_accepts_what_a_parser_refus
     """Every byte of a record made every other byte: what the scan takes, a full parser reads to the same values."""
     good = (_ENVELOPES | _MESSAGES)[name]
     records = [good[:at] + bytes([byte]) + good[at + 1 :] for at in range(len(good)) for byte in range(256)]
-    wanted = scanner.ANY if name in _MESSAGES else scanner.TRADE if name == "trade" else scanner.QUOTE
+    wanted = kinds.ANY if name in _MESSAGES else kinds.TRADE if name == "trade" else kinds.QUOTE
     found = scanner.scan_records(ByteColumn.terminated(records), wanted, scanner.SymbolTable())
-    taken = np.flatnonzero(found.kind != scanner.UNUSUAL)
+    taken = np.flatnonzero(found.kind != kinds.UNUSUAL)
     assert len(taken) > len(good)
     for row in taken.tolist():
-        time, symbol, values = _said(records[row])
+        time, symbol, values, more = _said(records[row])
+        if found.kind[row] == kinds.TRADE:
+            assert _more(found, row) == more, records[row]
         packed = scanner.unpacked(int(found.packed[row]))
         assert (found.at_ns[row], packed, found.values[row, : len(values)].tolist()) == (time, symbol, values), records[
             row
@@ -232,14 +240,15 @@ def test_scan_when_any_byte_is_changed_then_it_never_accepts_what_a_parser_refus
 def test_scan_when_several_bytes_are_changed_then_it_never_accepts_what_a_parser_refuses(data: st.DataObject) -> None:
     """The same for insertions, deletions and changes at several places."""
     record = data.draw(st.sampled_from([*_ENVELOPES.values()]))
-    wanted = scanner.TRADE if record is GOOD else scanner.QUOTE
+    wanted = kinds.TRADE if record is GOOD else kinds.QUOTE
     alphabet = st.sampled_from([bytes([byte]) for byte in b'0123456789.-eE+"{}[],: tfnul\\\n\r\xc3'] + [b""])
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(record) - 1))
         record = record[:place] + data.draw(alphabet) + record[place + data.draw(st.integers(0, 1)) :]
     found = scanner.scan_records(ByteColumn.terminated([record]), wanted, scanner.SymbolTable())
-    if found.kind[0] != scanner.UNUSUAL:
-        time, symbol, values = _said(record)
+    if found.kind[0] != kinds.UNUSUAL:
+        time, symbol, values, more = _said(record)
+        assert found.kind[0] == kinds.QUOTE or _more(found, 0) == more
         assert (found.at_ns[0], scanner.unpacked(int(found.packed[0]))) == (time, symbol)
         assert found.values[0, : len(values)].tolist() == values
 
@@ -253,8 +262,8 @@ def test_timestamps_when_parsed_as_a_column_then_as_one_by_one(ns: int, digits: 
     damaged = text[:cut] + "x" + text[cut + 1 :]
     assert parse_column([text, damaged, text]).tolist() == [parse_ns(text), INVALID, parse_ns(text)]
     record = GOOD.replace(format_ns((START + 1) * 10**9).encode(), text.encode(), 2)
-    found = scanner.scan_records(ByteColumn.terminated([record]), scanner.TRADE, scanner.SymbolTable())
-    assert (found.kind[0], found.at_ns[0]) == (scanner.TRADE, parse_ns(text))
+    found = scanner.scan_records(ByteColumn.terminated([record]), kinds.TRADE, scanner.SymbolTable())
+    assert (found.kind[0], found.at_ns[0]) == (kinds.TRADE, parse_ns(text))
 
 
 def test_symbols_when_there_are_many_then_each_keeps_its_place() -> None:
@@ -279,7 +288,7 @@ BAR = _line("b", o=1, h=3, l=1, c=2, v=5, vw=2.5, n=4)
 
 def _lines(*lines: str | bytes) -> Any:
     text = b"\n".join(line.encode() if isinstance(line, str) else line for line in lines)
-    return LineDecoder(latest_ns=NOW_NS).decode(text)
+    return LineDecoder().decode(text)
 
 
 def test_lines_when_messages_and_envelopes_mix_then_each_kind_is_in_the_order_of_the_lines() -> None:
@@ -303,70 +312,122 @@ def test_lines_when_one_is_an_array_then_the_others_are_read_as_without_it() -> 
 
 
 def test_lines_when_some_are_bad_then_counted_by_reason() -> None:
-    """Control messages are told from unknown ones; a time after now is refused."""
+    """Control messages are told from unknown ones; what a time is worth that says no ingest time is not decided here."""
     found = _lines(
         TRADE, '{"T":"success","msg":"connected"}', '{"T":"?"}', '{"channel":"news"}', "{", "[{]", "7", "[1]", "{}",
         _line("t", p=1, s=1, t="2099-01-01T00:00:00Z"), _line("b", c=["@"]), _line("t", p=-1, s=1),
         _line("q", bp=-9, ap=10),
     )  # fmt: skip
-    assert found.trades.price.tolist() == [10.25]
+    assert found.trades.price.tolist() == [10.25, 1]
     assert {reason: count for reason, count in found.rejected.items() if count} == {
         "other_message": 1,
         "unknown_channel": 3,
         "undecodable": 5,
-        "time_in_future": 1,
         "bad_price": 2,
     }
 
 
-@settings(max_examples=200, deadline=None)
-@given(
-    hours=st.lists(st.tuples(st.integers(-3, 30), st.booleans()), min_size=1, max_size=25),
-    cuts=st.lists(st.integers(0, 25), max_size=3),
-)
-def test_times_when_some_lie_far_ahead_then_only_those_after_their_ingest_time_go(
-    hours: list[tuple[int, bool]], cuts: list[int]
-) -> None:
-    """A jump counts when its own ingest time has seen it, however the records are split and whatever came before."""
-    records, kept, highest = [], [], None
-    for hour, is_honest in hours:
-        at = (START + 3600 * 4 + 3600 * hour) * 10**9
-        said = json.loads(GOOD) | {"event_ts": format_ns(at), "ingest_ts": format_ns(at if is_honest else at - 10**13)}
+def test_times_when_some_lie_after_their_ingest_time_then_only_those_go() -> None:
+    """A minute after its ingest time a trade is an outlier, whatever came before it; exactly a minute is none."""
+    at = (START + 3600) * 10**9
+    records = []
+    for ahead in (0, 60 * 10**9, 60 * 10**9 + 1, 10**13):
+        said = json.loads(GOOD) | {"event_ts": format_ns(at + ahead), "ingest_ts": format_ns(at)}
         records.append(json.dumps(said).encode())
-        if is_honest or (highest is not None and at <= highest + 60 * 10**9):
-            kept.append(at)
-            highest = max(highest or 0, at)
-    decoder, found = Decoder(), []
-    edges = [0, *sorted(min(cut, len(records)) for cut in cuts), len(records)]
-    for start, end in pairwise(edges):
-        trades = decoder.trades(records[start:end]).trades
-        found += trades.at_ns.tolist() if trades is not None else []
-    assert found == kept
+    found = Decoder().trades(records)
+    assert found.trades is not None
+    assert (found.trades.at_ns.tolist(), dict(found.rejected)) == ([at, at + 60 * 10**9], {"outlier_trades": 2})
+    quotes = Decoder().quotes([_later(quote("A", 1, 2, 3).value), quote("A", 1, 2, 3).value])
+    assert quotes.quotes is not None
+    assert (len(quotes.quotes.at_ns), quotes.rejected["outlier_quotes"]) == (1, 1)
+    bars = Decoder().bars([_later(bar("A", 0, 7).value), bar("A", 0, 7).value])
+    assert bars.bars is not None
+    assert (len(bars.bars.end_ns), bars.rejected["outlier_bars"]) == (1, 1)
 
 
-CORRECTION = {"T": "c", "S": "A", "x": "V", "oi": 7, "op": 10.0, "os": 5, "ci": 8, "cp": 11.0, "cs": 5, "z": "A"}
+def _later(record: bytes) -> bytes:
+    return json.dumps(json.loads(record) | {"event_ts": "2099-01-01T00:00:00Z"}).encode()
+
+
+CORRECTION = {"T": "c", "S": "A", "x": "V", "oi": 7, "op": 10.0, "os": 5, "ci": 8, "cp": 11.0, "cs": 6, "z": "A"}
 CANCEL = {"T": "x", "S": "A", "i": 7, "x": "V", "p": 10.0, "s": 5, "a": "C", "z": "A"}
 
 
+def _of_trades(payload: dict[str, Any]) -> bytes:
+    at = {"ingest_ts": "2026-01-05T14:30:01Z", "event_ts": "2026-01-05T14:30:00Z"}
+    return json.dumps({**at, "symbol": "A", "channel": "trades", "payload": payload}).encode()
+
+
 @pytest.mark.parametrize("order", ["first", "last"])
-def test_trades_when_a_cancel_or_correction_travels_with_them_then_it_is_counted_and_no_trade(order: str) -> None:
+def test_trades_when_a_cancel_or_correction_travels_with_them_then_it_amends_and_is_no_trade(order: str) -> None:
     """A cancel has a price and a size and would be a second trade; where its `T` stands in the payload does not matter."""
 
     def record(payload: dict[str, Any]) -> bytes:
         kind = payload["T"]
         rest = {key: value for key, value in payload.items() if key != "T"}
-        given = {"T": kind, **rest} if order == "first" else {**rest, "T": kind}
-        at = {"ingest_ts": "2026-01-05T14:30:01Z", "event_ts": "2026-01-05T14:30:00Z"}
-        body = {**at, "symbol": "A", "channel": "trades", "payload": given}
-        return json.dumps(body).encode()
+        return _of_trades({"T": kind, **rest} if order == "first" else {**rest, "T": kind})
 
+    its = identity(7, "V")
+    changed = Replacement(11.0, 6.0, condition_bits(None, "A"), identity(8, "V"))
     trade = record({"T": "t", "p": 10.0, "s": 5})
-    decoder = Decoder(latest_ns=parse_ns("2026-01-05T14:31:00Z"))
-    found = decoder.trades([trade, record(CANCEL), record(CORRECTION), trade])
+    found = Decoder().trades([trade, record(CANCEL), b"{", record(CORRECTION), trade])
     assert found.trades is not None
-    assert (len(found.trades.at_ns), dict(found.rejected)) == (2, {"cancel": 1, "correction": 1})
-    lines = LineDecoder(latest_ns=parse_ns("2026-01-05T14:31:00Z")).decode(
-        b"\n".join([trade, record(CANCEL), record(CORRECTION)])
-    )
+    assert (len(found.trades.at_ns), dict(found.rejected)) == (2, {"undecodable": 1})
+    assert list(found.amendments) == [Amendment(1, "A", its, None), Amendment(1, "A", its, changed)]
+    message = json.dumps({**CANCEL, "t": "2026-01-05T14:30:00Z"})
+    lines = LineDecoder().decode(b"\n".join([trade, record(CORRECTION), trade, message.encode()]))
     assert lines.trades is not None
-    assert (len(lines.trades.at_ns), dict(lines.rejected)) == (1, {"cancel": 1, "correction": 1})
+    assert (len(lines.trades.at_ns), lines.rejected.total()) == (2, 0)
+    assert list(lines.amendments) == [Amendment(1, "A", its, changed), Amendment(2, "A", its, None)]
+
+
+BAD_AMENDMENTS = {
+    "cancel without an id": ({"T": "x", "x": "V"}, "undecodable"),
+    "cancel of no id": ({**CANCEL, "i": None}, "undecodable"),
+    "correction without a price": ({**CORRECTION, "cp": None}, "undecodable"),
+    "correction to no price": ({**CORRECTION, "cp": 0}, "bad_price"),
+    "correction to a negative size": ({**CORRECTION, "cs": -1}, "bad_size"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_AMENDMENTS)
+def test_amendment_when_it_cannot_be_read_then_counted_by_reason(name: str) -> None:
+    """It changes nothing, and its neighbours are read."""
+    payload, reason = BAD_AMENDMENTS[name]
+    found = Decoder().trades([GOOD, _of_trades(payload), GOOD])
+    assert found.trades is not None
+    assert (len(found.trades.at_ns), list(found.amendments), dict(found.rejected)) == (2, [], {reason: 1})
+
+
+_CODES: list[Any] = [
+    None, [], ["@"], [" "], ["I"], ["@", "F", "T", "I"], ["Z", "9", "1", "0"], ["?"], ["a"], ["é"], ["TT"], [""], "I T",
+    7, {"a": 1}, [7], ['"'], ["\\"], ["@"] * 20 + ["W"],
+]  # fmt: skip
+_IDS: list[Any] = [None, 0, 1, 55, 12345678, 123456789, 10**15, 10**16 - 1, 10**16, 10**30, -3, 1.5, "a-7", True, []]
+
+
+@pytest.mark.parametrize("shape", ["envelope", "message"])
+def test_scan_when_it_reads_conditions_and_ids_then_they_are_what_a_parser_reads(shape: str) -> None:
+    """Codes, tape, id and exchange in any form, by the scan or by the parser, give the same bits."""
+    wanted, records = [], []
+    for codes, tape, number, exchange in [
+        *((codes, tape, 5, "V") for codes in _CODES for tape in ("A", "B", "C", "N", None, "AB", 7)),
+        *((["@"], "A", number, exchange) for number in _IDS for exchange in ("V", None, "", "NASDAQ", "é", '"')),
+    ]:
+        payload = {"i": number, "x": exchange, "p": 1.5, "s": 2, "c": codes, "z": tape}
+        body = {"T": "t", "S": "A", **payload, "t": "2026-01-05T14:30:00Z"}
+        records.append(_of_trades(payload) if shape == "envelope" else json.dumps(body).encode())
+        wanted.append((condition_bits(codes, tape), identity(number, exchange)))
+    decoded = Decoder().trades(records) if shape == "envelope" else LineDecoder().decode(b"\n".join(records))
+    assert decoded.trades is not None
+    assert list(zip(decoded.trades.conditions.tolist(), decoded.trades.identity.tolist(), strict=True)) == wanted
+    assert len(set(wanted)) > 60
+
+
+def test_identity_when_exchange_or_id_differ_then_it_is_another() -> None:
+    """Within a symbol two prints are one only when both are the same; without an id a print is never another again."""
+    numbers = [
+        identity(number, exchange) for number in (0, 1, 255, 256, 10**16, "1", 1.5) for exchange in ("A", "B", None)
+    ]
+    assert len(set(numbers)) == len(numbers)
+    assert (0 in numbers, identity(None, "A")) == (False, 0)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torghut_core.engines import clickhouse_native as native
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.engine import RowBlock
-from torghut_core.ta.indicators import OUTPUTS
-from torghut_core.ta.json_rows import Pieces, encode_rows
-from torghut_core.ta.quotes import FIELDS
+from torghut_core.ta.engine.engine import RowBlock
+from torghut_core.ta.engine.indicators import OUTPUTS
+from torghut_core.ta.engine.quotes import FIELDS
+from torghut_core.ta.outputs.json_rows import Pieces, encode_rows
 
 MICROBARS, SIGNALS = "torghut.ta_microbars", "torghut.ta_signals"
 VERSION = 1
@@ -42,6 +42,9 @@ COLUMNS = {MICROBARS: COMMON_COLUMNS + MICROBAR_COLUMNS, SIGNALS: COMMON_COLUMNS
 _PAYLOAD = {MICROBARS: MICROBAR_COLUMNS, SIGNALS: SIGNAL_COLUMNS}
 _CHANNELS = {MICROBARS: "microbars", SIGNALS: "signals"}
 _INTEGERS = {"count": "UInt64", "warm": "UInt8"}
+MOST_DAYS = 50
+"""Days in one insert: half of what a server allows by default (`max_partitions_per_insert_block`)."""
+_DAY = 86_400
 _NEVER_NULL = frozenset(["o", "h", "l", "c", "v", "close"])
 
 
@@ -69,6 +72,11 @@ class TableRows:
             part = slice(start, start + size)
             symbol, end_seconds, payload = self.symbol[part], self.end_seconds[part], self.payload[part]
             yield replace(self, symbol=symbol, end_seconds=end_seconds, payload=payload)
+
+    def where(self, mask: NDArray[np.bool_]) -> TableRows:
+        """Return the rows at which `mask` is true."""
+        symbol, end_seconds, payload = self.symbol[mask], self.end_seconds[mask], self.payload[mask]
+        return replace(self, symbol=symbol, end_seconds=end_seconds, payload=payload)
 
     @property
     def symbols(self) -> list[str]:
@@ -133,6 +141,23 @@ def _table(
         ingest_ms,
         np.stack(payload, axis=1, dtype=np.float64),
     )
+
+
+def by_days(batch: Sequence[TableRows]) -> list[list[TableRows]]:
+    """Return rows of one table in parts of at most `MOST_DAYS` days of event time, which are the tables' partitions.
+
+    ClickHouse refuses a block of more than a hundred partitions whole.
+    """
+    days = [rows.end_seconds // _DAY for rows in batch]
+    different = np.unique(np.concatenate(days))
+    if len(different) <= MOST_DAYS:
+        return [list(batch)]
+    parts = []
+    for start in range(0, len(different), MOST_DAYS):
+        first, last = different[start], different[min(start + MOST_DAYS, len(different)) - 1]
+        its = [rows.where((day >= first) & (day <= last)) for rows, day in zip(batch, days, strict=True)]
+        parts.append([rows for rows in its if len(rows)])
+    return parts
 
 
 def to_native(batch: Sequence[TableRows]) -> bytes:

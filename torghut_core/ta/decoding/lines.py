@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from torghut_core.ta.columns import Decoded
-from torghut_core.ta.decode import (
+from torghut_core.ta.decoding.columns import Decoded
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.decoding.kinds import ANY, QUOTE, TRADE, UNUSUAL
+from torghut_core.ta.decoding.records import (
     FIELDS,
-    FUTURE_TOLERANCE_NS,
     UNREADABLE,
+    Amendments,
+    BarFields,
     BarPayload,
-    Decoder,
+    CancelPayload,
+    CorrectionPayload,
     QuotePayload,
     TradePayload,
+    amendment,
+    in_order,
 )
-from torghut_core.ta.scanner import ANY, PADDING, QUOTE, TRADE, UNUSUAL, Scanned, scan_lines
+from torghut_core.ta.decoding.scanner import PADDING, Scanned, scan_lines
 
 
 class _TradeMessage(TradePayload, gc=False, tag_field="T", tag="t", kw_only=True):
@@ -40,6 +46,14 @@ class _UpdatedBarMessage(_BarMessage, gc=False, tag_field="T", tag="u", kw_only=
     """The same fields; a bar's second word."""
 
 
+class _CancelMessage(CancelPayload, gc=False, tag_field="T", tag="x", kw_only=True):
+    S: str
+
+
+class _CorrectionMessage(CorrectionPayload, gc=False, tag_field="T", tag="c", kw_only=True):
+    S: str
+
+
 class _Kind(msgspec.Struct, gc=False):
     """What tells an Alpaca message from an envelope, and the kinds apart."""
 
@@ -47,23 +61,31 @@ class _Kind(msgspec.Struct, gc=False):
     channel: str | None = None
 
 
-_AnyMessage = _TradeMessage | _QuoteMessage | _BarMessage | _UpdatedBarMessage
+_AnyMessage = _TradeMessage | _QuoteMessage | _BarMessage | _UpdatedBarMessage | _CancelMessage | _CorrectionMessage
+_MESSAGE_KINDS = frozenset("tqbuxc")
 _MESSAGES = msgspec.json.Decoder(_AnyMessage)
 _KIND = msgspec.json.Decoder(_Kind)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_OTHER_KINDS = frozenset(["s", "d", "x", "c", "l", "success", "error", "subscription", "n", "i"])
+_OTHER_KINDS = frozenset(["s", "d", "l", "success", "error", "subscription", "n", "i"])
 _CHANNELS = {"trades": TRADE, "quotes": QUOTE}
 _BAR_CHANNELS = frozenset(["bars", "updatedBars"])
+
+
+class _Others(NamedTuple):
+    """What a chunk holds beside trades and quotes."""
+
+    bars: list[BarFields]
+    amendments: Amendments
 
 
 class LineDecoder:
     """Decodes lines of a file: Alpaca messages (alone or in arrays, as frames hold them) and envelopes, mixed.
 
-    `latest_ns` is the instant after which no event of a recording can lie; Alpaca messages carry no ingest time.
+    Alpaca messages carry no ingest time.
     """
 
-    def __init__(self, *, latest_ns: int) -> None:
-        self._decoder = Decoder(latest_ns=latest_ns + FUTURE_TOLERANCE_NS)
+    def __init__(self) -> None:
+        self._decoder = Decoder()
 
     def decode(self, chunk: bytes) -> Decoded:
         """Return the columns of a chunk of whole lines, each kind in the order of the lines."""
@@ -75,55 +97,55 @@ class LineDecoder:
             found = self._scan(chunk)
             unusual = np.flatnonzero(found.kind == UNUSUAL)
         self._decoder.settle_symbols(found)
-        bounds = found.bounds
-
-        def line_of(row: int) -> bytes:
-            return chunk[bounds[row, 0] : bounds[row, 1]]
-
-        bars: list[tuple[str, str, Any]] = []
-        bar_rows: list[int] = []
+        others = _Others([], [])
         for row in unusual.tolist():
-            line = line_of(row).strip()
+            line = chunk[found.bounds[row, 0] : found.bounds[row, 1]].strip()
             if line:
-                before = len(bars)
-                self._read(line, row, found, bars, rejected)
-                bar_rows += [row] * (len(bars) - before)
+                self._read(line, row, found, others, rejected)
+        trades, usable = self._decoder.valid_trades(found, rejected)
         return Decoded(
-            trades=self._decoder.valid_trades(found, line_of, rejected),
-            quotes=self._decoder.valid_quotes(found, line_of, rejected),
-            bars=self._decoder.valid_bars(bars, lambda row: line_of(bar_rows[row]), rejected),
+            trades=trades,
+            quotes=self._decoder.valid_quotes(found, rejected),
+            bars=self._decoder.valid_bars(others.bars, rejected),
+            amendments=in_order(others.amendments, usable),
             rejected=rejected,
         )
 
     def _scan(self, chunk: bytes) -> Scanned:
         return scan_lines(chunk + PADDING, chunk.count(b"\n") + 1, ANY, self._decoder.table)
 
-    def _read(
-        self, line: bytes, row: int, found: Scanned, bars: list[tuple[str, str, Any]], rejected: Counter[str]
-    ) -> None:
+    def _read(self, line: bytes, row: int, found: Scanned, others: _Others, rejected: Counter[str]) -> None:
         try:
             kind = _KIND.decode(line)
-            if kind.channel is None and kind.T in ("t", "q", "b", "u"):
-                message = _MESSAGES.decode(line)
-                if isinstance(message, _BarMessage):
-                    bars.append((message.S, message.t, message))
-                else:
-                    code = TRADE if isinstance(message, _TradeMessage) else QUOTE
-                    self._decoder.fill(found, code, np.array([row]), [FIELDS[code](message.S, message.t, message)])
+            if kind.channel is None and kind.T in _MESSAGE_KINDS:
+                self._take(_MESSAGES.decode(line), row, found, others, rejected)
                 return
         except UNREADABLE:
             rejected["undecodable"] += 1
             return
         if kind.channel in _BAR_CHANNELS:
             rows, _ = self._decoder.bar_reader.read([line], rejected)
-            bars += [(each.symbol, each.event_ts, each.payload) for each in rows]
+            others.bars.extend((each.symbol, each.event_ts, each.payload, each.ingest_ts) for each in rows)
         elif kind.channel in _CHANNELS:
             code = _CHANNELS[kind.channel]
-            rows, _ = self._decoder.readers[code].read([line], rejected)
-            fields = [FIELDS[code](each.symbol, each.event_ts, each.payload) for each in rows]
+            its: Amendments = []
+            rows, _ = self._decoder.readers[code].read([line], rejected, its)
+            others.amendments.extend((row, each) for _, each in its)
+            fields = [FIELDS[code](each.symbol, each.event_ts, each.payload, each.ingest_ts) for each in rows]
             self._decoder.fill(found, code, np.array([row] * len(rows), np.int64), fields)
         else:
             rejected["other_message" if kind.T in _OTHER_KINDS else "unknown_channel"] += 1
+
+    def _take(self, message: _AnyMessage, row: int, found: Scanned, others: _Others, rejected: Counter[str]) -> None:
+        if isinstance(message, _BarMessage):
+            others.bars.append((message.S, message.t, message, None))
+        elif isinstance(message, (_CancelMessage, _CorrectionMessage)):
+            its = amendment(message.S, message, rejected)
+            if its is not None:
+                others.amendments.append((row, its))
+        else:
+            code = TRADE if isinstance(message, _TradeMessage) else QUOTE
+            self._decoder.fill(found, code, np.array([row]), [FIELDS[code](message.S, message.t, message, None)])
 
 
 def _is_array(line: bytes) -> bool:

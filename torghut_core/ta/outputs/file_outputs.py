@@ -14,13 +14,13 @@ import msgspec
 from torghut_core.engines.clickhouse import ClickHouse
 from torghut_core.errors import ConfigurationError, InputError
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema, verify_schema
-from torghut_core.ta.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, to_native
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema, verify_schema
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS, SIGNALS, TableRows, by_days, to_native
 
 FileFormat = Literal["ndjson", "parquet"]
 _TIMES = frozenset(["event_ts", "ingest_ts", "window_start", "window_end"])
 _BLOCK_ROWS = 50_000
-"""Rows of one insert: few large parts, never a storm of small ones."""
+"""Rows of one insert, unless they are of very many days: few large parts, never a storm of small ones."""
 
 
 class Output(Protocol):
@@ -166,8 +166,8 @@ class ClickHouseOutput:
 
     def _spool_block(self, table: str) -> None:
         waiting, self._waiting[table] = self._waiting[table], []
-        if waiting:
-            block = to_native(waiting)
+        for part in by_days(waiting) if waiting else ():
+            block = to_native(part)
             with self._writing():
                 self._spool.write(block)
                 self._spool.flush()

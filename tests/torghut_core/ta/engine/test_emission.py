@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.ta_inputs import ALL_IDLE, ONLY_TRADES, START, Run, bar, quote, run_of, trade
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 
 BAR_1 = ("bar", "PT1S", "A", 1)
 

@@ -16,9 +16,9 @@ import talib
 
 from tests.fakes.recordings import recorded_day
 from tests.fakes.ta_inputs import START, Run, bar, run_of, trade
-from torghut_core.ta.engine import EngineSettings
-from torghut_core.ta.file_outputs import FolderOutput
+from torghut_core.ta.engine.engine import EngineSettings
 from torghut_core.ta.files import replay_file
+from torghut_core.ta.outputs.file_outputs import FolderOutput
 
 Closes = list[float]
 

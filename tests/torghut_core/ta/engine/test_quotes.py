@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torghut_core.ta.columns import NANOS
-from torghut_core.ta.quotes import QuoteBuffer
+from torghut_core.ta.decoding.columns import NANOS
+from torghut_core.ta.engine.quotes import QuoteBuffer
 
 START, TOLERANCE, STALE, SYMBOLS = 1_000, 2, 3, 3
 _QUOTES = st.tuples(st.integers(0, SYMBOLS - 1), st.integers(0, 16), st.integers(0, 4), st.integers(0, 4))
@@ -56,3 +56,29 @@ def test_quotes_when_bars_ask_for_them_then_each_sees_the_newest_it_may(
     buffer.forget(min(ends) - 1)
     kept = buffer.as_of(columns[0].copy(), columns[1].copy())
     np.testing.assert_array_equal(kept[columns[1] >= min(ends)], found[columns[1] >= min(ends)])
+
+
+def _quoted(buffer: QuoteBuffer, at: int, bid: float, symbol: int = 0) -> None:
+    buffer.add(np.array([symbol]), np.array([at * NANOS]), np.array([[bid, bid + 1, 1.0, 1.0]]))
+
+
+def _bid(buffer: QuoteBuffer, end: int) -> float:
+    return float(buffer.as_of(np.array([0]), np.array([end]))[0, 1])
+
+
+def test_quotes_when_two_are_of_one_instant_then_the_last_that_came_stands() -> None:
+    """In one second, from two seconds on (the later one came late), and beside one that was forgotten but for its value."""
+    together, apart, forgotten = (QuoteBuffer(1000 * NANOS, TOLERANCE * NANOS) for _ in range(3))
+    for buffer in (together, apart, forgotten):
+        buffer.grow(2)
+        _quoted(buffer, START, 9)
+    _quoted(together, START, 10)
+    assert _bid(together, START) == 10
+    for buffer in (apart, forgotten):
+        _quoted(buffer, START + 10, 1, symbol=1)
+    forgotten.forget(START + 5)
+    for buffer in (apart, forgotten):
+        _quoted(buffer, START, 10)
+        assert (_bid(buffer, START + 8), _bid(buffer, START + 9)) == (9, 10)
+    forgotten.forget(START + 9)
+    assert _bid(forgotten, START + 9) == 10

@@ -15,13 +15,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from torghut_core.ta import indicators
-from torghut_core.ta.columns import NANOS, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
-from torghut_core.ta.indicators import BarInputs, Cadence, State
-from torghut_core.ta.minutes import KEPT_SECONDS, MinuteBars
-from torghut_core.ta.quotes import QuoteBuffer
-from torghut_core.ta.sessions import session_starts
-from torghut_core.ta.windows import BarColumns, Ticks, TradeWindows
+from torghut_core.market_calendar import CalendarName
+from torghut_core.ta.decoding.columns import NANOS, Amendment, Bars, Decoded, Floats, Ints, Quotes, Symbols, Trades
+from torghut_core.ta.engine import indicators
+from torghut_core.ta.engine.completeness import Compared, Completeness
+from torghut_core.ta.engine.indicators import BarInputs, Cadence, State
+from torghut_core.ta.engine.minutes import KEPT_SECONDS, MinuteBars
+from torghut_core.ta.engine.outliers import Admitted, ClockGuard, Columns
+from torghut_core.ta.engine.prices import OddLots, Pricing, TradeConditions
+from torghut_core.ta.engine.quotes import QuoteBuffer
+from torghut_core.ta.engine.reduction import NO_TICKS, BarColumns, Change, Ticks
+from torghut_core.ta.engine.sessions import session_starts
+from torghut_core.ta.engine.windows import TradeWindows
 
 SourceName = Literal["trades", "quotes", "bars"]
 SOURCES: tuple[SourceName, ...] = ("trades", "quotes", "bars")
@@ -37,6 +42,9 @@ class EngineSettings:
     vwap_window_seconds: int = 300
     vol_window_seconds: int = 60
     revises_late_trades: bool = False
+    trade_conditions: TradeConditions = "sip"
+    odd_lots: OddLots = "count"
+    calendar: CalendarName = "XNYS"
     is_replay: bool = False
     """Whether rows that a replay could make worse than those already written are held back."""
 
@@ -64,6 +72,13 @@ class EngineCounts:
 
     input_events: int = 0
     late_trades: int = 0
+    unpriced_trades: int = 0
+    """Of seconds that no trade priced: without a bar."""
+    repeated_trades: int = 0
+    conditions: Counter[str] = field(default_factory=Counter)
+    """Trades by a condition they carry; `unknown` for those with one that their tape's plan does not have."""
+    changes: Counter[str] = field(default_factory=Counter)
+    """Cancels and corrections, as `TradeWindows.changes` counts."""
     rejected: Counter[str] = field(default_factory=Counter)
 
 
@@ -95,9 +110,14 @@ class Engine:
         tolerance_ns = settings.max_out_of_order_ms * 1_000_000
         self.numbers: dict[str, int] = {}
         self.names: list[str] = []
-        self.trades = TradeWindows(tolerance_ns, revises=settings.revises_late_trades)
+        self.pricing = Pricing(settings.trade_conditions, settings.odd_lots, settings.calendar)
+        self.guards: dict[SourceName, ClockGuard] = {source: ClockGuard() for source in SOURCES}
+        self.held_changes: list[Change] = []
+        """Changes that came after a trade that is held."""
+        self.trades = TradeWindows(tolerance_ns, self.pricing.effect, revises=settings.revises_late_trades)
         self.quotes = QuoteBuffer(settings.quote_stale_after_ms * 1_000_000, tolerance_ns)
         self.minutes = MinuteBars(tolerance_ns)
+        self.completeness = Completeness()
         self.seconds_cadence = _Cadence(
             Cadence(
                 size="PT1S",
@@ -121,8 +141,8 @@ class Engine:
     def add(self, decoded: Decoded) -> None:
         """Take one decoded batch; call once per batch of one source, in offset order."""
         self.counts.rejected.update(decoded.rejected)
-        if decoded.trades is not None:
-            self._add_trades(decoded.trades)
+        if decoded.trades is not None or decoded.amendments:
+            self._add_trades(decoded.trades, decoded.amendments)
         if decoded.quotes is not None:
             self._add_quotes(decoded.quotes)
         if decoded.bars is not None:
@@ -149,23 +169,95 @@ class Engine:
             capacity = max(need, have + have // 4, 16)
             self.quotes.grow(capacity)
             self.minutes.grow(capacity)
+            self.completeness.grow(capacity)
             self.seconds_cadence.grow(capacity)
             self.minutes_cadence.grow(capacity)
 
-    def _add_trades(self, trades: Trades) -> None:
-        self.counts.input_events += len(trades.at_ns)
-        if not self.first_end:
-            self.first_end = int(trades.at_ns[0] // NANOS) + 1
-        self.trades.add(Ticks(self._numbers(trades.symbol), trades.at_ns, trades.price, trades.size))
-        self.counts.late_trades = self.trades.lost
+    def _add_trades(self, trades: Trades | None, amendments: Sequence[Amendment]) -> None:
+        start, ticks, ingest_ns = 0, NO_TICKS, None
+        if trades is not None:
+            self.counts.input_events += len(trades.at_ns)
+            effects = self.pricing.effects(trades.conditions, trades.at_ns)
+            number = self._numbers(trades.symbol)
+            ticks = Ticks(number, trades.at_ns, trades.price, trades.size, effects, trades.identity)
+            ingest_ns = trades.ingest_ns
+        for each in amendments:
+            self._admit_trades(ticks.between(start, each.after), None if ingest_ns is None else ingest_ns[start:])
+            start = each.after
+            self._amend(each)
+        self._admit_trades(ticks.between(start, len(ticks.symbol)), None if ingest_ns is None else ingest_ns[start:])
+        self.count()
+
+    def _admit_trades(self, ticks: Ticks, ingest_ns: Ints | None) -> None:
+        if ingest_ns is not None:
+            ingest_ns = ingest_ns[: len(ticks.symbol)]
+        admitted = self._admit("trades", ticks, ticks.at_ns, ingest_ns, self.trades.highest_ns)
+        self._take_trades(admitted.released)
+        if admitted.was_decided:
+            self._make_held_changes()
+        self._take_trades(admitted.accepted)
+
+    def _admit(
+        self, source: SourceName, columns: Columns, at_ns: Ints, ingest_ns: Ints | None, highest_ns: int
+    ) -> Admitted:
+        admitted = self.guards[source].admit(columns, at_ns, ingest_ns, highest_ns)
+        if admitted.outliers:
+            self.counts.rejected[f"outlier_{source}"] += admitted.outliers
+        return admitted
+
+    def _take_trades(self, ticks: Columns | None) -> None:
+        if ticks is not None and len(ticks[0]):
+            found = Ticks._make(ticks)
+            if not self.first_end:
+                self.first_end = int(found.at_ns[0] // NANOS) + 1
+            self.trades.add(found)
+
+    def _amend(self, amendment: Amendment) -> None:
+        number = self.numbers.get(amendment.symbol)
+        change = Change(-1 if number is None else number, amendment.identity, amendment.replacement)
+        self.counts.input_events += 1
+        if self.guards["trades"].held is not None:
+            self.held_changes.append(change)
+        else:
+            self.trades.change(change)
+
+    def _make_held_changes(self) -> None:
+        changes, self.held_changes = self.held_changes, []
+        for change in changes:
+            self.trades.change(change)
+
+    def count(self) -> None:
+        """Bring up to date what the parts count."""
+        counts, trades = self.counts, self.trades
+        counts.late_trades, counts.repeated_trades = trades.lost, trades.repeated
+        counts.unpriced_trades, counts.changes = trades.unpriced, Counter(trades.changes)
+        unknown = {"unknown": self.pricing.unknown} if self.pricing.unknown else {}
+        counts.conditions = Counter({**self.pricing.counts, **unknown})
 
     def _add_quotes(self, quotes: Quotes) -> None:
         self.counts.input_events += len(quotes.at_ns)
-        self.quotes.add(self._numbers(quotes.symbol), quotes.at_ns, quotes.values)
+        columns = (self._numbers(quotes.symbol), quotes.at_ns, quotes.values)
+        admitted = self._admit("quotes", columns, quotes.at_ns, quotes.ingest_ns, self.quotes.highest_ns)
+        for taken in (admitted.released, admitted.accepted):
+            if taken is not None and len(taken[0]):
+                self.quotes.add(*taken)
+        self.count()
 
     def _add_bars(self, bars: Bars) -> None:
         self.counts.input_events += len(bars.end_ns)
-        self.minutes.add(self._numbers(bars.symbol), bars)
+        columns = (self._numbers(bars.symbol), bars.end_ns, bars.open, bars.high, bars.low, bars.close)
+        rest = (bars.volume, bars.vwap, bars.count)
+        start_ns, highest_ns = bars.end_ns - 60 * NANOS, self.minutes.highest_ns - 60 * NANOS
+        admitted = self._admit("bars", (*columns, *rest), start_ns, bars.ingest_ns, highest_ns)
+        self._take_bars(admitted.released)
+        self._take_bars(admitted.accepted)
+        self.count()
+
+    def _take_bars(self, columns: Columns | None) -> None:
+        if columns is not None and len(columns[0]):
+            self.minutes.add(*columns)
+            symbol, end_ns, volume = columns[0], columns[1], columns[6]
+            self.completeness.add_theirs(symbol, end_ns // NANOS, volume)
 
     # Output
 
@@ -174,14 +266,6 @@ class Engine:
         if source == "trades":
             return self.trades.watermark_ns
         return self.quotes.watermark_ns if source == "quotes" else self.minutes.watermark_ns
-
-    def highest_ns(self) -> dict[str, int]:
-        """Return each source's highest event time so far, hugely negative before its first; a minute bar's is its start."""
-        return {
-            "trades": self.trades.highest_ns,
-            "quotes": self.quotes.highest_ns,
-            "bars": self.minutes.highest_ns - 60 * NANOS,
-        }
 
     def emit(self, idle: frozenset[SourceName] = frozenset()) -> list[RowBlock]:
         """Return what can be emitted now; `idle` sources are read to their end and silent, and not waited for."""
@@ -196,6 +280,10 @@ class Engine:
         self.quotes.forget(needed // NANOS - kept)
         return [block for block in blocks if block is not None]
 
+    def compared(self) -> Compared:
+        """Return own volume beside the provider's, of the last ten minutes that closed."""
+        return self.completeness.compared(min(self.trades.closed_until * NANOS, self.trades.highest_ns))
+
     def closes_within(self, ahead_ns: int) -> int | None:
         """Return the second that trades wait for and that would close were their watermark `ahead_ns` further, or None."""
         watermark_ns = self.trades.watermark_ns
@@ -203,14 +291,30 @@ class Engine:
         return end if self.trades.is_waiting and (watermark_ns + ahead_ns) // NANOS >= end else None
 
     def finish(self) -> list[RowBlock]:
-        """Close every window: the input has ended, as a file does."""
+        """Close every window: the input has ended, as a file does. What was held is accepted."""
+        self._take_trades(self.guards["trades"].end())
+        self._make_held_changes()
+        quotes = self.guards["quotes"].end()
+        if quotes is not None:
+            self.quotes.add(*quotes)
+        self._take_bars(self.guards["bars"].end())
         blocks = [self._fold_minutes(_FOREVER_NS), *self._close(_FOREVER_NS // NANOS)]
         return [block for block in blocks if block is not None]
 
     def _close(self, until: int) -> Iterator[RowBlock | None]:
         for bars, is_correction in self.trades.close(until):
             yield self._correct(bars) if is_correction else self._fold_seconds(bars)
-        self.counts.late_trades = self.trades.lost
+        volumes, self.trades.volumes = self.trades.volumes, []
+        for each in volumes:
+            self.completeness.add_own(each.symbol, each.end, each.volume)
+        self._forget_provisional(until)
+        self.count()
+
+    def _forget_provisional(self, until: int) -> None:
+        """Drop what was emitted early of seconds that closed without a bar: all their trades were cancelled."""
+        told = self.seconds_cadence.provisional
+        for key in [key for key in told if key[1] <= until]:
+            del told[key]
 
     def _fold_seconds(self, bars: BarColumns) -> RowBlock | None:
         quotes = self.quotes.as_of(bars.symbol, bars.end)
@@ -281,7 +385,8 @@ class Engine:
         has_bar = np.ones(len(bars.end), np.bool_)
         if self.settings.is_replay:
             has_bar, has_signal = self._held_back(cadence, bars, values, has_signal)
-        has_bar, has_signal = _last_per_key(bars, has_bar, has_signal)
+        if cadence is self.minutes_cadence:  # seconds were reduced to one a key
+            has_bar, has_signal = _last_per_key(bars, has_bar, has_signal)
         block = RowBlock(
             cadence.cadence.size,
             cadence.cadence.seconds,
@@ -301,7 +406,7 @@ class Engine:
         cadence.first_anchor[first] = anchor[fresh][::-1]
         found: Floats = indicators.fold(
             cadence.state,
-            BarInputs(bars.symbol, bars.end, bars.close, bars.price_size, bars.volume, anchor, is_revision),
+            BarInputs(bars.symbol, bars.end, bars.close, bars.price_size, bars.priced_size, anchor, is_revision),
             cadence.cadence.vwap_window_seconds,
             cadence.cadence.vol_window_seconds,
         )
