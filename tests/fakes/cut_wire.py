@@ -25,6 +25,7 @@ class CutWire:
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._refuses = False
+        self._last: bytes | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.postgres = server
 
@@ -39,6 +40,10 @@ class CutWire:
         """Forward nothing more, in either direction, and close nothing."""
         self._is_open.clear()
 
+    def hold_after(self, said: bytes) -> None:
+        """Hold once these bytes have gone to the server: what it answers to them is not seen any more."""
+        self._last = said
+
     def reset(self) -> None:
         """Reset every connection, and each new one."""
         self._refuses = True
@@ -46,7 +51,7 @@ class CutWire:
 
     def mend(self) -> None:
         """Forward again, what was kept first."""
-        self._refuses = False
+        self._refuses, self._last = False, None
         self._is_open.set()
 
     def drop(self) -> None:
@@ -78,6 +83,8 @@ class CutWire:
             while data := await reader.read(65536):
                 await self._is_open.wait()
                 writer.write(data)
+                if self._last is not None and self._last in data:
+                    self.hold()
                 await writer.drain()
         await self._is_open.wait()
         writer.close()

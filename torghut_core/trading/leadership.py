@@ -208,11 +208,14 @@ class Leadership:
             self._connection.execute(f"SET statement_timeout = {_STATEMENT_TIMEOUT_MS:d}")
             self._connection.execute(f"SET idle_in_transaction_session_timeout = {idle_ms:d}")
             self._connection.execute("SET idle_session_timeout = 0")
-        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
-        if row is None or row[0] is not True:
+        # From the lock on silence costs the session, and the lock with it. In one statement: were its answer lost on the way,
+        # a session that nobody knows to lead would keep the lock for ever.
+        row = self._connection.execute(
+            "SELECT CASE WHEN pg_try_advisory_lock(%s) THEN set_config('idle_session_timeout', %s, false) END",
+            (self._key, str(round(IDLE_SECONDS * 1000))),
+        ).fetchone()
+        if row is None or row[0] is None:
             return
-        # From here on silence costs the session, and the lock with it.
-        self._connection.execute(f"SET idle_session_timeout = {round(IDLE_SECONDS * 1000):d}")
         with self._connection.transaction():
             taken = self._connection.execute(
                 "INSERT INTO trading_leadership (lock_name, epoch, acquired_at, holder) VALUES (%s, 1, %s, %s)"

@@ -14,6 +14,7 @@ from tests.fakes.trading_desk import open_desk
 from tests.fakes.trading_values import NOW_NS
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import EngineUnavailableError
+from torghut_core.trading import leadership
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.deadlines import with_deadlines
@@ -159,3 +160,20 @@ async def test_claim_when_it_is_not_answered_then_raised_so_that_nothing_is_sent
     assert (leader.is_leader, broker_server.state.posts) == (False, [])
     await broker.close()
     books.close()
+
+
+async def test_lock_when_the_answer_that_grants_it_is_lost_then_its_session_ends_and_another_leads(
+    wire: CutWire, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server holds the lock for a process that does not know it leads and cannot say that it does not."""
+    monkeypatch.setattr(leadership, "IDLE_SECONDS", 0.5)
+    cut_off = Leadership(wire.postgres, lock_name="test", answer_seconds=_ANSWER_SECONDS)
+    wire.hold_after(b"pg_try_advisory_lock")
+    with pytest.raises(EngineUnavailableError, match="database unavailable"):
+        await asyncio.to_thread(cut_off.check, now_ns=NOW_NS)
+    other = Leadership(postgres, lock_name="test")
+    assert await asyncio.to_thread(other.check, now_ns=NOW_NS) is False
+    while not await asyncio.to_thread(other.check, now_ns=NOW_NS):
+        await asyncio.sleep(0.02)
+    assert (other.epoch, cut_off.epoch) == (1, None)
+    await asyncio.to_thread(other.release)
