@@ -177,3 +177,20 @@ async def test_lock_when_the_answer_that_grants_it_is_lost_then_its_session_ends
         await asyncio.sleep(0.02)
     assert (other.epoch, cut_off.epoch) == (1, None)
     await asyncio.to_thread(other.release)
+
+
+async def test_transaction_when_it_is_cut_in_the_middle_then_the_server_gives_its_locks_back(
+    wire: CutWire, pool: Database, postgres: Postgres
+) -> None:
+    """A process that is cut off must not keep rows from the one that takes over, though nothing closes its connection."""
+
+    def cut_within() -> None:
+        with pool.transaction() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(7)")
+            wire.hold()
+
+    with pytest.raises(EngineUnavailableError, match="database unavailable"):
+        await asyncio.to_thread(cut_within)
+    with postgres.connect(autocommit=True) as other:
+        await asyncio.to_thread(other.execute, "SELECT pg_advisory_lock(7)")
+        other.execute("SELECT pg_advisory_unlock(7)")

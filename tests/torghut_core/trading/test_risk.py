@@ -369,7 +369,9 @@ def test_shorts_when_not_allowed_then_shorts_not_allowed() -> None:
     assert _reasons(side="sell") == ("shorts_not_allowed",)
 
 
-@pytest.mark.parametrize(("qty", "reasons"), [("10", ()), ("10.5", ("shorts_not_allowed",))])
+@pytest.mark.parametrize(
+    ("qty", "reasons"), [("10", ()), ("10.5", ("shorts_not_allowed",)), ("10.7", ("shorts_not_allowed",))]
+)
 def test_shorts_when_allowed_then_whole_shares_pass(qty: str, reasons: tuple[str, ...]) -> None:
     """TRADING_ALLOW_SHORTS opens this gate; a fraction is never sold short."""
     assert _reasons(settings=make_settings(**SHORTS), side="sell", size=make_size(qty)) == reasons

@@ -24,11 +24,18 @@ logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 Connection = psycopg.Connection[DictRow]
 _CHECK_SECONDS = 2.0
+_IDLE_MARGIN_SECONDS = 3.0
 _UNAVAILABLE = "DB_DSN: database unavailable"
 
 
 class DatabaseError(UpstreamError):
     """PostgreSQL refused a statement; the message carries its SQLSTATE, never its text."""
+
+
+def _limits(answer_seconds: float) -> str:
+    """Return the server's own limits: a transaction whose client was cut off gives its locks back too."""
+    statement_ms, idle_ms = round(STATEMENT_SECONDS * 1000), round((answer_seconds + _IDLE_MARGIN_SECONDS) * 1000)
+    return f"-c statement_timeout={statement_ms:d} -c idle_in_transaction_session_timeout={idle_ms:d}"
 
 
 class Database:
@@ -39,7 +46,7 @@ class Database:
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             with_deadlines(postgres).dsn,
             connection_class=BoundedConnection[DictRow],
-            kwargs={"row_factory": dict_row, "options": f"-c statement_timeout={round(STATEMENT_SECONDS * 1000):d}"},
+            kwargs={"row_factory": dict_row, "options": _limits(answer_seconds)},
             configure=self._bound,
             min_size=1,
             max_size=6,

@@ -71,6 +71,7 @@ def migrate(postgres: Postgres) -> SchemaState:
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=patient.connect, poolclass=sqlalchemy.NullPool)
     try:
         with translated(), engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '60s'")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
             config = _config()
             config.attributes["connection"] = connection
