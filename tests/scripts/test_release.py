@@ -70,18 +70,18 @@ def test_release_when_the_version_cannot_be_then_refused_by_name(
 @pytest.mark.e2e
 @pytest.mark.timeout(1200)
 def test_wheel_when_installed_without_the_checkout_then_report_runbook_templates_and_demo_run(
-    release: Any, tmp_path: Path
+    release: Any, engine_folder: Path
 ) -> None:
     """What a user of the wheel has: every asset inside, and the whole system on a simulated market."""
-    source = tmp_path / "source"
+    source = engine_folder / "source"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, tracked.decode().split("\0")):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, source / name)
-    sdist, wheel = sorted(release.build(source, tmp_path / "dist"), key=lambda path: path.suffix)
+    sdist, wheel = sorted(release.build(source, engine_folder / "dist"), key=lambda path: path.suffix)
     assert (sdist.suffix, wheel.suffix) == (".gz", ".whl")
     shutil.rmtree(source)
-    home = tmp_path / "home"
+    home = engine_folder / "home"
     home.mkdir()
     venv.create(home / "venv", with_pip=True)
     python = home / "venv" / "bin" / "python"

@@ -114,7 +114,9 @@ class Guardrails(Collector):
         """Return own volume over the provider's, of the ten minutes before the newest minute bar's; None without any.
 
         The newest minute may still lack seconds that are on their way. A minute counts where it has a bar of both kinds, or
-        of the provider's alone. Old minutes say nothing of now.
+        of the provider's alone, while seconds of any symbol came in it and in the minutes beside it: what is from before a
+        start, or from an outage, is known otherwise, and its minute bars were filled in later. Old minutes say nothing of
+        now.
         """
         since = int(self.clock.now_ns() // 1_000_000) - _RECENT_MS
         try:
@@ -125,14 +127,18 @@ class Guardrails(Collector):
             if not found or not found[0]["rows"]:
                 return None
             until = found[0]["newest"] - _MINUTE_MS
+            minute = f"intDiv(toUnixTimestamp64Milli(event_ts) + {_MINUTE_MS - 1}, {_MINUTE_MS})"
             rows = self.clickhouse.query(
-                "SELECT sum(own) AS all_own, sum(theirs) AS all_theirs FROM ("  # noqa: S608  numbers
-                "SELECT sumIf(volume, window_size = 'PT1S') AS own, sumIf(volume, window_size = 'PT1M') AS theirs FROM ("
+                f"WITH (SELECT groupUniqArray({minute}) FROM torghut.ta_microbars WHERE window_size = 'PT1S'"  # noqa: S608  numbers
+                f" AND event_ts > fromUnixTimestamp64Milli({until - 11 * _MINUTE_MS})"
+                f" AND event_ts <= fromUnixTimestamp64Milli({until + _MINUTE_MS})) AS alive"
+                " SELECT sum(own) AS all_own, sum(theirs) AS all_theirs FROM ("
+                f"SELECT {minute} AS at, sumIf(volume, window_size = 'PT1S') AS own,"
+                " sumIf(volume, window_size = 'PT1M') AS theirs FROM ("
                 "SELECT symbol, window_size, event_ts, argMax(v, ingest_ts) AS volume FROM torghut.ta_microbars"
                 f" WHERE event_ts > fromUnixTimestamp64Milli({until - 10 * _MINUTE_MS})"
                 f" AND event_ts <= fromUnixTimestamp64Milli({until}) GROUP BY symbol, window_size, event_ts)"
-                f" GROUP BY symbol, intDiv(toUnixTimestamp64Milli(event_ts) + {_MINUTE_MS - 1}, {_MINUTE_MS}))"
-                " WHERE theirs > 0"
+                " GROUP BY symbol, at) WHERE theirs > 0 AND hasAll(alive, [at - 1, at, at + 1])"
             )
         except ClickHouseError as error:
             if error.trouble is Trouble.MISSING:

@@ -260,6 +260,10 @@ row("A", "PT1M", "14:40:00", 100, 1); row("A", "PT1M", "14:40:00", 200, 2)  # re
 row("A", "PT1S", "14:39:01", 60, 1); row("A", "PT1S", "14:39:01", 80, 2); row("A", "PT1S", "14:40:00", 40)
 row("B", "PT1M", "14:39:00", 40)  # and nothing of our own
 row("C", "PT1S", "14:39:30", 1000)  # no minute bar to compare with
+for at in ("14:37:30", "14:38:30", "14:40:30"):
+    row("C", "PT1S", at, 1)  # seconds came in these minutes, and in those beside them
+row("A", "PT1M", "14:34:00", 900)  # of an outage, or from before the start: nobody's seconds came
+row("A", "PT1M", "14:38:00", 900)  # the first minute in which seconds came, and not from its beginning
 row("A", "PT1M", "14:41:00", 500)  # the newest: seconds of it may be on their way
 row("A", "PT1M", "14:29:00", 500)  # older than ten minutes
 g.scrape()
