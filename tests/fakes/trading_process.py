@@ -2,13 +2,14 @@
 
     python -m tests.fakes.trading_process ROWS.json DSN '{"TRADING_ENABLED": "true"}'
 
-Prints its HTTP port once it listens, and runs until it is ended.
+Prints its HTTP port once it listens, and runs until SIGTERM, which it obeys as `torghutctl run trading` does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,16 +33,21 @@ class _Written(SignalTables):
         return super().query(statement, parameters)
 
 
-def main(rows: str, dsn: str, environment: str) -> None:
-    """Run the runtime until the process is ended."""
-    asyncio.run(
-        run(
-            json.loads(environment),
-            clickhouse=_Written(Path(rows)),  # type: ignore[arg-type]
-            postgres=Postgres(dsn),
-            on_ready=lambda port: print(port, flush=True),
-        )
+async def _run(rows: str, dsn: str, environment: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await run(
+        json.loads(environment),
+        clickhouse=_Written(Path(rows)),  # type: ignore[arg-type]
+        postgres=Postgres(dsn),
+        on_ready=lambda port: print(port, flush=True),
+        stop=stop,
     )
+
+
+def main(rows: str, dsn: str, environment: str) -> None:
+    """Run the runtime until the process is told to end."""
+    asyncio.run(_run(rows, dsn, environment))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,11 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.trading.model import Leg, OrderRequest
 from torghut_core.trading.store.control import KILL_SWITCH, LATE_ORDER, STANDING_LATCH, STANDING_STOP
 from torghut_core.trading.store.database import at, translated
+from torghut_core.trading.store.deadlines import with_deadlines
 
 _STATEMENT_TIMEOUT_MS = 5000
+_ANSWER_SECONDS = 7.0
+"""With the beat's interval well under `IDLE_SECONDS`: a leader that is cut off knows it before another can lead."""
 IDLE_SECONDS = 15.0
 """How long the server keeps a session that says nothing, and how long a loop may not turn before the beat stops."""
 BEAT_SECONDS = 3.0
@@ -72,8 +75,16 @@ class ClaimRequest:
 class Leadership:
     """Holds the lock, or tries to. Safe to call from threads; every call blocks for at most a few seconds."""
 
-    def __init__(self, postgres: Postgres, *, lock_name: str, holder: str = "", clock: Clock | None = None) -> None:
-        self._postgres = postgres
+    def __init__(
+        self,
+        postgres: Postgres,
+        *,
+        lock_name: str,
+        holder: str = "",
+        clock: Clock | None = None,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
+        self._postgres = with_deadlines(postgres, answer_seconds=answer_seconds)
         self._lock_name = lock_name
         self._key = lock_key(lock_name)
         self._holder = holder
@@ -197,11 +208,14 @@ class Leadership:
             self._connection.execute(f"SET statement_timeout = {_STATEMENT_TIMEOUT_MS:d}")
             self._connection.execute(f"SET idle_in_transaction_session_timeout = {idle_ms:d}")
             self._connection.execute("SET idle_session_timeout = 0")
-        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
-        if row is None or row[0] is not True:
+        # From the lock on silence costs the session, and the lock with it. In one statement: were its answer lost on the way,
+        # a session that nobody knows to lead would keep the lock for ever.
+        row = self._connection.execute(
+            "SELECT CASE WHEN pg_try_advisory_lock(%s) THEN set_config('idle_session_timeout', %s, false) END",
+            (self._key, str(round(IDLE_SECONDS * 1000))),
+        ).fetchone()
+        if row is None or row[0] is None:
             return
-        # From here on silence costs the session, and the lock with it.
-        self._connection.execute(f"SET idle_session_timeout = {round(IDLE_SECONDS * 1000):d}")
         with self._connection.transaction():
             taken = self._connection.execute(
                 "INSERT INTO trading_leadership (lock_name, epoch, acquired_at, holder) VALUES (%s, 1, %s, %s)"

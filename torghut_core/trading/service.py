@@ -42,7 +42,8 @@ from torghut_core.trading.settings import TradingSettings, load_settings
 from torghut_core.trading.status import Lane, RunState
 from torghut_core.trading.store.alerts import AlertStore
 from torghut_core.trading.store.control import ControlStore
-from torghut_core.trading.store.database import Database, with_deadlines
+from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.deadlines import with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.exits import ExitStore
 from torghut_core.trading.store.listing import Listing

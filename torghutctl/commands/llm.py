@@ -47,7 +47,8 @@ def promote_check(
     from torghut_core.trading.inputs.on_demand import clickhouse_of
     from torghut_core.trading.review.promotion import gather, refusals
     from torghut_core.trading.settings import load_settings
-    from torghut_core.trading.store.database import Database, with_deadlines
+    from torghut_core.trading.store.database import Database
+    from torghut_core.trading.store.deadlines import with_deadlines
     from torghut_core.trading.store.listing import Listing
     from torghutctl.errors import ConfigurationError, InputError
     from torghutctl.render.output import columns, write

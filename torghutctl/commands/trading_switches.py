@@ -158,7 +158,8 @@ class _database:
         from torghut_core.settings import load, reveal
         from torghut_core.trading.settings import TradingSettings
         from torghut_core.trading.store.control import ControlStore
-        from torghut_core.trading.store.database import Database, with_deadlines
+        from torghut_core.trading.store.database import Database
+        from torghut_core.trading.store.deadlines import with_deadlines
 
         self._settings = load(TradingSettings, os.environ)
         if self._local is not None:

@@ -79,6 +79,8 @@ def _break_the_contract(address: str, examples: int) -> int:
     return asked
 
 
+# The runtime in this process draws its back-off meanwhile, and hypothesis takes that for a draw of the strategy's.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 async def test_openapi_when_it_is_asked_anything_then_every_answer_is_as_it_says(
     postgres: Postgres, broker_server: Any
 ) -> None:

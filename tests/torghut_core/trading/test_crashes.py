@@ -19,7 +19,9 @@ import pytest
 
 from tests.fakes import order_victim
 from tests.fakes.order_victim import STEPS, Broken, How, is_frozen
+from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_desk import Desk, open_desk
+from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.postgres import Postgres
 from torghut_core.simulator import process
@@ -43,11 +45,25 @@ FAULTS: dict[str, dict[str, Any]] = {
     "question_failed": {"name": "http_500", "path": "/v2/orders:by_client_order_id", "status": 500},
     "question_late": {"name": "http_late", "path": "/v2/orders:by_client_order_id", "ms": _LATE_MS},
 }
+BOOK_FAULTS: list[dict[str, Any]] = [
+    {**fault, "path": path}
+    for path in ("/v2/account", "/v2/positions")
+    for fault in (
+        {"name": "http_500", "status": 500},
+        {"name": "http_500", "status": 403},
+        {"name": "http_cut"},
+        {"name": "http_late", "ms": _LATE_MS},
+        {"name": "http_timeout"},
+    )
+]
+"""What can befall the questions that the caps stand on. A 429 rests all questions for a while: it hides what comes next."""
+_BOOK_SYMBOLS = ("MSFT", "NVDA", "TSLA", "AMZN", "GOOGL")
 
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
     arguments = ["--history-minutes", "2", "--calendar", "always-open", "--cash", "10000000"]
+    arguments += ["--symbols", ",".join(("AAPL", *_BOOK_SYMBOLS))]
     with process.running(tmp_path_factory.mktemp("simulator"), arguments) as running:
         yield running
 
@@ -165,6 +181,49 @@ async def test_order_when_its_process_breaks_at_a_step_then_one_order_at_most_an
         ends = "filled/arrived_late"
     number = 2 * STEPS.index(step) + (how == "kill")
     assert await _run(shared_postgres, books, simulator, step, how, fault, number) == ends
+
+
+async def _judged(client: Any, symbol: str) -> dict[str, Any]:
+    """Return the newest decision on a symbol once nothing is left to be done about it."""
+    path = f"/trading/decisions?symbol={symbol}"
+    rows = await eventually(
+        client, path, lambda rows: bool(rows) and rows[0]["status"] not in ("planned", "submitting")
+    )
+    newest: dict[str, Any] = rows[0]
+    return newest
+
+
+@pytest.mark.parametrize(
+    "seed", [int(os.environ.get("CRASH_SEED", "1")), *(pytest.param(n, marks=pytest.mark.soak) for n in range(2, 12))]
+)
+async def test_entries_when_account_or_positions_cannot_be_read_then_none_is_sent_and_the_next_is(
+    postgres: Postgres, simulator: SimulatorProcess, seed: int
+) -> None:
+    """Caps over a book that is not known hold nothing: each fault refuses its signal, and the loop goes on after it."""
+    faults = random.Random(seed).sample(BOOK_FAULTS, len(_BOOK_SYMBOLS) - 1)
+    environment = service_environment(
+        simulator.http,
+        APCA_API_KEY_ID=KEY_ID,
+        APCA_API_SECRET_KEY=SECRET_KEY,
+        TRADING_STATIC_SYMBOLS=",".join(_BOOK_SYMBOLS),
+        TRADING_BROKER_TIMEOUT_SECONDS=str(order_victim.BROKER_SECONDS),
+    )
+    tables = SignalTables()
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/status", lambda body: body["leader"] and body["account_confirmed"])
+        for fault, symbol in zip(faults, _BOOK_SYMBOLS[:-1], strict=True):
+            simulator.call("/simulator/faults", {"on": True, **fault})
+            try:
+                cross_up(tables, symbol)
+                decision = await _judged(client, symbol)
+            finally:
+                simulator.switch_fault(fault["name"], on=False)
+            assert (symbol, fault, "account_unavailable" in str(decision["risk_reasons"])) == (symbol, fault, True)
+        cross_up(tables, _BOOK_SYMBOLS[-1])
+        assert (await _judged(client, _BOOK_SYMBOLS[-1]))["risk_reasons"] is None
+        sent = (await client.get("/trading/orders")).json()
+        assert [order["symbol"] for order in sent] == [_BOOK_SYMBOLS[-1]]
+        await eventually(client, "/trading/status", lambda body: body["last_error"] is None)
 
 
 @pytest.mark.soak

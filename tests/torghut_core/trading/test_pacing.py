@@ -54,12 +54,22 @@ def test_pacing_when_orders_have_used_the_questions_part_too_then_questions_wait
     assert pacing.delay(is_urgent=False) == 60.0
 
 
-@pytest.mark.parametrize(("per_minute", "reserve"), [(10, 2), (200, 40), (3, 1)])
+@pytest.mark.parametrize(("per_minute", "reserve"), [(10, 2), (200, 40), (3, 1), (2, 1)])
 def test_pacing_when_the_limit_is_small_then_at_least_one_is_kept_for_orders(per_minute: int, reserve: int) -> None:
-    """A fifth, and never none."""
-    pacing = _used(ManualClock(), max(0, per_minute - reserve), per_minute=per_minute)
+    """A fifth, and never none; all the others are for questions."""
+    pacing = _used(ManualClock(), per_minute - reserve - 1, per_minute=per_minute)
+    assert pacing.delay(is_urgent=False) == 0
     assert pacing.delay(is_urgent=False) > 0
     assert pacing.delay(is_urgent=True) == 0
+
+
+def test_pacing_when_orders_have_used_twice_the_questions_part_then_the_newest_of_them_is_waited_for() -> None:
+    """How many have to age is how many there are too many, however small the questions' part is."""
+    clock = ManualClock()
+    pacing = _used(clock, 1, per_minute=2)
+    clock.advance(20)
+    assert pacing.delay(is_urgent=True) == 0
+    assert pacing.delay(is_urgent=False) == 60.0
 
 
 def test_pacing_when_the_broker_refused_then_questions_rest_and_orders_go() -> None:

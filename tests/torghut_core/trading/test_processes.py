@@ -1,4 +1,4 @@
-"""Two and three trading processes over one database: one trades, whatever is killed, frozen or paused."""
+"""Two and three trading processes over one database: one trades, whatever is killed, frozen, cut off or paused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.cut_wire import cut_wire
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, service_environment
 from torghut_core.engines.postgres import Postgres
@@ -32,6 +33,12 @@ class _Runtime:
         async with httpx.AsyncClient(base_url=self.url, timeout=10) as client:
             body: dict[str, Any] = (await client.get("/trading/status")).json()
             return body
+
+    async def reachable(self) -> object:
+        """Return what `/readyz` says of the database."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=10) as client:
+            answer = await client.get("/readyz")
+        return answer.status_code, answer.json()["database_reachable"]
 
     async def until(self, **wanted: Any) -> dict[str, Any]:
         """Return the status once it is as wanted; the test's own time limit ends the wait."""
@@ -161,3 +168,53 @@ async def test_processes_when_a_paused_newcomer_starts_then_the_next_claim_of_th
             await asyncio.sleep(0.05)
     assert (rows[0]["risk_reasons"], _symbols(broker_server.state)) == ("trading_stopped", ["AAPL"])
     assert (await old.status())["leader"] is True
+
+
+@pytest.mark.parametrize("cut", ["hold", "reset"])
+async def test_processes_when_the_leader_is_cut_from_the_database_then_it_says_so_is_taken_over_and_heals(
+    site: _Site, postgres: Postgres, broker_server: Any, cut: str
+) -> None:
+    """Cut off it sends nothing and goes on turning; mended it is a standby, and leads and trades when the other ends."""
+    async with cut_wire(postgres) as wire:
+        old = await site.start(wire.postgres.dsn)
+        await old.until(leader=True)
+        new = await site.start(postgres.dsn)
+        site.cross("AAPL")
+        await _posted(broker_server.state, 1)
+        await new.until(leader=False, running=True)
+        getattr(wire, cut)()
+        await old.until(leader=False)
+        await new.until(leader=True)
+        site.cross("MSFT")
+        await _posted(broker_server.state, 2)
+        while await old.reachable() != (200, False):
+            await asyncio.sleep(0.05)
+        said = await old.status()
+        assert (said["leader"], said["running"], "database unavailable" in str(said["last_error"])) == (
+            False,
+            True,
+            True,
+        )
+        epoch = (await new.status())["leader_epoch"]
+        wire.mend()
+        await old.until(last_error=None, leader=False)
+        while await old.reachable() != (200, True):
+            await asyncio.sleep(0.05)
+        assert (await new.status())["leader_epoch"] == epoch
+        new.process.kill()
+        await old.until(leader=True)
+        site.cross("T")
+        await _posted(broker_server.state, 3)
+    assert _symbols(broker_server.state) == ["AAPL", "MSFT", "T"]
+
+
+async def test_processes_when_told_to_end_while_cut_from_the_database_then_it_ends(
+    site: _Site, postgres: Postgres, broker_server: Any
+) -> None:
+    """SIGTERM: neither the lock's release, nor the pool, nor a thread that waits for an answer keeps the process."""
+    async with cut_wire(postgres) as wire:
+        leader = await site.start(wire.postgres.dsn)
+        await leader.until(leader=True)
+        wire.hold()
+        leader.process.terminate()
+        assert await leader.process.wait() == 0

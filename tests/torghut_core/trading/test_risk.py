@@ -369,7 +369,9 @@ def test_shorts_when_not_allowed_then_shorts_not_allowed() -> None:
     assert _reasons(side="sell") == ("shorts_not_allowed",)
 
 
-@pytest.mark.parametrize(("qty", "reasons"), [("10", ()), ("10.5", ("shorts_not_allowed",))])
+@pytest.mark.parametrize(
+    ("qty", "reasons"), [("10", ()), ("10.5", ("shorts_not_allowed",)), ("10.7", ("shorts_not_allowed",))]
+)
 def test_shorts_when_allowed_then_whole_shares_pass(qty: str, reasons: tuple[str, ...]) -> None:
     """TRADING_ALLOW_SHORTS opens this gate; a fraction is never sold short."""
     assert _reasons(settings=make_settings(**SHORTS), side="sell", size=make_size(qty)) == reasons
@@ -545,3 +547,55 @@ def test_trading_stopped_when_a_switch_here_says_it_already_then_the_switch_is_t
 def test_cooldown_when_there_is_none_then_no_order_of_whatever_time_stands_in_the_way() -> None:
     """Zero seconds are none, though the last order's clock was ahead of this one."""
     assert cooldown.check(make_context(last_order_ns=NOW_NS + 1)) is None
+
+
+@pytest.mark.parametrize("ago", [61, 3600, 86_400 * 400])
+def test_cooldown_when_it_is_long_over_then_none(ago: int) -> None:
+    """A wait ends once, and stays ended."""
+    context = make_context(settings=make_settings(TRADING_COOLDOWN_SECONDS="60"), last_order_ns=NOW_NS - ago * 10**9)
+    assert cooldown.check(context) is None
+
+
+def test_cooldown_when_the_last_order_is_of_a_clock_ahead_then_cooldown_active() -> None:
+    """An order that says it is still to come was not long ago."""
+    context = make_context(settings=make_settings(TRADING_COOLDOWN_SECONDS="60"), last_order_ns=NOW_NS + 10**9)
+    assert cooldown.check(context) == "cooldown_active"
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_gates_when_nothing_is_left_under_every_cap_then_no_cap_speaks(side: Any) -> None:
+    """What is not there is over no cap and short of nothing: the sizing's reason stands alone."""
+    settings = make_settings(
+        TRADING_MAX_NOTIONAL_PER_TRADE="1",
+        TRADING_MAX_POSITION_PCT_EQUITY="0.00001",
+        TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE="1",
+        TRADING_PORTFOLIO_MAX_NET_EXPOSURE="1",
+        TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="1",
+        TRADING_PORTFOLIO_MAX_POSITIONS="1",
+    )
+    strategy = make_strategy(max_notional_total=Decimal(1))
+    context = make_context(settings=settings, strategy=strategy, side=side, size=make_size(0))
+    assert refusals(context) == ("qty_below_min",)
+
+
+def test_quantity_when_it_could_not_be_sized_then_another_gate_says_why() -> None:
+    """Without book or price there is no size, and the reason is theirs."""
+    context = make_context(size=None, quote=Quote(bid=None, ask=None))
+    assert (quantity.check(context), refusals(context)) == (None, ("missing_price",))
+
+
+def test_signal_stale_when_there_is_no_signal_then_signal_stale() -> None:
+    """An entry without the signal it stands for has no age to be fresh."""
+    assert signal_stale.check(make_context(signal=None)) == "signal_stale"
+
+
+def test_opposite_holding_when_the_book_is_not_known_then_another_gate_says_so() -> None:
+    """Not knowing what is held is `account_unavailable`, not a holding."""
+    assert opposite_holding.check(make_context(book=None)) is None
+
+
+def test_shorts_when_a_buy_is_a_fraction_then_it_is_no_short() -> None:
+    """A fraction is refused to sells alone, and only where they would leave less than nothing."""
+    assert shorts.check(make_context(side="buy", size=make_size("10.5"))) is None
+    book = make_book(make_position("AAPL", 11))
+    assert shorts.check(make_context(side="sell", size=make_size("10.5"), book=book)) is None

@@ -145,7 +145,8 @@ class RuntimeView:
 
         The schema once seen, the stop recorded and the loop running: outages of brokers and databases later show in
         `/trading/health`, since a pod that is taken out for them helps nobody. A standby that sees the leader silent says
-        so, and is ready: it is the one that will take over.
+        so, and is ready: it is the one that will take over. `database_reachable` says whether PostgreSQL answered
+        when what may not be done was read last, and when the lock was looked at; while it does not, nothing is traded.
         """
         state, trades = self._parts.state, self._parts.settings.trades
         gates = {"schema": state.is_schema_current}
@@ -155,6 +156,7 @@ class RuntimeView:
         body = {"status": "ready" if ready else "not_ready", "ready": ready, "gates": gates}
         if trades:
             body["leader_silent"] = self._parts.leadership.is_leader_silent
+            body["database_reachable"] = state.control is not None and "leadership" not in state.errors
         return ready, body
 
     async def health(self) -> dict[str, Any]:

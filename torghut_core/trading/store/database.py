@@ -9,21 +9,22 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from torghut_core.clock import utc_datetime
 from torghut_core.engines.postgres import Postgres
-from torghut_core.errors import ConfigurationError, EngineUnavailableError, UpstreamError
+from torghut_core.errors import EngineUnavailableError, UpstreamError
 from torghut_core.trading.encoding import dumps
+from torghut_core.trading.store.deadlines import ANSWER_SECONDS, STATEMENT_SECONDS, BoundedConnection, with_deadlines
 
 # The pool logs every failed attempt in the server's words; the loops report an outage once, in ours.
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 Connection = psycopg.Connection[DictRow]
-STATEMENT_TIMEOUT_MS = 10_000
+_CHECK_SECONDS = 2.0
+_IDLE_MARGIN_SECONDS = 3.0
 _UNAVAILABLE = "DB_DSN: database unavailable"
 
 
@@ -31,33 +32,27 @@ class DatabaseError(UpstreamError):
     """PostgreSQL refused a statement; the message carries its SQLSTATE, never its text."""
 
 
-def with_deadlines(postgres: Postgres) -> Postgres:
-    """Return the same server with connections that notice within about ten seconds when the network is gone.
-
-    Raises ConfigurationError when the address is none that libpq understands.
-    """
-    try:
-        dsn = make_conninfo(
-            postgres.dsn, tcp_user_timeout=10_000, keepalives_idle=5, keepalives_interval=2, keepalives_count=3
-        )
-    except psycopg.Error as error:
-        raise ConfigurationError("DB_DSN: must be postgresql://USER:PASSWORD@HOST:PORT/NAME or embedded:DIR") from error
-    return Postgres(dsn)
+def _limits(answer_seconds: float) -> str:
+    """Return the server's own limits: a transaction whose client was cut off gives its locks back too."""
+    statement_ms, idle_ms = round(STATEMENT_SECONDS * 1000), round((answer_seconds + _IDLE_MARGIN_SECONDS) * 1000)
+    return f"-c statement_timeout={statement_ms:d} -c idle_in_transaction_session_timeout={idle_ms:d}"
 
 
 class Database:
-    """A pool that opens lazily and heals itself."""
+    """A pool that opens lazily and heals itself; no wait of its connections is without an end."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, postgres: Postgres, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._answer_seconds = answer_seconds
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            postgres.dsn,
-            connection_class=psycopg.Connection[DictRow],
-            kwargs={"row_factory": dict_row, "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"},
+            with_deadlines(postgres).dsn,
+            connection_class=BoundedConnection[DictRow],
+            kwargs={"row_factory": dict_row, "options": _limits(answer_seconds)},
+            configure=self._bound,
             min_size=1,
             max_size=6,
             timeout=5,
             reconnect_timeout=30,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             open=False,
             name="trading",
         )
@@ -68,6 +63,19 @@ class Database:
 
     def close(self) -> None:
         self._pool.close(timeout=2)
+
+    def _bound(self, connection: Connection) -> None:
+        assert isinstance(connection, BoundedConnection)
+        connection.answer_seconds = self._answer_seconds
+
+    def _check(self, connection: Connection) -> None:
+        """Ask whether a pooled connection still answers: several may have to be asked within one wait for the pool."""
+        assert isinstance(connection, BoundedConnection)
+        connection.answer_seconds = min(_CHECK_SECONDS, self._answer_seconds)
+        try:
+            ConnectionPool.check_connection(connection)
+        finally:
+            connection.answer_seconds = self._answer_seconds
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

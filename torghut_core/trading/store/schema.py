@@ -15,8 +15,11 @@ from alembic.util.exc import CommandError
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import ConfigurationError, EngineUnavailableError, TorghutError
 from torghut_core.trading.store.database import translated
+from torghut_core.trading.store.deadlines import with_deadlines
 
 _FOLDER = Path(__file__).parents[1] / "migrations"
+_MIGRATION_SECONDS = 120.0
+"""How long one statement of a migration, or another process's migration, is waited for."""
 _LOCK_KEY = 0x746F726768757401  # serialises migrations of processes that start together
 _VERSION_TABLE = "torghut_schema_version"
 
@@ -64,9 +67,11 @@ def migrate(postgres: Postgres) -> SchemaState:
     Several processes may call this at once. Raises EngineUnavailableError when PostgreSQL is away, SchemaError when a
     version fails or the database is ahead of this program (an older image must not run on a newer schema).
     """
-    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=postgres.connect, poolclass=sqlalchemy.NullPool)
+    patient = with_deadlines(postgres, answer_seconds=_MIGRATION_SECONDS)
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=patient.connect, poolclass=sqlalchemy.NullPool)
     try:
         with translated(), engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '60s'")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
             config = _config()
             config.attributes["connection"] = connection
