@@ -1,0 +1,75 @@
+"""The TA reader, the cache and the guardrail gauges on the real engine, and the gauges while it is away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.visuals_client import Rows
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
+from torghut_core.visuals.guardrails import Guardrails
+
+_GUARDRAILS = """
+import sys; sys.path.insert(0, {root!r})
+from datetime import datetime, timedelta, UTC
+from torghut_core.clock import ManualClock
+from torghut_core.engines.clickhouse import Address, open_clickhouse
+from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema
+from torghut_core.visuals.guardrails import Guardrails
+from torghut_core.visuals.newest import NewestRows
+from torghut_core.visuals.rows import Series
+from torghut_core.visuals.ta_reader import TaReader
+c = open_clickhouse(Address(url="embedded:{folder}"))
+g = Guardrails(clickhouse=c, clock=ManualClock(5_000_000_000), replica="r", data_path="/")
+g.scrape()
+assert "ta_signals_max_event_ts_seconds" not in g.figures, g.figures
+create_schema(c, SchemaOptions(cluster=None, is_simulated=True))
+for ingest, close in ((1, 10.0), (2, 11.0)):
+    c.command("INSERT INTO torghut.ta_microbars (symbol, event_ts, ingest_ts, window_size, c)"
+              f" VALUES ('A', '2026-01-05 14:30:0{{ingest}}', fromUnixTimestamp64Milli({{ingest}}), 'PT1S', {{close}})")
+c.command("INSERT INTO torghut.ta_microbars (symbol, event_ts, ingest_ts, window_size, c)"
+          " VALUES ('A', '2026-01-05 14:30:02', fromUnixTimestamp64Milli(9), 'PT1S', 12)")
+g.scrape()
+assert g.figures["ta_microbars_max_window_end_seconds"] == 1767623402.0, g.figures
+assert (g.figures["last_scrape_success"], g.figures["any_replica_readonly"]) == (1.0, 0.0)
+assert 0 < g.figures["disk_free_ratio"] < 1
+r = TaReader(c)
+bars = Series("bars", "A", "PT1S")
+assert r.latest(bars)["c"] == 12.0
+n = NewestRows(r, lambda: 1.0)
+assert n.refresh() == [] and n.latest(bars)["c"] == 12.0
+c.command("INSERT INTO torghut.ta_microbars (symbol, event_ts, ingest_ts, window_size, c)"
+          " VALUES ('A', '2026-01-05 14:31:00', fromUnixTimestamp64Milli(10), 'PT1M', 99)")
+assert [x.row["c"] for x in n.refresh()] == [99.0]
+assert n.latest(bars)["c"] == 12.0 and r.latest(bars)["c"] == 12.0
+at = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
+rows = r.between(bars, at, at + timedelta(minutes=1), 10)
+assert [row["c"] for row in rows] == [10.0, 12.0], rows
+old, effective, fallback = r.within(bars, at + timedelta(days=1), at + timedelta(days=1, minutes=1), 10)
+assert fallback and len(old) == 2, (old, effective)
+c.close()
+print("ok")
+"""
+
+
+@pytest.mark.engine
+def test_reader_and_guardrails_when_rows_are_doubled_then_the_newest_counts(tmp_path: Path) -> None:
+    """Duplicates are resolved by ingest time; gauges of rows that do not exist are absent; a fallback is said."""
+    root = str(Path(__file__).resolve().parents[3])
+    code = _GUARDRAILS.format(root=root, folder=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr[-600:]) == ("ok", "")
+
+
+def test_guardrails_when_clickhouse_is_away_then_only_that_is_said() -> None:
+    """A figure that is not known is not shown as one."""
+    from torghut_core.clock import ManualClock
+
+    failing: ClickHouse = Rows(ClickHouseError(Trouble.REFUSED, "a query"))  # type: ignore[assignment]
+    guardrails = Guardrails(clickhouse=failing, clock=ManualClock(5_000_000_000), replica="r")
+    guardrails.scrape()
+    assert guardrails.figures == {"clickhouse_up": 0.0, "last_scrape_success": 0.0, "last_scrape_ts_seconds": 5.0}
+    assert next(iter(guardrails.collect())).name == "torghut_clickhouse_guardrails_clickhouse_up"

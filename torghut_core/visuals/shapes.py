@@ -1,0 +1,130 @@
+"""The shapes of requests and answers, for OpenAPI. Answers may hold more than is named here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Symbols(Shape):
+    symbols: list[str]
+
+
+class Item(Shape):
+    assetClass: Literal["equity", "crypto"]
+    enabled: bool
+    symbol: str
+    updatedAt: str
+
+
+class FullSymbols(Shape):
+    items: list[Item]
+
+
+class Change(Shape):
+    at: str
+    who: str
+    address: str
+    tokenId: str
+    assetClass: str
+    symbol: str
+    was: Literal["absent", "disabled", "enabled"]
+    became: Literal["absent", "disabled", "enabled"]
+
+
+class Changes(Shape):
+    items: list[Change]
+
+
+class PutBody(Shape):
+    """Symbols as an array, or as one text parted by commas or spaces."""
+
+    symbols: list[str] | str | None = None
+    symbolsText: str | None = None
+    enabled: bool = True
+    assetClass: Literal["equity", "crypto"] | None = None
+
+
+class SwitchBody(Shape):
+    enabled: bool
+    assetClass: Literal["equity", "crypto"] | None = None
+
+
+class Put(Shape):
+    insertedOrUpdated: int
+    symbols: list[str]
+
+
+class Done(Shape):
+    ok: bool
+
+
+class Latest(Shape):
+    ok: bool
+    symbol: str
+    window: str
+    bars: dict[str, Any] | None
+    signals: dict[str, Any] | None
+
+
+class Span(Shape):
+    from_: str = Field(alias="from")
+    to: str
+
+
+class Range(Shape):
+    requested: Span
+    effective: Span
+    fallback: bool
+
+
+class Rows(Shape):
+    ok: bool
+    symbol: str
+    window: str
+    items: list[dict[str, Any]]
+    range: Range
+
+
+class AllNewest(Shape):
+    ok: bool
+    window: str
+    bars: list[dict[str, Any]]
+    signals: list[dict[str, Any]]
+
+
+class System(Shape):
+    ok: bool
+    serverTime: str
+    marketSession: str
+    verdict: dict[str, Any]
+    account: dict[str, Any]
+    pipeline: list[dict[str, str]]
+
+
+class Failure(Shape):
+    """What is wrong: `message` names field, value and rule."""
+
+    ok: bool
+    error: str
+    message: str | None = None
+
+
+_FAILURE: dict[str, Any] = {"model": Failure}
+READ: dict[int | str, dict[str, Any]] = {400: _FAILURE, 500: _FAILURE, 503: _FAILURE}
+REFUSED: dict[int | str, dict[str, Any]] = {401: _FAILURE, 403: _FAILURE}
+WRITE: dict[int | str, dict[str, Any]] = {**READ, **REFUSED, 411: _FAILURE, 413: _FAILURE, 415: _FAILURE}
+ABSENT: dict[int | str, dict[str, Any]] = {404: _FAILURE}
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what OpenAPI says of a JSON body that is read by hand, so that its errors name field, value and rule."""
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}},
+        "security": [{"token": []}],
+    }
