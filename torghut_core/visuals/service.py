@@ -95,6 +95,7 @@ async def run(
         log = EventLog(uuid.uuid4().hex[:12])
         state = SystemState(
             clock=clock,
+            monotonic=time.monotonic,
             calendar=MarketCalendar(settings.market_calendar),
             http=await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False)),
             trading_url=trading_url or (lambda: settings.trading_url),

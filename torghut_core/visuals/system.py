@@ -1,7 +1,8 @@
 """The system's state for the page: verdict, account, positions, orders, decisions, each with what is not known said.
 
 The verdict comes from a callable that the caller passes in, since the rules are the operations plane's; trading's part is
-asked over HTTP. Both are read every two seconds, whoever looks.
+asked over HTTP. Both are read every few seconds while somebody looks, however many do, and not at all while nobody does:
+what trading answers costs requests to the broker, and those are counted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ Verdict = Callable[[], Awaitable[Mapping[str, Any]]]
 """Yields a report of schema `torghut.health/v1`."""
 
 _SECONDS = 2.0
+_VERDICT_EVERY = 3.0
+_BROKER_EVERY = 10.0
+"""Positions and account are the broker's own: twelve requests a minute of an account's two hundred."""
+_FRESH_SECONDS = 10.0
+_WATCHED_SECONDS = 60.0
+"""How long after a question somebody still counts as looking."""
 _ANSWER_SECONDS = 4.0
 _VERDICT_SECONDS = 20.0
 """Longer than any one source may take; a verdict that takes more is not known."""
@@ -37,6 +44,7 @@ _PATHS = {
     "decisions": "/trading/decisions?limit=200",
     "pnl": "/trading/pnl",
 }
+_BROKERS = ("account", "positions")
 _PIPELINE = (
     ("forwarder", "forwarder"),
     ("kafka", "Kafka"),
@@ -53,6 +61,8 @@ class SystemState:
     """What was last read. `refresh_*` are called by one task; `answer` costs nothing."""
 
     clock: Clock
+    monotonic: Callable[[], float]
+    """Seconds of the machine: what is asked of others is paced by real time, whatever the market's clock does."""
     calendar: MarketCalendar
     http: httpx.AsyncClient
     trading_url: Callable[[], str | None]
@@ -64,11 +74,28 @@ class SystemState:
     _trading_error: str | None = "not asked yet"
     _told: Mapping[str, Any] | None = None
     _told_error: str | None = "not asked yet"
-    _decisions: set[str] = field(default_factory=set)
+    _decisions: set[str] | None = None
     _curve: list[tuple[int, float]] = field(default_factory=list)
+    _asked_at: float | None = None
+    _read_at: float | None = None
+    _broker_at: float | None = None
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def current(self) -> dict[str, Any]:
+        """Return `answer`, read now when nobody had looked for a while."""
+        self._asked_at = self.monotonic()
+        async with self._reading:
+            if self._read_at is None or self.monotonic() - self._read_at > _FRESH_SECONDS:
+                await asyncio.gather(self.refresh_trading(), self.refresh_verdict())
+        return self.answer()
+
+    def _is_watched(self) -> bool:
+        if self.log.listeners:
+            return True
+        return self._asked_at is not None and self.monotonic() - self._asked_at < _WATCHED_SECONDS
 
     def answer(self) -> dict[str, Any]:
-        """Return the body of `/api/torghut/system`."""
+        """Return the body of `/api/torghut/system` as last read."""
         return {"ok": True, **self.moment(), **self._lasting()}
 
     def moment(self) -> dict[str, Any]:
@@ -154,13 +181,18 @@ class SystemState:
 
     async def refresh_trading(self) -> None:
         """Ask trading once; what it does not answer is not known, and the rest is kept."""
-        base = self.trading_url()
+        now, base = self.monotonic(), self.trading_url()
+        self._read_at = now
         if base is None:
             self._trading, self._trading_error = {}, "VISUALS_TRADING_URL is not set"
             return
-        found = await asyncio.gather(*(self._asked(base, path) for path in _PATHS.values()))
-        answers = dict(zip(_PATHS, found, strict=True))
+        is_broker_due = self._broker_at is None or now - self._broker_at >= _BROKER_EVERY
+        paths = {name: path for name, path in _PATHS.items() if is_broker_due or name not in _BROKERS}
+        found = await asyncio.gather(*(self._asked(base, path) for path in paths.values()))
+        answers = {name: self._trading.get(name) for name in _BROKERS} | dict(zip(paths, found, strict=True))
         self._trading = {name: body for name, body in answers.items() if body is not None}
+        if is_broker_due:
+            self._broker_at = now
         self._trading_error = None if "status" in self._trading else "trading did not answer"
         equity = _number(self._trading.get("account"), "equity")
         if equity is not None and (not self._curve or self._curve[-1][1] != equity):
@@ -183,11 +215,11 @@ class SystemState:
     def _tell_decisions(self) -> None:
         decisions = [item for item in self._trading.get("decisions", []) if isinstance(item, dict) and "id" in item]
         marks = {f"{item['id']} {item.get('status')}": item for item in reversed(decisions)}
-        if self._decisions:
+        if self._decisions is not None:
             for mark, item in marks.items():
                 if mark not in self._decisions:
                     self.log.append("decision", item, symbol=item.get("symbol"))
-        if decisions:
+        if "decisions" in self._trading:
             self._decisions = set(marks)
 
     async def refresh_verdict(self) -> None:
@@ -204,15 +236,17 @@ class SystemState:
     async def run(self, stop: asyncio.Event, *, seconds: float = _SECONDS) -> None:
         """Keep up until `stop`; a change is told to listeners as `system`."""
         await asyncio.gather(
-            self._keep(self.refresh_trading, stop, seconds), self._keep(self.refresh_verdict, stop, seconds)
+            self._keep(self.refresh_trading, stop, seconds),
+            self._keep(self.refresh_verdict, stop, seconds * _VERDICT_EVERY / _SECONDS),
         )
 
     async def _keep(self, refresh: Callable[[], Awaitable[None]], stop: asyncio.Event, seconds: float) -> None:
         told: dict[str, Any] | None = None
         while not stop.is_set():
-            await refresh()
+            if self._is_watched():
+                await refresh()
             lasting = self._lasting()
-            if lasting != told:
+            if lasting != told and self._is_watched():
                 told = lasting
                 self.log.append("system", {"ok": True, **self.moment(), **lasting})
             try:

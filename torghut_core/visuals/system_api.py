@@ -48,7 +48,7 @@ def add_system(app: FastAPI, live: Live | None, token: str | None) -> None:
         refused = read_refusal(request, token)
         if refused is not None:
             return refused
-        return missing if live is None else FastJSON(live.state.answer())
+        return missing if live is None else FastJSON(await live.state.current())
 
     @app.get(
         "/api/torghut/stream",

@@ -55,8 +55,10 @@ def _state(
         body = kept.get(request.url.path)
         return httpx.Response(404) if body is None else httpx.Response(200, json=body)
 
+    clock = ManualClock(_NOON_NS)
     return SystemState(
-        clock=ManualClock(_NOON_NS),
+        clock=clock,
+        monotonic=clock.monotonic,
         calendar=MarketCalendar(),
         http=httpx.AsyncClient(transport=httpx.MockTransport(answer)),
         trading_url=lambda: url,
