@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 _KEPT = 20_000
-"""Events kept for those who come back; who missed more is told to read everything again."""
+_KEPT_BYTES = 32 * 1024 * 1024
+"""Events kept for those who come back, by number and size; who missed more is told to read everything again."""
 _BEAT_SECONDS = 2.0
 _ID = re.compile(r"([0-9a-f]{1,32})-([0-9]{1,18})")
 
@@ -45,17 +46,23 @@ class Interest:
 class EventLog:
     """The newest events of this process. Written and read in one event loop."""
 
-    def __init__(self, epoch: str, *, kept: int = _KEPT) -> None:
+    def __init__(self, epoch: str, *, kept: int = _KEPT, kept_bytes: int = _KEPT_BYTES) -> None:
         """`epoch` (hexadecimal) tells this process's numbers from another's."""
         self._epoch = epoch
-        self._events: deque[Event] = deque(maxlen=kept)
+        self._events: deque[Event] = deque()
+        self._kept = kept
+        self._bytes_left = kept_bytes
         self._next = 1
         self._changed = asyncio.Event()
         self.listeners = 0
 
     def append(self, name: str, body: Any, *, symbol: str | None = None, window: str | None = None) -> None:
         """Add an event and wake who listens."""
-        self._events.append(Event(number=self._next, name=name, data=orjson.dumps(body), symbol=symbol, window=window))
+        made = Event(number=self._next, name=name, data=orjson.dumps(body), symbol=symbol, window=window)
+        self._events.append(made)
+        self._bytes_left -= len(made.data)
+        while len(self._events) > self._kept or (self._bytes_left < 0 and self._events):
+            self._bytes_left += len(self._events.popleft().data)
         self._next += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -54,6 +54,23 @@ _PIPELINE = (
 )
 _LEVELS = {"healthy", "degraded", "down", "unknown"}
 NOT_KNOWN = "not known"
+_SHOWN_OF_STATUS = (
+    "enabled",
+    "mode",
+    "live_enabled",
+    "kill_switch_enabled",
+    "running",
+    "leader",
+    "leader_silent",
+    "last_error",
+    "stop",
+    "orders_uncertain",
+    "loss_limit",
+    "llm",
+    "version",
+    "commit",
+)
+"""What of trading's status a person looks at; the rest (ages, counters) changes at each reading."""
 
 
 @dataclass
@@ -110,11 +127,10 @@ class SystemState:
 
     def _lasting(self) -> dict[str, Any]:
         status = self._trading.get("status")
+        shown = None if status is None else {name: status.get(name) for name in _SHOWN_OF_STATUS}
         return {
-            "verdict": self._verdict(),
-            "pipeline": self._pipeline(),
-            "trading": {"known": status is not None, "error": self._trading_error, "status": status},
-            "account": self._account(),
+            **self._headline(),
+            "trading": {"known": status is not None, "error": self._trading_error, "status": shown},
             "positions": self._trading.get("positions"),
             "openOrders": self._open_orders(),
             "orders": self._trading.get("orders"),
@@ -124,12 +140,15 @@ class SystemState:
             "ai": None if status is None else status.get("llm"),
         }
 
+    def _headline(self) -> dict[str, Any]:
+        return {"verdict": self._verdict(), "pipeline": self._pipeline(), "account": self._account()}
+
     def _verdict(self) -> dict[str, Any]:
         if self.verdict is None:
             return {"known": False, "error": "no rules run here: ask torghutctl health-report"}
         if self._told is None:
             return {"known": False, "error": self._told_error}
-        kept = ("classification", "observedAt", "topCause", "nextProcedure")
+        kept = ("classification", "topCause", "nextProcedure")
         parts = [
             {"name": part.get("name"), "status": part.get("status"), "findings": part.get("findings") or []}
             for part in self._told.get("components") or []
@@ -234,7 +253,7 @@ class SystemState:
             self._told, self._told_error = None, f"the rules failed ({type(error).__name__})"
 
     async def run(self, stop: asyncio.Event, *, seconds: float = _SECONDS) -> None:
-        """Keep up until `stop`; a change is told to listeners as `system`."""
+        """Keep up until `stop`; a change is told to listeners as `system`: the headline, and that the rest is to be read."""
         await asyncio.gather(
             self._keep(self.refresh_trading, stop, seconds),
             self._keep(self.refresh_verdict, stop, seconds * _VERDICT_EVERY / _SECONDS),
@@ -248,7 +267,7 @@ class SystemState:
             lasting = self._lasting()
             if lasting != told and self._is_watched():
                 told = lasting
-                self.log.append("system", {"ok": True, **self.moment(), **lasting})
+                self.log.append("system", {"ok": True, **self.moment(), **self._headline()})
             try:
                 await asyncio.wait_for(stop.wait(), seconds)
             except TimeoutError:

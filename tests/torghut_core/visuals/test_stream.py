@@ -61,6 +61,14 @@ async def test_stream_when_more_was_missed_than_is_kept_then_reset() -> None:
     assert await _heard(_listen(log, "abc-2"), "e5") == [("abc-3", "e3"), ("abc-4", "e4"), ("abc-5", "e5")]
 
 
+async def test_stream_when_events_are_large_then_fewer_are_kept() -> None:
+    """Memory is bounded by size, not by number alone."""
+    log = EventLog("abc", kept_bytes=250)
+    for number in range(1, 6):
+        log.append(f"e{number}", "x" * 98)
+    assert [log.place_of(f"abc-{last}") for last in (2, 3)] == [None, 4]
+
+
 async def test_stream_when_a_listener_is_slower_than_what_is_kept_then_reset_and_it_goes_on() -> None:
     """A slow reader costs itself its place, and nobody memory."""
     log = EventLog("abc", kept=2)
