@@ -29,7 +29,15 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_ROUTES = {"/": "index.html", "/assets/page.js": "page.js"}
+_ROUTES = {
+    "/": "index.html",
+    "/docs": "docs.html",
+    "/favicon.ico": "favicon.svg",
+    **{
+        f"/assets/{name}": name
+        for name in ("page.js", "page.css", "docs.js", "docs.css", "favicon.svg", "licences.txt")
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)

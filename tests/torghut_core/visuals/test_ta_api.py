@@ -137,3 +137,26 @@ def test_api_when_a_path_is_unknown_then_404_is_json() -> None:
     """An error is JSON wherever it comes from."""
     answer = Client(Stores()).get("/api/torghut/nothing")
     assert (answer.status_code, answer.json()["ok"]) == (404, False)
+
+
+def test_page_when_opened_then_it_is_served_with_a_policy_that_keeps_it_to_itself() -> None:
+    """Scripts from the own origin alone, no inline one, no frame; a favicon is there, and a file unchanged is 304."""
+    client = Client(Stores())
+    page = client.get("/")
+    assert (page.status_code, "<script src=" in page.text, "<script>" in page.text) == (200, True, False)
+    policy = page.headers["content-security-policy"]
+    assert [
+        part for part in ("default-src 'none'", "script-src 'self';", "frame-ancestors 'none'") if part not in policy
+    ] == []
+    for path in (
+        "/assets/page.js",
+        "/assets/page.css",
+        "/favicon.ico",
+        "/docs",
+        "/assets/docs.js",
+        "/assets/licences.txt",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert client.get(path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert client.get("/assets/../api.py").status_code == 404
