@@ -24,6 +24,10 @@ let symbol = "";
 let interval: Interval = INTERVALS[0] as Interval;
 let moment: Moment | null = null;
 let momentAt = 0;
+/** The server's clock, which may be a simulated one, before the first moment is known. */
+let serverMs: number | null = null;
+let clockKnown: () => void;
+const firstClock = new Promise<void>((done) => (clockKnown = done));
 let isLive = false;
 let answer: SystemAnswer | null = null;
 let loading: AbortController | null = null;
@@ -42,12 +46,14 @@ const decisions = new Decisions();
 const live = new Live(onEvent, onLiveState);
 
 function now(): number {
-  return moment ? Date.parse(moment.serverTime) + (moment.isClockSimulated ? 0 : performance.now() - momentAt) : Date.now();
+  if (moment) return Date.parse(moment.serverTime) + (moment.isClockSimulated ? 0 : performance.now() - momentAt);
+  return serverMs ?? Date.now();
 }
 
 function takeMoment(found: Moment): void {
   moment = found;
   momentAt = performance.now();
+  clockKnown();
 }
 
 /** Show a symbol at an interval, and say so in the address. */
@@ -82,6 +88,8 @@ async function load(): Promise<void> {
   chart.draw([], [], interval, true);
   if (!symbol) return;
   listen();
+  await firstClock; // a range of this machine's time would miss what a simulated or a better clock calls now
+  if (signal.aborted) return;
   const to = Math.floor(now() / 1000) + 120;
   const query = new URLSearchParams({ symbol, window: interval.base, from: String(Math.round(to - interval.reach)), to: String(to), limit: "5000" });
   try {
@@ -208,12 +216,15 @@ async function loadSymbols(): Promise<void> {
 async function loadNewest(): Promise<void> {
   const window: WindowSize = interval.base;
   try {
-    const found = await get<{ bars: Bar[] }>(`/api/torghut/ta/newest?window=${window}`);
+    const found = await get<{ bars: Bar[]; serverTime: string }>(`/api/torghut/ta/newest?window=${window}`);
+    serverMs = Date.parse(found.serverTime);
+    clockKnown();
     if (window !== interval.base) return;
     for (const bar of found.bars) universe.take(bar);
     tick();
   } catch {
     // Ages go on by themselves, and say that nothing came.
+    setTimeout(() => window === interval.base && serverMs === null && void loadNewest(), 3_000);
   }
 }
 

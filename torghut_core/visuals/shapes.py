@@ -94,6 +94,7 @@ class Rows(Shape):
 class AllNewest(Shape):
     ok: bool
     window: str
+    serverTime: str
     bars: list[dict[str, Any]]
     signals: list[dict[str, Any]]
 

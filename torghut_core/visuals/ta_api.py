@@ -86,7 +86,7 @@ def add_ta(app: FastAPI, reader: TaReader | None, newest: NewestRows | None, now
         if newest is None:
             return missing
         rows = {kind: newest.all_of(kind, window) for kind in ("bars", "signals")}
-        return FastJSON({"ok": True, "window": window, **rows})
+        return FastJSON({"ok": True, "window": window, "serverTime": now().isoformat(), **rows})
 
     @app.get(
         "/api/torghut/ta/{kind}",
