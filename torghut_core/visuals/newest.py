@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from torghut_core.engines.clickhouse import ClickHouseError, Trouble
 from torghut_core.visuals.rows import KINDS, Kind, Row, Series, Window, event_millis, json_row
 from torghut_core.visuals.ta_reader import TABLES, TaReader
 
-_OVERLAP_MILLIS = 10_000
+_OVERLAP_MILLIS = 5_000
 """How far back of the newest `ingest_ts` a look reaches: several writers' clocks and batches differ by seconds."""
 _REACH_MILLIS = 10 * 60_000
 """How far back of the newest event a look reaches. What is rewritten before that is no news."""
@@ -37,8 +38,8 @@ class Change:
 @dataclass
 class _Newest:
     rows: dict[Series, Row] = field(default_factory=dict)
-    seen: dict[tuple[Series, str], str] = field(default_factory=dict)
-    """The `ingest_ts` last told of, by series and `event_ts`; the oldest half is forgotten when they are many."""
+    seen: dict[tuple[str, str, datetime], datetime] = field(default_factory=dict)
+    """The `ingest_ts` last told of, by symbol, window and `event_ts`; the oldest half is forgotten when they are many."""
     ingest: int = 0
     event: int = 0
     filled_at: float | None = None
@@ -145,12 +146,14 @@ class NewestRows:
         kept = self._kept[kind]
         changes = []
         for raw in rows:
+            # Most of a look was told of before: it is passed by as it came, and costs next to nothing.
+            mark = (raw["symbol"], raw["window_size"], raw["event_ts"])
+            told = kept.seen.get(mark)
+            if told is not None and told >= raw["ingest_ts"]:
+                continue
+            kept.seen[mark] = raw["ingest_ts"]
             row = json_row(raw)
             series, at = Series(kind, row["symbol"], row["window_size"]), row["event_ts"]
-            told = kept.seen.get((series, at))
-            if told is not None and told >= row["ingest_ts"]:
-                continue
-            kept.seen[series, at] = row["ingest_ts"]
             held = kept.rows.get(series)
             if held is None or (at, row["ingest_ts"]) >= (held["event_ts"], held["ingest_ts"]):
                 kept.rows[series] = row

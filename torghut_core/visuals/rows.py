@@ -30,7 +30,7 @@ class Series:
 
 
 class FastJSON(Response):
-    """A JSON answer: 5,000 rows are rendered in a few milliseconds."""
+    """A JSON answer: 5,000 rows are rendered in a few milliseconds; a number that is not finite is null."""
 
     media_type = "application/json"
 
@@ -82,5 +82,5 @@ def csv_answer(items: Sequence[Row], headers: Mapping[str, str]) -> Response:
     if items:
         writer = csv.DictWriter(text, fieldnames=list(items[0]), lineterminator="\r\n")
         writer.writeheader()
-        writer.writerows(items)
+        writer.writerows(json_row(item) for item in items)
     return Response(text.getvalue(), media_type="text/csv", headers=dict(headers))

@@ -9,6 +9,10 @@ from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
 from torghut_core.visuals.rows import Kind, Row, Series, json_row
 
 TABLES: dict[Kind, str] = {"bars": "torghut.ta_microbars", "signals": "torghut.ta_signals"}
+_TEXT_TIMES = ", ".join(
+    f"concat(replaceOne(toString({name}), ' ', 'T'), 'Z') AS {name}"
+    for name in ("event_ts", "ingest_ts", "window_start", "window_end")
+)
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,11 +32,15 @@ class TaReader:
         return json_row(rows[0]) if rows else None
 
     def between(self, series: Series, start: datetime, end: datetime, limit: int) -> list[Row]:
-        """Return the newest `limit` rows in [start, end], ascending, one per key."""
+        """Return the newest `limit` rows in [start, end], ascending, one per key, times as text by ClickHouse itself.
+
+        Turning the times of 5,000 rows into text here would hold every other answer up for a tenth of a second.
+        """
         rows = self.query(
-            f"SELECT * FROM {TABLES[series.kind]} WHERE symbol = {{symbol:String}} AND window_size = {{window:String}}"  # noqa: S608  fixed table names
+            f"SELECT * REPLACE ({_TEXT_TIMES}) FROM (SELECT * FROM {TABLES[series.kind]}"  # noqa: S608  fixed table names
+            " WHERE symbol = {symbol:String} AND window_size = {window:String}"
             " AND event_ts >= fromUnixTimestamp64Milli({start:Int64}) AND event_ts <= fromUnixTimestamp64Milli({end:Int64})"
-            " ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY event_ts LIMIT {limit:UInt32}",
+            " ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY event_ts LIMIT {limit:UInt32})",
             {
                 "symbol": series.symbol,
                 "window": series.window,
@@ -41,7 +49,7 @@ class TaReader:
                 "limit": limit,
             },
         )
-        return [json_row(row) for row in reversed(rows)]
+        return rows[::-1]
 
     def within(
         self, series: Series, start: datetime, end: datetime, limit: int

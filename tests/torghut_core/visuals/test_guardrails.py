@@ -48,6 +48,8 @@ assert n.latest(bars)["c"] == 12.0 and r.latest(bars)["c"] == 12.0
 at = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 rows = r.between(bars, at, at + timedelta(minutes=1), 10)
 assert [row["c"] for row in rows] == [10.0, 12.0], rows
+assert rows[0] == {{**r.latest(bars), **rows[0]}} and rows[1] == r.latest(bars), rows
+assert (rows[0]["event_ts"], rows[0]["window_start"]) == ("2026-01-05T14:30:01.000Z", None), rows
 old, effective, fallback = r.within(bars, at + timedelta(days=1), at + timedelta(days=1, minutes=1), 10)
 assert fallback and len(old) == 2, (old, effective)
 c.close()
