@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.fakes.visuals_client import Rows
+from torghut_core.clock import ManualClock
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
-from torghut_core.visuals.guardrails import Guardrails
+from torghut_core.visuals.guardrails import Guardrails, registry_of
 
 _GUARDRAILS = """
 import sys; sys.path.insert(0, {root!r})
@@ -68,10 +71,55 @@ def test_reader_and_guardrails_when_rows_are_doubled_then_the_newest_counts(tmp_
 
 def test_guardrails_when_clickhouse_is_away_then_only_that_is_said() -> None:
     """A figure that is not known is not shown as one."""
-    from torghut_core.clock import ManualClock
-
     failing: ClickHouse = Rows(ClickHouseError(Trouble.REFUSED, "a query"))  # type: ignore[assignment]
     guardrails = Guardrails(clickhouse=failing, clock=ManualClock(5_000_000_000), replica="r")
     guardrails.scrape()
     assert guardrails.figures == {"clickhouse_up": 0.0, "last_scrape_success": 0.0, "last_scrape_ts_seconds": 5.0}
     assert next(iter(guardrails.collect())).name == "torghut_clickhouse_guardrails_clickhouse_up"
+
+
+class _OneProbeFails:
+    """ClickHouse in which one table's query runs out of memory."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    def query(self, statement: str, parameters: Any = None) -> list[dict[str, Any]]:
+        if self._table in statement:
+            raise ClickHouseError(Trouble.MEMORY, "a query")
+        if "system.replicas" in statement:
+            return [{"readonly": 0}]
+        if "system.disks" in statement:
+            return [{"free_space": 25, "total_space": 100}]
+        return [{"newest": 7000, "rows": 3}]
+
+
+def test_guardrails_when_one_probe_fails_then_the_others_stay_and_it_is_not_no_data() -> None:
+    """A query out of memory costs its own gauge; it is told apart from an empty table, and nothing old is shown for it."""
+    guardrails = Guardrails(clickhouse=_OneProbeFails("none"), clock=ManualClock(5_000_000_000), replica="r")
+    guardrails.scrape()
+    assert guardrails.figures["ta_signals_max_event_ts_seconds"] == 7.0
+    assert guardrails.figures["last_scrape_success"] == 1.0
+    guardrails.clickhouse = _OneProbeFails("ta_signals")
+    guardrails.scrape()
+    assert guardrails.figures == {
+        "disk_free_bytes": 25.0,
+        "disk_total_bytes": 100.0,
+        "disk_free_ratio": 0.25,
+        "any_replica_readonly": 0.0,
+        "ta_microbars_max_window_end_seconds": 7.0,
+        "clickhouse_up": 1.0,
+        "last_scrape_success": 0.0,
+        "last_scrape_ts_seconds": 5.0,
+    }
+    assert guardrails.probes == {"disk": 1.0, "readonly": 1.0, "signals": 0.0, "microbars": 1.0}
+    lines = generate_latest(registry_of(guardrails)).decode().splitlines()
+    assert 'torghut_clickhouse_guardrails_probe_success{probe="signals",replica="r"} 0.0' in lines
+
+
+def test_guardrails_when_a_table_is_missing_then_that_is_known_to_be_no_row() -> None:
+    """Before the TA made its tables nothing has failed."""
+    missing = Rows(ClickHouseError(Trouble.MISSING, "a query"))
+    guardrails = Guardrails(clickhouse=missing, clock=ManualClock(5_000_000_000), replica="r", data_path="/")
+    guardrails.scrape()
+    assert (guardrails.probes["signals"], guardrails.probes["readonly"]) == (1.0, 0.0)
