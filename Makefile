@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo page browser test test-fast test-e2e test-kube lint format bench soak engines clean constraints
+.PHONY: demo page browser test test-fast test-e2e test-kube lint format docs release bench soak mutants engines clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,10 +54,18 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*/Dockerfile
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## the site, into site/; a link that leads nowhere fails
+	$(BIN)/python scripts/write_reference.py
+	$(BIN)/mkdocs build --strict --quiet
+
+release: $(VENV)/.dev  ## VERSION=0.2.0: gather the changelog, set the version, build sdist and wheel
+	$(BIN)/python scripts/release.py $(VERSION) --write
 
 bench: $(VENV)/.dev  ## speed beside peers, as ratios measured in one run
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -65,7 +73,14 @@ bench: $(VENV)/.dev  ## speed beside peers, as ratios measured in one run
 soak: $(VENV)/.dev engines  ## long fault runs; their figures are printed
 	$(BIN)/python -m pytest -m soak -s --timeout 7200 $(ARGS)
 
-constraints: $(VENV)/.dev  ## pin what is installed now
+$(VENV)/.mutants: $(VENV)/.dev
+	$(PIP) -e '.[mutants]'
+	touch $@
+
+mutants: $(VENV)/.mutants  ## change trading's rooms one thing at a time, and see whether a test notices; ARGS='risk --most 10'
+	$(BIN)/python scripts/run_mutants.py $(ARGS)
+
+constraints: $(VENV)/.mutants  ## pin what is installed now
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/ @ .*//' > constraints.txt
 
 clean:

@@ -52,11 +52,12 @@ def _four_fields() -> Any:
 
 def torghut(records: Records, batch: int = 32_768) -> Callable[[], int]:
     """Decode, second bars and every indicator, by the engine as `run ta` uses it."""
-    from torghut_core.ta import indicators, scanner, verdicts, windows
-    from torghut_core.ta.decode import Decoder
-    from torghut_core.ta.engine import Engine, EngineSettings
+    from torghut_core.ta.decoding import scanner, verdicts
+    from torghut_core.ta.decoding.decode import Decoder
+    from torghut_core.ta.engine import indicators, reduction
+    from torghut_core.ta.engine.engine import Engine, EngineSettings
 
-    for kernels in (indicators, scanner, verdicts, windows):
+    for kernels in (indicators, scanner, verdicts, reduction):
         kernels.warm_up()
     idle: Any = frozenset(["quotes", "bars"])
 

@@ -38,7 +38,7 @@ _SIGNALS = (
 def serve(folder: str, url: str | None, rows: int, symbols: int, told: Any) -> None:
     """Fill the store, serve it, and go on writing a row a second for each symbol."""
     from torghut_core.engines.clickhouse import Address, open_clickhouse
-    from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema
+    from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema
     from torghut_core.visuals.service import run
 
     address = url or f"embedded:{folder}"

@@ -37,7 +37,8 @@ from tests.fakes.kubernetes_api import Fault, serve  # noqa: E402
 from torghut_core.rfc3339 import parse_ns  # noqa: E402
 from torghutctl.snapshot import bundle  # noqa: E402
 from torghutctl.snapshot.model import Snapshot  # noqa: E402
-from torghutctl.snapshot.reader import Target, read  # noqa: E402
+from torghutctl.snapshot.reader import read  # noqa: E402
+from torghutctl.snapshot.target import Target  # noqa: E402
 
 PODS = f"/{base.PODS}"
 JOB = f"/{base.FLINK}/torghut-ta"

@@ -1,4 +1,4 @@
-"""Write `docs/reference/*.md` from the code: topics, tables, environment variables. A test compares.
+"""Write `docs/reference/*.md` from the code: commands, exit codes, reasons, topics, tables, variables. A test compares.
 
 python scripts/write_reference.py
 """
@@ -10,18 +10,83 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from torghut_core.settings import variable_names
 from torghut_core.topics import ALL, DAY_MS
+from torghutctl.cli import COMMANDS, app
 from torghutctl.commands.explain_config import RUNTIMES, settings_class
+from torghutctl.errors import ExitCode
+from torghutctl.health.reasons import REASONS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
+_HELP_WIDTH = 100
+_CODES = {
+    ExitCode.OK: "healthy; done; nothing to change; plan shown",
+    ExitCode.BUG: "a bug: an error that nobody expected, its trace on standard error",
+    ExitCode.USAGE: "usage or configuration: the sentence names option or variable, value and rule",
+    ExitCode.DEGRADED: "degraded",
+    ExitCode.DOWN: "down",
+    ExitCode.UNKNOWN: "unknown: too little could be observed",
+    ExitCode.REFUSED: "refused by a gate: nothing was changed, or what could not be is named",
+    ExitCode.STALE: "the plan is stale, or another change is in the way",
+    ExitCode.UNVERIFIED: "a wait timed out, or a verification failed",
+    ExitCode.UPSTREAM: "something upstream failed: cluster, GitHub, database, broker, permission, a full disk",
+}
 _WRITTEN = "<!-- Written by scripts/write_reference.py from the code. -->\n\n"
 
 
 def pages() -> dict[str, str]:
     """Return every page by its name."""
-    return {"environment.md": _environment(), "topics.md": _topics(), "tables.md": _tables()}
+    return {
+        "commands.md": _commands(),
+        "environment.md": _environment(),
+        "exit-codes.md": _exit_codes(),
+        "reasons.md": _reasons(),
+        "tables.md": _tables(),
+        "topics.md": _topics(),
+    }
+
+
+def _commands() -> str:
+    group: Any = typer.main.get_command(app)
+    parts = [f"# Commands\n\n{_WRITTEN}What `--help` says of each.\n"]
+    for name in COMMANDS:
+        parts += _helps(group.commands[name].load(), f"torghutctl {name}")
+    return "\n".join(parts)
+
+
+def _helps(command: Any, path: str) -> list[str]:
+    context = command.context_class(command, info_name=path, terminal_width=_HELP_WIDTH, max_content_width=_HELP_WIDTH)
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines()).strip()
+    level = "#" * len(path.split())
+    own = [f"{level} {path}\n\n```text\n{text}\n```\n"]
+    return own + [
+        page for name, child in getattr(command, "commands", {}).items() for page in _helps(child, f"{path} {name}")
+    ]
+
+
+def _exit_codes() -> str:
+    rows = [f"| {code.value} | {_CODES[code]} |" for code in ExitCode]
+    return (
+        f"# Exit codes\n\n{_WRITTEN}The effect decides the code: a reader that goes away, a closed stream, a character that "
+        "cannot be shown change nothing.\n\n| Code | Meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def _reasons() -> str:
+    parts = [
+        f"# Reasons of the health report\n\n{_WRITTEN}`torghutctl health-report --why REASON` says the same in a terminal.\n"
+    ]
+    for row in REASONS.values():
+        step = f"`torghutctl {row.procedure}`" if row.procedure else f"runbook `{row.next_step}`"
+        parts.append(
+            f"## {row.name}\n\n{_cell(row.means[:1].upper() + row.means[1:])}.\n\n| | |\n|---|---|\n"
+            f"| component | {row.component} |\n| level | {_cell(row.levels)} |\n| shown by | {_cell(row.shown_by)} |\n"
+            f"| changed by | {_cell(row.changed_by)} |\n| next | {step} |\n"
+        )
+    return "\n".join(parts)
 
 
 def _environment() -> str:

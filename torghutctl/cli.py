@@ -6,10 +6,12 @@ it offers `command` (a function with typer annotations) or `app` (a `typer.Typer
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -39,17 +41,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("mcp", "Model Context Protocol server over stdio: read and plan, never act"),
     "top": ("top", "live state in a terminal: verdict, cause, components, what trading does"),
     "runbook": ("runbook", "a runbook in the terminal, or the list"),
+    "env": ("env", "the environments file: what it holds, where it is, what is wrong with it"),
     "explain-config": (
         "explain_config",
         "a runtime's effective settings with their source, and names it does not know",
     ),
     "llm": ("llm", "evidence for the AI review's next rollout stage"),
     "trading": ("trading", "the trading runtime's settings, and the switches in its database"),
+    "completion": ("completion", "completion for bash, zsh or fish"),
     "run": ("run", "run one runtime: ws, ta, trading, visuals or guardrails"),
     "ta": ("ta", "technical analysis from a file, without services"),
     "up": ("up", "the whole system on this machine, embedded engines, paper account"),
     "demo": ("demo", "the whole system on a simulated market, with faults and checks"),
 }
+
+
+COMPLETION_VARIABLE = "_TORGHUTCTL_COMPLETE"
+"""What a shell's completion sets when it asks."""
 
 
 class LazyCommand(TyperCommand):
@@ -123,7 +131,7 @@ class LazyGroup(TyperGroup):
         try:
             return super().make_context(info_name, args, parent, **extra)
         except _UsageError as error:
-            report_error(_refusal(error), is_json=self._is_json)
+            _complain(error, is_json=self._is_json)
             raise typer.Exit(2) from error
 
     def invoke(self, ctx: Any) -> Any:
@@ -133,7 +141,7 @@ class LazyGroup(TyperGroup):
             report_error(error, is_json=self._is_json)
             raise typer.Exit(int(error.exit_code)) from error
         except _UsageError as error:
-            report_error(_refusal(error), is_json=self._is_json)
+            _complain(error, is_json=self._is_json)
             raise typer.Exit(2) from error
         except BrokenPipeError:
             from torghutctl.render import streams
@@ -142,6 +150,16 @@ class LazyGroup(TyperGroup):
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None  # as a shell counts it; 1 would say that there is a bug
+
+
+def _complain(error: Any, *, is_json: bool) -> None:
+    """Tell what is wrong with a command line; one that only lacks a command gets the help that lists them."""
+    from torghutctl.render import streams
+
+    if type(error).__name__ == "NoArgsIsHelpError":
+        streams.tell(error.format_message())
+    else:
+        report_error(_refusal(error), is_json=is_json)
 
 
 def report_error(error: TorghutError, *, is_json: bool) -> None:
@@ -168,7 +186,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     """Tell whether a command line asks for JSON, before anything of it is known to be right."""
     words = list(arguments)
     words = words[: words.index("--")] if "--" in words else words
-    pairs = zip(words, [*words[1:], ""], strict=True)
+    pairs = pairwise(words)
     joined = any(word in ("-ojson", "-o=json", "--output=json") for word in words)
     return joined or any(word in ("-o", "--output") and value == "json" for word, value in pairs)
 
@@ -178,6 +196,7 @@ app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -209,4 +228,6 @@ def main() -> None:
     from torghutctl.render import streams
 
     streams.prepare()
-    app()
+    if COMPLETION_VARIABLE in os.environ:
+        import_module("typer.completion").completion_init()
+    app(prog_name="torghutctl")

@@ -53,6 +53,8 @@ class Environment:
     name: str = DEFAULT_NAME
     is_named: bool = False
     """Whether -e chose it, rather than a default."""
+    chosen_by: str = ""
+    """The file whose default chose it; empty where -e did, or nothing."""
     production: bool = False
     live: bool = False
     """Whether trading with real money is what it is for: declared, never guessed."""
@@ -93,19 +95,62 @@ def default_config_path(environment: Mapping[str, str]) -> Path:
     return Path(root) / "torghut" / "environments.yaml"
 
 
+def file_in_use(config: Path | None, process: Mapping[str, str]) -> Path:
+    """Return the file that --config names, else the one that is looked for."""
+    return config or default_config_path(process)
+
+
+def names(config: Path | None, process: Mapping[str, str]) -> list[str]:
+    """Return the names of the entries, none where there is no file. Raises ConfigurationError."""
+    path = file_in_use(config, process)
+    found = document_of(path).get("environments", {}) if path.is_file() else {}
+    return [str(name) for name in found] if isinstance(found, dict) else []
+
+
+def entries(config: Path | None, process: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return every entry as it is described, and whether it is the default one. Raises ConfigurationError."""
+    path = file_in_use(config, process)
+    if config is not None and not path.is_file():
+        raise ConfigurationError(f"--config {config}: no such file")
+    default = str(document_of(path).get("default", DEFAULT_NAME)) if path.is_file() else DEFAULT_NAME
+    return [
+        {**described(load_environment(name, config, process)), "isDefault": name == default}
+        for name in names(config, process)
+    ]
+
+
+def described(environment: Environment) -> dict[str, Any]:
+    """Return an environment by the names of its keys in the file, defaults included; a token is none of them."""
+    plain = {
+        "name": environment.name,
+        "production": environment.production,
+        "live": environment.live,
+        "context": environment.context,
+        "kubeconfig": environment.kubeconfig,
+        "local": environment.local,
+        "repo": environment.repo,
+        "base": environment.base,
+        "gitopsPath": environment.gitops_path,
+        "forge": environment.forge,
+        "forgeUrl": environment.forge_url,
+        "tokenFile": environment.token_file,
+    }
+    return plain | {key: getattr(environment.names, field_name) for key, field_name in _NAME_KEYS.items()}
+
+
 def load_environment(name: str | None, config: Path | None, process: Mapping[str, str]) -> Environment:
     """Return the environment `name` (-e), or the default one.
 
     Raises ConfigurationError when the file or the entry is missing or breaks a rule; the message names file and key.
     """
-    path = config or default_config_path(process)
+    path = file_in_use(config, process)
     if not path.is_file():
         if config is not None:
             raise ConfigurationError(f"--config {config}: no such file")
         if name not in (None, DEFAULT_NAME):
             raise ConfigurationError(f"-e {name}: there is no {path}", hint="write it, or name the file with --config")
         return Environment(name=DEFAULT_NAME, is_named=name is not None)
-    document = _read(path)
+    document = document_of(path)
     entries = document.get("environments", {})
     if not isinstance(entries, dict):
         raise ConfigurationError(f"{path}: environments must be a mapping of names")
@@ -115,10 +160,12 @@ def load_environment(name: str | None, config: Path | None, process: Mapping[str
             return Environment(name=DEFAULT_NAME)
         known = ", ".join(sorted(map(str, entries))) or "none"
         raise ConfigurationError(f"-e {chosen}: {path} has no such environment", hint=f"it has: {known}")
-    return _environment(path, chosen, entries[chosen] or {}, is_named=name is not None)
+    found = entry_of(path, chosen, entries[chosen] or {}, is_named=name is not None)
+    return found if name is not None else replace(found, chosen_by=str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def document_of(path: Path) -> dict[str, Any]:
+    """Return the file's mapping. Raises ConfigurationError."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -133,7 +180,8 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _environment(path: Path, name: str, entry: Any, *, is_named: bool) -> Environment:
+def entry_of(path: Path, name: str, entry: Any, *, is_named: bool) -> Environment:
+    """Return one entry of the file. Raises ConfigurationError that names file and key."""
     if not isinstance(entry, dict):
         raise ConfigurationError(f"{path}: environments.{name} must be a mapping")
     known = {*_TEXT_KEYS, *_BOOLEAN_KEYS, *_NAME_KEYS}

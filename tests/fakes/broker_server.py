@@ -35,7 +35,10 @@ class BrokerServer:
     foreign: list[dict[str, Any]] = field(default_factory=list)
     """Open orders of other people, as they are listed."""
     obeys_cancels: bool = True
-    calls: list[str] = field(default_factory=list)
+    days_asked: list[str | None] = field(default_factory=list)
+    """Since when all orders were asked for, each time."""
+    uncancellable: set[str] = field(default_factory=set)
+    """Ids of orders whose cancellation is answered 500."""
     fault: str | None = None
     """`lost_answer` keeps the order and never answers; `swallowed` does not keep it either; `lost_order` answers 504 and keeps nothing; `refused` answers 403;
     `garbage` keeps it and answers no order; `down` answers 500 to everything."""
@@ -139,7 +142,9 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
         return found[0] if found else JSONResponse({"message": "order not found"}, status_code=404)
 
     @app.get("/v2/orders")
-    async def listed(status: str, limit: int) -> Any:
+    async def listed(status: str, limit: int, after: str | None = None) -> Any:
+        if status == "all":
+            state.days_asked.append(after)
         done = ("filled", "canceled", "expired", "rejected")
         own = [o for o in state.orders.values() if status == "all" or o["status"] not in done]
         return [*state.foreign, *own][:limit]
@@ -147,6 +152,8 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
     @app.delete("/v2/orders/{order_id}")
     async def cancel(order_id: str) -> Any:
         state.cancels.append(order_id)
+        if order_id in state.uncancellable:
+            return JSONResponse({"message": "internal server error"}, status_code=500)
         for order in state.orders.values():
             if order["id"] == order_id and state.obeys_cancels:
                 order["status"] = "canceled"

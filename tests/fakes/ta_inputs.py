@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torghut_core.rfc3339 import format_ns
-from torghut_core.ta.columns import Decoded
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.rows import to_tables
+from torghut_core.ta.decoding.columns import Decoded
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine.engine import Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.outputs.rows import to_tables
 
 START = 1_780_408_800
 """2026-06-02 14:00:00 UTC, 10:00 New York, a Tuesday."""
@@ -25,10 +26,14 @@ class Record(NamedTuple):
     value: bytes
 
 
-def _envelope(channel: str, symbol: str, at: float, payload: dict[str, Any], ingest_after: float = 0.1) -> bytes:
+_NUMBERS = itertools.count(10**6)
+"""Far from what a test numbers itself."""
+
+
+def _envelope(channel: str, symbol: str, at: float, payload: dict[str, Any], ingest_after: float | None = 0.1) -> bytes:
     ns = round((START + at) * 1000) * 1_000_000
     said = {
-        "ingest_ts": format_ns(ns + int(ingest_after * 1e9)),
+        "ingest_ts": format_ns(ns + int((ingest_after or 0) * 1e9)),
         "event_ts": format_ns(ns),
         "feed": "iex",
         "channel": channel,
@@ -40,19 +45,56 @@ def _envelope(channel: str, symbol: str, at: float, payload: dict[str, Any], ing
         "payload": {"S": symbol, **payload, "t": format_ns(ns)},
         "version": 1,
     }
+    if ingest_after is None:
+        del said["ingest_ts"]
     return json.dumps(said, separators=(",", ":")).encode()
 
 
-def trade(symbol: str, at: float, price: float, size: float = 100) -> Record:
-    """Return a trade `at` seconds after START."""
-    payload = {"i": 1, "x": "V", "p": price, "s": size, "c": ["@"], "z": "C"}
+def trade(
+    symbol: str,
+    at: float,
+    price: float,
+    size: float = 100,
+    *,
+    number: int | None = None,
+    codes: Sequence[str] | None = ("@",),
+    tape: str | None = "C",
+    ingest_after: float | None = 0.1,
+) -> Record:
+    """Return a trade `at` seconds after START, one of its own unless `number` says which; without ingest time for None."""
+    its = next(_NUMBERS) if number is None else number
+    payload: dict[str, Any] = {"i": its, "x": "V", "p": price, "s": size}
+    payload |= {} if codes is None else {"c": list(codes)}
+    payload |= {} if tape is None else {"z": tape}
+    return Record("trades", _envelope("trades", symbol, at, payload, ingest_after))
+
+
+def cancel(symbol: str, at: float, number: int) -> Record:
+    """Return the cancel of trade `number`, made `at` seconds after START."""
+    payload = {"T": "x", "i": number, "x": "V", "p": 1, "s": 1, "a": "C", "z": "C"}
     return Record("trades", _envelope("trades", symbol, at, payload))
 
 
-def quote(symbol: str, at: float, bid: float, ask: float, bid_size: float = 3, ask_size: float = 1) -> Record:
+def correction(symbol: str, at: float, number: int, price: float, size: float, *, new: int, codes: str = "@") -> Record:
+    """Return the correction of trade `number` to trade `new`, made `at` seconds after START."""
+    payload = {"T": "c", "x": "V", "oi": number, "op": 1, "os": 1, "oc": ["@"], "z": "C"}
+    payload |= {"ci": new, "cp": price, "cs": size, "cc": list(codes)}
+    return Record("trades", _envelope("trades", symbol, at, payload))
+
+
+def quote(
+    symbol: str,
+    at: float,
+    bid: float,
+    ask: float,
+    bid_size: float = 3,
+    ask_size: float = 1,
+    *,
+    ingest_after: float | None = 0.1,
+) -> Record:
     """Return a quote `at` seconds after START."""
     payload = {"bx": "V", "bp": bid, "bs": bid_size, "ax": "V", "ap": ask, "as": ask_size, "c": ["R"], "z": "C"}
-    return Record("quotes", _envelope("quotes", symbol, at, payload))
+    return Record("quotes", _envelope("quotes", symbol, at, payload, ingest_after))
 
 
 def bar(symbol: str, minute: int, close: float, *, volume: float = 10, vwap: float | None = None) -> Record:

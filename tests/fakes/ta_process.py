@@ -18,7 +18,7 @@ from tests.fakes.ta_inputs import START, Record, Run
 from torghut_core import topics
 from torghut_core.clock import FileClock
 from torghut_core.engines.kafka import Kafka, partition_of
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 
 Rows = dict[tuple[str, str, str, int], dict[str, Any]]
 """By table, window size, symbol and epoch second of the window's end."""

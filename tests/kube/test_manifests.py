@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kube.conftest import ROOT, documents
 
@@ -16,6 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 MANIFESTS = ROOT / "manifests"
+KUSTOMIZE = "v5.7.1"
 APPLIED_ALONE = ("argocd/application.yaml", "ta/flinkdeployment.yaml")
 """Files that no kustomization lists."""
 NOT_JUDGED = {
@@ -62,3 +66,31 @@ def test_manifests_when_applied_strictly_then_the_server_takes_every_document(la
     listed = {path for path, _ in everything()}
     lying = {path for path in MANIFESTS.rglob("*.yaml") if path.name != "kustomization.yaml"} - listed
     assert sorted(str(path.relative_to(ROOT)) for path in lying) == []
+
+
+def test_manifests_when_kustomize_builds_them_then_what_is_listed_is_what_comes_out() -> None:
+    """Argo CD runs kustomize, not this project's idea of it: both trees, and the AgentRuns' own, by the program itself."""
+    program = kustomize()
+    for folder in (MANIFESTS, MANIFESTS / "kafka", ROOT / "agentruns"):
+        done = subprocess.run([program, "build", str(folder)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        out = [item for item in yaml.safe_load_all(done.stdout) if item]
+        listed = [item for _, item in built(folder)]
+        names = sorted((*kind(item), item["metadata"]["name"]) for item in listed)
+        assert sorted((*kind(item), item["metadata"]["name"]) for item in out) == names
+        by_name = {(*kind(item), item["metadata"]["name"]): item for item in out}
+        for item in listed:
+            made = by_name[(*kind(item), item["metadata"]["name"])]
+            assert made.get("spec") == item.get("spec"), names
+            assert made.get("data") == item.get("data"), names
+
+
+def kustomize() -> Path:
+    """Return kustomize, built once from its Go module at a pinned version."""
+    folder = Path.home() / ".cache" / "torghut" / f"kustomize-{KUSTOMIZE}"
+    program = folder / "kustomize"
+    if not program.exists():
+        address = f"sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE}"
+        environment = {**os.environ, "GOBIN": str(folder)}
+        subprocess.run(["go", "install", address], env=environment, check=True, capture_output=True)
+    return program

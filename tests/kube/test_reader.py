@@ -14,7 +14,8 @@ from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table
 from torghutctl.snapshot import bundle
 from torghutctl.snapshot.model import Failure
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 pytestmark = [
     pytest.mark.kube,

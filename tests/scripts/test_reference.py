@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from torghut_core.topics import ALL
@@ -36,3 +39,12 @@ def test_topics_when_shipped_then_they_are_the_codes() -> None:
     }
     wanted = {t.name: (t.partitions, t.retention_ms, "compact,delete" if t.is_compacted else "delete") for t in ALL}
     assert shipped == wanted
+
+
+@pytest.mark.e2e
+def test_site_when_built_then_every_link_leads_somewhere(tmp_path: Path) -> None:
+    """The pages by hand and the written ones, strictly: a page, an anchor or a file that is gone fails the build."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "reference" / "commands.html").exists()

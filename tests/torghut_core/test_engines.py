@@ -118,12 +118,25 @@ def test_clickhouse_when_address_has_another_shape_then_variable_is_named(url: s
         ("HTTPConnectionPool: Max retries exceeded: Connection refused", Trouble.REFUSED),
         ("Code: 516. DB::Exception: Authentication failed", Trouble.AUTH),
         ("Code: 252. DB::Exception: Too many parts (3001). Merges are processing slower", Trouble.PARTS),
+        (
+            "Code: 252. DB::Exception: Too many partitions for single INSERT block (more than 100). (TOO_MANY_PARTS)",
+            Trouble.PARTITIONS,
+        ),
+        ("Code: 202. DB::Exception: Too many simultaneous queries", Trouble.QUERIES),
+        ("Code: 999. Coordination::Exception: Session expired (KEEPER_EXCEPTION)", Trouble.KEEPER),
         ("something else", Trouble.OTHER),
     ],
 )
 def test_clickhouse_when_it_complains_then_reason_is_recognised(text: str, trouble: Trouble) -> None:
     """Each complaint an operator acts on has its own reason."""
     assert classify(RuntimeError(text)) is trouble
+
+
+def test_clickhouse_when_it_has_a_trouble_then_it_says_what_to_do() -> None:
+    """Every reason has a sentence of its own, and the error carries it."""
+    hints = {trouble: ClickHouseError(trouble, "an insert").hint for trouble in Trouble}
+    assert len(set(hints.values())) == len(Trouble)
+    assert all(hints.values())
 
 
 @pytest.mark.engine

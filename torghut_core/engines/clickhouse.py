@@ -30,24 +30,66 @@ class Trouble(StrEnum):
     REFUSED = "clickhouse_unreachable"
     AUTH = "clickhouse_auth"
     MISSING = "clickhouse_missing_table"
+    COLUMNS = "clickhouse_other_columns"
     PARTS = "clickhouse_too_many_parts"
+    PARTITIONS = "clickhouse_too_many_days"
+    QUERIES = "clickhouse_busy"
+    TIMEOUT = "clickhouse_timeout"
+    QUOTA = "clickhouse_quota"
+    KEEPER = "clickhouse_keeper"
+    QUORUM = "clickhouse_replicas"
+    CLUSTER = "clickhouse_unknown_cluster"
+    CORRUPT = "clickhouse_corrupted_data"
+    SYNTAX = "clickhouse_other_version"
     OTHER = "clickhouse_error"
 
+    @property
+    def hint(self) -> str:
+        """What an operator does next."""
+        return _HINTS[self]
 
-# ClickHouse error codes: 243 NOT_ENOUGH_SPACE, 242 TABLE_IS_READ_ONLY, 241 MEMORY_LIMIT_EXCEEDED, 516/192/497 access,
-# 60/81 UNKNOWN_TABLE/UNKNOWN_DATABASE, 164 READONLY, 252 TOO_MANY_PARTS. Source: ClickHouse src/Common/ErrorCodes.cpp.
-_BY_CODE = {
-    243: Trouble.DISK_FULL,
-    242: Trouble.READ_ONLY,
-    164: Trouble.READ_ONLY,
-    241: Trouble.MEMORY,
-    516: Trouble.AUTH,
-    192: Trouble.AUTH,
-    497: Trouble.AUTH,
-    60: Trouble.MISSING,
-    81: Trouble.MISSING,
-    252: Trouble.PARTS,
+
+_HINTS = {
+    Trouble.DISK_FULL: "free space on the server, or make the volume larger; runbook clickhouse-recovery",
+    Trouble.READ_ONLY: "runbook clickhouse-recovery; a replica is restored with `torghutctl restore-replica`",
+    Trouble.MEMORY: "give the server more memory, or fewer rows at a time (TA_CLICKHOUSE_BATCH_SIZE)",
+    Trouble.REFUSED: "is the address right, the server up, and its port reachable from here?",
+    Trouble.AUTH: "user, password and grants of the account; runbook rotate-credentials",
+    Trouble.MISSING: "the TA makes database and tables at its start; is this the right server?",
+    Trouble.COLUMNS: "the table has other columns than this version's schema: migrate it",
+    Trouble.PARTS: "merges lag behind inserts: wait, look at system.merges and the disk, write fewer, larger batches",
+    Trouble.PARTITIONS: "one insert spans more days than the server allows (max_partitions_per_insert_block)",
+    Trouble.QUERIES: "the server runs as many queries as it allows: wait, or raise max_concurrent_queries",
+    Trouble.TIMEOUT: "the server is up and too slow: look at system.processes and at its disk",
+    Trouble.QUOTA: "the account's quota is used up: system.quotas_usage",
+    Trouble.KEEPER: "Keeper does not answer the server: runbook clickhouse-recovery",
+    Trouble.QUORUM: "the server does not reach another replica, or too few answer: runbook clickhouse-recovery",
+    Trouble.CLUSTER: "TA_CLICKHOUSE_CLUSTER must name a cluster of system.clusters",
+    Trouble.CORRUPT: "a part cannot be read; a replica fetches it again, a single server needs its backup",
+    Trouble.SYNTAX: "the server is older than what this program asks of it",
+    Trouble.OTHER: "the server's own log has the whole sentence",
 }
+
+# Source: ClickHouse src/Common/ErrorCodes.cpp, by their numbers there.
+_CODES = {
+    Trouble.DISK_FULL: (243,),
+    Trouble.READ_ONLY: (242, 164),
+    Trouble.MEMORY: (241, 173),
+    Trouble.AUTH: (516, 192, 193, 194, 195, 497),
+    Trouble.MISSING: (60, 81, 218),
+    Trouble.COLUMNS: (10, 16, 47, 53, 70, 117, 122, 349),
+    Trouble.PARTS: (252,),
+    Trouble.QUERIES: (202,),
+    Trouble.TIMEOUT: (159, 160),
+    Trouble.QUOTA: (201,),
+    Trouble.KEEPER: (225, 244, 319, 999),
+    Trouble.QUORUM: (285, 286, 254, 198, 209, 210, 279),
+    Trouble.CLUSTER: (170, 701),
+    Trouble.CORRUPT: (40, 246, 271),
+    Trouble.SYNTAX: (46, 62, 115),
+}
+_BY_CODE = {code: trouble for trouble, codes in _CODES.items() for code in codes}
+_TOO_MANY_DAYS = re.compile(r"too many partitions", re.I)
 _CODE = re.compile(r"[Cc]ode:?\s*(\d+)")
 _NO_SPACE = re.compile(r"no space left on device", re.I)
 _UNREACHABLE = re.compile(
@@ -59,7 +101,7 @@ class ClickHouseError(UpstreamError):
     """A statement failed; `trouble` is the reason, the message carries no raw upstream text."""
 
     def __init__(self, trouble: Trouble, doing: str) -> None:
-        super().__init__(f"ClickHouse: {doing} failed: {trouble.value}")
+        super().__init__(f"ClickHouse: {doing} failed: {trouble.value}", hint=trouble.hint)
         self.trouble = trouble
 
 
@@ -68,6 +110,8 @@ def classify(error: BaseException) -> Trouble:
     text = str(error)
     if _NO_SPACE.search(text):
         return Trouble.DISK_FULL
+    if _TOO_MANY_DAYS.search(text):
+        return Trouble.PARTITIONS  # it has the code of too many parts
     found = _CODE.search(text)
     if found and int(found[1]) in _BY_CODE:
         return _BY_CODE[int(found[1])]

@@ -1,4 +1,4 @@
-"""Producer and consumer of the log on SQLite. What they stand on, and its guarantees, is in `kafka_sqlite`."""
+"""Producer and consumer of the log on SQLite. What they stand on is in `kafka_sqlite_log`, its guarantees in `kafka_sqlite`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from torghut_core.engines.byte_column import ByteColumn
 from torghut_core.engines.kafka import (
@@ -18,10 +17,8 @@ from torghut_core.engines.kafka import (
     Rebalanced,
     TopicPartition,
 )
+from torghut_core.engines.kafka_sqlite_log import SqliteLog
 from torghut_core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from torghut_core.engines.kafka_sqlite import SqliteKafka
 
 _OTHER_PROCESS_POLL_SECONDS = 0.05
 
@@ -29,7 +26,7 @@ _OTHER_PROCESS_POLL_SECONDS = 0.05
 class SqliteProducer:
     """Appends batches; each call is durable when it returns."""
 
-    def __init__(self, log: SqliteKafka, transactional_id: str | None, epoch: int) -> None:
+    def __init__(self, log: SqliteLog, transactional_id: str | None, epoch: int) -> None:
         self._log = log
         self._id = transactional_id
         self._epoch = epoch
@@ -93,7 +90,7 @@ class SqliteConsumer:
 
     def __init__(
         self,
-        log: SqliteKafka,
+        log: SqliteLog,
         topics: Sequence[str],
         *,
         group: str,

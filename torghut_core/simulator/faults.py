@@ -75,6 +75,20 @@ FAULTS = (
         parameters={"path": "/v2/"},
     ),
     Fault(
+        name="http_late",
+        meaning="REST requests whose path begins with `path` are obeyed at once and answered `ms` later",
+        parameters={"ms": 1000, "path": "/v2/"},
+    ),
+    Fault(
+        name="http_cut",
+        meaning="REST requests whose path begins with `path` are obeyed, and the connection is dropped before the answer",
+        parameters={"path": "/v2/"},
+    ),
+    Fault(
+        name="order_doubled",
+        meaning="each order reaches the broker twice, and the answer is the second's: its client id is taken",
+    ),
+    Fault(
         name="order_answer_lost",
         meaning="orders are accepted and the connection is dropped before the answer",
     ),

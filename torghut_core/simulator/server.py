@@ -144,9 +144,14 @@ class Simulator:
             if refusal is not None:
                 return refusal
         response = self._dispatch(request)
-        is_order = request.method == "POST" and path == "/v2/orders" and response.status == 200
-        if is_order and self._faults.is_on("order_answer_lost"):
+        is_order = request.method == "POST" and path == "/v2/orders"
+        if is_order and self._faults.is_on("order_doubled"):
+            response = self._dispatch(request)
+        is_lost = is_order and response.status == 200 and self._faults.is_on("order_answer_lost")
+        if is_lost or self._faults.covers_path("http_cut", path):
             return Response(is_cut=True)
+        if self._faults.covers_path("http_late", path):
+            await asyncio.sleep(self._faults.parameter("http_late", "ms") / 1000)
         return response
 
     def _refusal(self, request: Request) -> Response | None:

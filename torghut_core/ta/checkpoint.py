@@ -18,13 +18,14 @@ import msgspec
 import numpy as np
 
 from torghut_core.errors import ConfigurationError, UpstreamError
-from torghut_core.ta.engine import Engine, EngineSettings
-from torghut_core.ta.indicators import State
-from torghut_core.ta.quotes import QuoteColumns
-from torghut_core.ta.windows import BarColumns, Ticks
+from torghut_core.ta.decoding.columns import Replacement
+from torghut_core.ta.engine.engine import Engine, EngineSettings
+from torghut_core.ta.engine.indicators import State
+from torghut_core.ta.engine.quotes import QuoteColumns
+from torghut_core.ta.engine.reduction import BarColumns, Change, Ticks
 
 _MAGIC = b"TORGHUT-TA-CHECKPOINT\n"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _WINDOWS = {
     "window_bounds": ("window_end", "window_ps", "window_s"),
     "returns_bounds": ("returns_end", "returns"),
@@ -105,7 +106,7 @@ def _array(packed: Any) -> Any:
     return np.frombuffer(bytearray(cramjam.lz4.decompress(data)), dtype).reshape(shape)
 
 
-def _arithmetic(settings: EngineSettings) -> dict[str, int]:
+def _arithmetic(settings: EngineSettings) -> dict[str, int | str]:
     """What state depends on, by variable: a checkpoint taken under other values would be misread.
 
     Revising needs the trades of closed windows, which a state that drops late trades does not hold.
@@ -115,6 +116,9 @@ def _arithmetic(settings: EngineSettings) -> dict[str, int]:
         "TA_VWAP_WINDOW_SECONDS": settings.vwap_window_seconds,
         "TA_REALIZED_VOL_WINDOW": settings.vol_window_seconds,
         "TA_LATE_TRADES": int(settings.revises_late_trades),
+        "TA_TRADE_CONDITIONS": settings.trade_conditions,
+        "TA_ODD_LOTS": settings.odd_lots,
+        "TORGHUT_MARKET_CALENDAR": settings.calendar,
     }
 
 
@@ -133,11 +137,17 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
         "arithmetic": _arithmetic(engine.settings),
         "symbols": engine.names,
         "first_end": engine.first_end,
-        "counts": [engine.counts.input_events, engine.counts.late_trades, dict(engine.counts.rejected)],
+        "counts": [engine.counts.input_events, dict(engine.counts.rejected)],
+        "conditions": [dict(engine.pricing.counts), engine.pricing.unknown],
+        "guards": {
+            source: [guard.held_at_ns, None if guard.held is None else list(guard.held)]
+            for source, guard in engine.guards.items()
+        },
+        "held_changes": [list(change) for change in engine.held_changes],
         "trades": {
             "highest_ns": engine.trades.highest_ns,
-            "late": [[met, list(ticks)] for met, ticks in engine.trades.late],
-            "lost": engine.trades.lost,
+            "late": [[met, isinstance(late, Change), list(late)] for met, late in engine.trades.late],
+            "counts": [engine.trades.lost, engine.trades.repeated, engine.trades.unpriced, dict(engine.trades.changes)],
             "pending": list(engine.trades.pending),
             "closed": list(engine.trades.closed),
             "closed_until": engine.trades.closed_until,
@@ -153,6 +163,7 @@ def _engine_state(engine: Engine) -> dict[str, Any]:
             "newest_end": engine.minutes.newest_end[:symbols],
             "pending": [[list(bars), kind] for bars, kind in engine.minutes.pending],
         },
+        "completeness": [column[:symbols] for column in engine.completeness.columns],
         "cadences": cadences,
     }
 
@@ -197,12 +208,23 @@ def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engi
     engine.names = list(body["symbols"])
     engine.numbers = {symbol: number for number, symbol in enumerate(engine.names)}
     engine.first_end = body["first_end"]
-    engine.counts.input_events, engine.counts.late_trades = body["counts"][:2]
-    engine.counts.rejected.update(body["counts"][2])
+    engine.counts.input_events = body["counts"][0]
+    engine.counts.rejected.update(body["counts"][1])
+    engine.pricing.counts.update(body["conditions"][0])
+    engine.pricing.unknown = body["conditions"][1]
+    for source, (held_at_ns, held) in body["guards"].items():
+        guard = engine.guards[source]
+        guard.held_at_ns = held_at_ns
+        guard.held = None if held is None else tuple(map(_array, held))
+    engine.held_changes = [_change(stored) for stored in body["held_changes"]]
+    engine.completeness.restore([_array(column) for column in body["completeness"]])
     trades, quotes, minutes = body["trades"], body["quotes"], body["minutes"]
     engine.trades.highest_ns, engine.trades.closed_until = trades["highest_ns"], trades["closed_until"]
-    engine.trades.late = [(met, Ticks._make(map(_array, ticks))) for met, ticks in trades["late"]]
-    engine.trades.lost = trades["lost"]
+    engine.trades.late = [
+        (met, _change(late) if is_change else Ticks._make(map(_array, late))) for met, is_change, late in trades["late"]
+    ]
+    engine.trades.lost, engine.trades.repeated, engine.trades.unpriced = trades["counts"][:3]
+    engine.trades.changes.update(trades["counts"][3])
     engine.trades.pending = Ticks._make(map(_array, trades["pending"]))
     engine.trades.closed = Ticks._make(map(_array, trades["closed"]))
     engine.quotes.highest_ns = quotes["highest_ns"]
@@ -219,7 +241,13 @@ def _restored(body: dict[str, Any], settings: EngineSettings, name: str) -> Engi
         cadence.newest_quotes = _array(stored["newest_quotes"])
         cadence.first_anchor = _array(stored["first_anchor"])
         cadence.provisional = {(symbol, end): row for symbol, end, row in stored["provisional"]}
+    engine.count()
     return engine
+
+
+def _change(stored: list[Any]) -> Change:
+    symbol, identity, replacement = stored
+    return Change(symbol, identity, None if replacement is None else Replacement(*replacement))
 
 
 class CheckpointStore:

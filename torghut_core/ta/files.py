@@ -3,7 +3,7 @@
 A file is one partition: lateness is judged over its trades in file order, and its end closes every window. It is read
 once to see which kinds of message it holds (a kind it does not hold is not waited for), then in chunks, so that memory
 follows the chunk and the tolerance, not the length of the file; only trades that wait for quotes or bars further on
-take 32 bytes each. Output appears under its names when it is complete.
+take 41 bytes each. Output appears under its names when it is complete.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import IO, Protocol
 import zstandard
 
 from torghut_core.errors import InputError
-from torghut_core.ta.engine import Engine, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.file_outputs import Output
-from torghut_core.ta.lines import LineDecoder
-from torghut_core.ta.rows import to_tables
+from torghut_core.ta.decoding.lines import LineDecoder
+from torghut_core.ta.engine.engine import Engine, EngineCounts, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.outputs.file_outputs import Output
+from torghut_core.ta.outputs.rows import to_tables
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of the file were read, of how many."""
@@ -45,9 +45,7 @@ _KINDS: dict[SourceName, re.Pattern[bytes]] = {
 class FileReport:
     """What a replay read and wrote."""
 
-    events: int
-    late_trades: int
-    rejected: Counter[str]
+    counts: EngineCounts
     rows: dict[str, int] = field(default_factory=dict)
     """Rows by table."""
 
@@ -169,7 +167,7 @@ def replay_file(
     """
     idle = frozenset(_KINDS) - kinds_in(path)
     engine = Engine(settings)
-    decoder = LineDecoder(latest_ns=now_ns)
+    decoder = LineDecoder()
     ingest_ms = now_ns // 1_000_000
 
     def write(blocks: list[RowBlock]) -> None:
@@ -190,9 +188,4 @@ def replay_file(
             hint="give Alpaca stock-stream messages or envelopes, one JSON object a line",
         )
     output.publish()
-    return FileReport(
-        events=engine.counts.input_events,
-        late_trades=engine.counts.late_trades,
-        rejected=Counter({reason: count for reason, count in engine.counts.rejected.items() if count}),
-        rows=output.rows,
-    )
+    return FileReport(engine.counts, output.rows)

@@ -21,9 +21,9 @@ from torghut_core.engines.kafka import Batch, Committed, Consumer, OffsetReset, 
 from torghut_core.errors import ConfigurationError
 from torghut_core.logs import event
 from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack, unpack
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, RowBlock, SourceName
-from torghut_core.ta.rows import TableRows, to_tables
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine.engine import SOURCES, Engine, EngineSettings, RowBlock, SourceName
+from torghut_core.ta.outputs.rows import TableRows, to_tables
 
 _logger = logging.getLogger("torghut.ta")
 _LOOK_SECONDS = 1.0
@@ -249,7 +249,6 @@ async def open_job(
         number=number,
         group=group,
         engine=engine,
-        decoder=Decoder(highest_ns=engine.highest_ns()),
         inputs=inputs,
         checkpoint_name=name,
         ingest_ms=checkpoint.ingest_ms if checkpoint is not None else 0,

@@ -35,15 +35,18 @@ from torghut_core.engines.kafka import (
 )
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.feeds import FEEDS
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
-from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts, windows
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
-from torghut_core.ta.engine import EngineSettings, SourceName
+from torghut_core.ta.decoding import scanner, verdicts
+from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
+from torghut_core.ta.engine.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, open_job
+from torghut_core.ta.outputs import json_rows
+from torghut_core.ta.outputs.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics, Progress, status_record
 from torghut_core.ta.worker import RETRY, Outlets, PartitionWorker, answered
@@ -107,6 +110,9 @@ class TaService:
             vwap_window_seconds=settings.vwap_window_seconds,
             vol_window_seconds=settings.vol_window_seconds,
             revises_late_trades=settings.late_trades == "revise",
+            trade_conditions=settings.trade_conditions,
+            odd_lots=settings.odd_lots,
+            calendar=settings.market_calendar,
             is_replay=settings.is_replay,
         )
         self._inputs: dict[SourceName, str] = {
@@ -118,7 +124,9 @@ class TaService:
         self._owned: frozenset[TopicPartition] | None = None
         """What the group gave this session, None before it said."""
         self._lock = asyncio.Lock()
-        self._progress = Progress(MarketCalendar(settings.market_calendar), settings.status_max_lag_ms)
+        self._progress = Progress(
+            MarketCalendar(settings.market_calendar), settings.status_max_lag_ms, FEEDS[settings.feed]
+        )
         self._polled_at = 0.0
         self._observed_at = 0.0
         self._is_behind = True
@@ -384,7 +392,8 @@ class TaService:
             now_ns = self._clock.now_ns()
             behind = None if self.settings.is_replay else self._progress.trouble(self.jobs, now_ns)
             reason = self.readiness()[1]["reason"] or behind
-            record = status_record(self.jobs, now_ns, status="degraded" if reason else "ok", reason=reason)
+            feed, word = FEEDS[self.settings.feed], "degraded" if reason else "ok"
+            record = status_record(self.jobs, now_ns, feed=feed, status=word, reason=reason)
             await answered(status.send(self.settings.status_topic, [b"ta"], [record]))
             await asyncio.sleep(self.settings.checkpoint_interval_ms / 1000)
 
@@ -406,7 +415,8 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache; takes a minute the first time."""
-    for module in (indicators, quotes, scanner, verdicts, windows, json_rows, kafka_batches, kafka_columns):
+    rooms = (indicators, outliers, prices, quotes, scanner, verdicts, reduction, json_rows)
+    for module in (*rooms, kafka_batches, kafka_columns):
         module.warm_up()
     gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
 

@@ -39,8 +39,8 @@ class TaSettings(Settings):
     microbars_topic: str = Field(default=topics.TA_BARS_1S.name, alias="TA_MICROBARS_TOPIC")
     signals_topic: str = Field(default=topics.TA_SIGNALS.name, alias="TA_SIGNALS_TOPIC")
     status_topic: str = Field(default=topics.TA_STATUS.name, alias="TA_STATUS_TOPIC")
-    feed: str = Field(default="iex", alias="ALPACA_FEED")
-    """Written into the records' envelopes."""
+    feed: Literal["iex", "sip", "delayed_sip", "overnight"] = Field(default="iex", alias="ALPACA_FEED")
+    """Written into the records' envelopes; its hours and its delay are what ages are counted by."""
     delivery_guarantee: Literal["EXACTLY_ONCE", "AT_LEAST_ONCE"] = Field(
         default="EXACTLY_ONCE", alias="TA_KAFKA_DELIVERY_GUARANTEE"
     )
@@ -56,6 +56,10 @@ class TaSettings(Settings):
     status_max_lag_ms: int = Field(default=120_000, alias="TA_STATUS_MAX_LAG_MS", ge=1000)
     """How old the newest trade, or the newest input, may be in the regular session before the status is degraded."""
     late_trades: Literal["drop", "revise"] = Field(default="drop", alias="TA_LATE_TRADES")
+    trade_conditions: Literal["sip", "all"] = Field(default="sip", alias="TA_TRADE_CONDITIONS")
+    """`sip`: a trade moves what the tape plans let its conditions move; `all`: every trade counts in everything."""
+    odd_lots: Literal["count", "skip"] = Field(default="count", alias="TA_ODD_LOTS")
+    """`count`: an odd lot is a regular sale; `skip`: it moves volume, count and vwap alone."""
     quote_stale_after_ms: int = Field(default=15_000, alias="TA_QUOTE_STALE_AFTER_MS", ge=0)
     vwap_window_seconds: int = Field(default=300, alias="TA_VWAP_WINDOW_SECONDS", ge=60, le=3600)
     vol_window_seconds: int = Field(default=60, alias="TA_REALIZED_VOL_WINDOW", ge=2, le=3600)

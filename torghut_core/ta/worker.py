@@ -28,10 +28,10 @@ from torghut_core.engines.kafka import (
 from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.clickhouse_sink import ClickHouseSink
-from torghut_core.ta.engine import SourceName
+from torghut_core.ta.engine.engine import SourceName
 from torghut_core.ta.job import PartitionJob, cut
-from torghut_core.ta.rows import MICROBARS, SIGNALS, TableRows, to_records
+from torghut_core.ta.outputs.clickhouse_sink import ClickHouseSink
+from torghut_core.ta.outputs.rows import MICROBARS, SIGNALS, TableRows, to_records
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics
 

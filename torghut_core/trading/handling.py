@@ -17,18 +17,18 @@ from torghut_core.trading.closing import Closer, close_ns
 from torghut_core.trading.decision.book import PRICE_SLACK, PendingOrder
 from torghut_core.trading.decision.exits import is_flattening
 from torghut_core.trading.decision.intents import Intent
-from torghut_core.trading.decision.quote import Quote, quote_of
+from torghut_core.trading.decision.quote import quote_of
 from torghut_core.trading.decision.sizing import Size, size_entry
 from torghut_core.trading.decision.terms import Terms, entry_terms
-from torghut_core.trading.encoding import format_datetime
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import Asset, OrderRequest, Signal, Strategy
 from torghut_core.trading.orders.broker import BrokerUnavailableError
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.review.reviewer import Review
+from torghut_core.trading.reviewing import Reviewed, Reviews
 from torghut_core.trading.risk import refusals
 from torghut_core.trading.risk.context import Control, GateContext
-from torghut_core.trading.store.database import DatabaseError, at
+from torghut_core.trading.store.database import DatabaseError
 from torghut_core.trading.store.decisions import Refused
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ class Handler:
     def __init__(self, parts: Parts, closer: Closer) -> None:
         self._parts = parts
         self._closer = closer
-        self._shadow_reviews: set[asyncio.Task[None]] = set()
+        self._reviews = Reviews(parts, on_answered=self.take_reviews)
+        self.turn = asyncio.Lock()
+        """Held by whoever judges and orders: a book is judged by one at a time. Nobody waits for a review with it."""
 
     async def handle(
         self,
@@ -67,6 +69,17 @@ class Handler:
 
         Raises EngineUnavailableError when a store fails: the batch is to be read again, and nothing is done twice.
         """
+        async with self.turn:
+            await self._handle(signals, intents, strategies, universe, control)
+
+    async def _handle(
+        self,
+        signals: Sequence[Signal],
+        intents: Sequence[Intent],
+        strategies: Sequence[Strategy],
+        universe: frozenset[str],
+        control: Control,
+    ) -> None:
         parts = self._parts
         if not intents:
             # Prices alone ask the broker nothing: a second's rows come every second.
@@ -91,7 +104,7 @@ class Handler:
         try:
             for intent in intents:
                 row = rows.get(intent.key)
-                if row is None or row.status != "planned" or intent.key in done:
+                if row is None or row.status != "planned" or intent.key in done or self._reviews.is_waiting(row.id):
                     continue
                 done.add(intent.key)
                 await self._decide_alone(intent, row.id, batch)
@@ -114,20 +127,53 @@ class Handler:
         self._refuse(batch, decision_id, (f"decision_handler_error {type(error).__name__}",), {})
 
     async def drain(self) -> None:
-        """Wait for shadow reviews that are still running."""
-        await asyncio.gather(*self._shadow_reviews, return_exceptions=True)
+        """End reviews that are still waited for; entries that wait for one end by age, unsent."""
+        await self._reviews.drain()
 
     async def _decide(self, intent: Intent, decision_id: UUID, batch: _Batch) -> None:
         context = await self._context(intent, decision_id, batch)
         reasons = refusals(context)
-        if not reasons and self._parts.reviewer is not None:
-            size, reasons = await self._review(context, intent, decision_id)
-            context = replace(context, size=size)
-            reasons = reasons or refusals(context)
         if reasons:
             self._refuse(batch, decision_id, reasons, _facts(context))
-            return
-        await self._submit(context, intent, decision_id, batch)
+        elif self._parts.reviewer is None:
+            await self._submit(context, intent, decision_id, batch)
+        elif self._parts.settings.llm_shadow_mode:
+            self._reviews.watch(context, intent, decision_id)
+            await self._submit(context, intent, decision_id, batch)
+        else:
+            self._reviews.ask(context, intent, decision_id)
+
+    async def take_reviews(self) -> None:
+        """Judge again, over the book as it is now, the entries whose reviews were answered, and send what may go.
+
+        Raises EngineUnavailableError; what was not sent ends by age.
+        """
+        async with self.turn:
+            answered = self._reviews.take()
+            if not answered:
+                return
+            parts = self._parts
+            control = await asyncio.to_thread(parts.control.read)
+            reading = await read_book(parts, {item.intent.symbol for item in answered})
+            batch = _Batch(reading=reading, control=control, universe=frozenset())
+            try:
+                for item in answered:
+                    batch.universe = item.universe
+                    await self._judge_reviewed(item, batch)
+            finally:
+                await self._flush(batch)
+
+    async def _judge_reviewed(self, item: Reviewed, batch: _Batch) -> None:
+        try:
+            context = await self._context(item.intent, item.decision_id, batch)
+            context = replace(context, size=_reviewed_size(context.size, item.review))
+            reasons = refusals(context) if item.review.reason is None else (item.review.reason,)
+            if reasons:
+                self._refuse(batch, item.decision_id, reasons, _facts(context))
+            else:
+                await self._submit(context, item.intent, item.decision_id, batch)
+        except DatabaseError as error:
+            self._poisoned(item.decision_id, item.intent, error, batch)
 
     async def _context(self, intent: Intent, decision_id: UUID, batch: _Batch) -> GateContext:
         parts, settings = self._parts, self._parts.settings
@@ -247,48 +293,6 @@ class Handler:
         elif outcome not in ("rejected", "already_claimed"):
             self._refuse(batch, decision_id, (outcome,), facts)
 
-    async def _review(
-        self, context: GateContext, intent: Intent, decision_id: UUID
-    ) -> tuple[Size | None, tuple[str, ...]]:
-        """Return the size that may go on, and the reasons of a veto."""
-        request = _review_request(context, intent)
-        if self._parts.settings.llm_shadow_mode:
-            task = asyncio.create_task(self._shadow(request, context, decision_id))
-            self._shadow_reviews.add(task)
-            task.add_done_callback(self._shadow_reviews.discard)
-            return context.size, ()
-        review = await self._ask(request, context, decision_id)
-        if review.reason is not None or context.size is None:
-            return context.size, (review.reason or "qty_below_min",)
-        return replace(context.size, qty=review.qty, audit={**context.size.audit, "reviewed_qty": str(review.qty)}), ()
-
-    async def _shadow(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> None:
-        try:
-            await self._ask(request, context, decision_id)
-        except Exception as error:  # noqa: BLE001  what only watches ends nothing
-            event(_LOG, "shadow_review_failed", logging.WARNING, error_type=type(error).__name__)
-
-    async def _ask(self, request: dict[str, Any], context: GateContext, decision_id: UUID) -> Review:
-        """Ask, and put on record what was answered. A record that cannot be stored changes no decision."""
-        parts = self._parts
-        assert parts.reviewer is not None
-        is_fractional = context.qty != context.qty.to_integral_value()
-        review = await parts.reviewer.review(request, qty=context.qty, is_fractional=is_fractional)
-        try:
-            await asyncio.to_thread(
-                parts.reviews.record,
-                decision_id,
-                review,
-                request=request,
-                model=parts.settings.llm_model,
-                prompt_version=parts.settings.llm_prompt_version,
-                now_ns=parts.clock.now_ns(),
-            )
-        except DatabaseError as error:
-            parts.metrics.add("llm_reviews_not_stored_total")
-            event(_LOG, "review_not_stored", logging.ERROR, error=str(error))
-        return review
-
     def _refuse(self, batch: _Batch, decision_id: UUID, reasons: tuple[str, ...], facts: dict[str, Any]) -> None:
         for reason in reasons:
             self._parts.metrics.add_labelled("decision_reject_reason_total", reason)
@@ -302,6 +306,14 @@ class Handler:
             event(_LOG, "decisions_rejected", count=len(refused), reasons=";".join(refused[-1].reasons))
 
 
+def _reviewed_size(size: Size | None, review: Review) -> Size | None:
+    """Return the smaller of what may be bought now and what the review let pass."""
+    if size is None:
+        return None
+    audit = {**size.audit, "reviewed_qty": str(review.qty)}
+    return replace(size, qty=min(size.qty, review.qty), audit=audit)
+
+
 def _facts(context: GateContext) -> dict[str, Any]:
     return {
         "qty": str(context.qty),
@@ -309,45 +321,4 @@ def _facts(context: GateContext) -> dict[str, Any]:
         "limit_price": None if context.terms.limit_price is None else str(context.terms.limit_price),
         "stop_price": None if context.terms.stop_price is None else str(context.terms.stop_price),
         "sizing": None if context.size is None else context.size.audit,
-    }
-
-
-def _review_request(context: GateContext, intent: Intent) -> dict[str, Any]:
-    """Return what a provider is shown: of the account three figures, and never a number or key of it."""
-    settings, account = context.settings, None if context.book is None else context.book.account
-    return {
-        "decision": {
-            "strategy": intent.strategy.name,
-            "symbol": intent.symbol,
-            "action": intent.side,
-            "qty": str(context.qty),
-            "order_type": context.terms.type,
-            "time_in_force": "day",
-            "event_ts": format_datetime(at(intent.signal.event_ns)),
-            "timeframe": intent.signal.timeframe,
-            "rationale": intent.rationale,
-        },
-        "account": None
-        if account is None
-        else {
-            "equity": str(account.equity),
-            "cash": str(account.cash),
-            "buying_power": str(account.buying_power),
-        },
-        "market": {"symbol": intent.symbol, **_quote_json(context.quote)},
-        "position": None if context.book is None else str(context.book.held(intent.symbol)),
-        "policy": {
-            "adjustment_allowed": settings.llm_adjustment_allowed,
-            "min_qty_multiplier": settings.llm_min_qty_multiplier,
-            "max_qty_multiplier": min(1.0, settings.llm_max_qty_multiplier),
-        },
-        "trading_mode": settings.mode,
-        "prompt_version": settings.llm_prompt_version,
-    }
-
-
-def _quote_json(quote: Quote) -> dict[str, str | None]:
-    return {
-        "bid": None if quote.bid is None else str(quote.bid),
-        "ask": None if quote.ask is None else str(quote.ask),
     }

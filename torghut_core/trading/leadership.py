@@ -239,10 +239,16 @@ class Leadership:
     def _still_leads(self) -> bool:
         assert self._connection is not None
         row = self._connection.execute(
-            "SELECT (SELECT epoch FROM trading_leadership WHERE lock_name = %s) = %s AND EXISTS (SELECT FROM pg_locks"
-            " WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted AND objsubid = 1"
-            " AND (classid::bigint << 32 | objid::bigint) = %s)",
-            (self._lock_name, self._epoch, self._key),
+            "SELECT epoch FROM trading_leadership WHERE lock_name = %s", (self._lock_name,)
+        ).fetchone()
+        return row is not None and row[0] == self._epoch and self._holds_lock(self._connection)
+
+    def _holds_lock(self, connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+        """Ask the server whether the very session that answers holds the lock."""
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted"
+            " AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = %s)",
+            (self._key,),
         ).fetchone()
         return row is not None and row[0] is True
 
@@ -258,7 +264,7 @@ class Leadership:
             row = connection.execute(
                 "SELECT epoch FROM trading_leadership WHERE lock_name = %s FOR SHARE", (self._lock_name,)
             ).fetchone()
-            if row is None or row[0] != epoch:
+            if row is None or row[0] != epoch or not self._holds_lock(connection):
                 return ClaimResult.NOT_LEADER
             refused = self._standing_refusal(connection, request)
             if refused is not None:

@@ -204,7 +204,8 @@ class TradingLoop:
         await self._load_catalogue()
         if not parts.leadership.is_leader:
             self._history = None
-            self._closer.forget()
+            async with self._handler.turn:
+                self._closer.forget()
         elif control is not None:
             await self._look_at_exits(control)
             await self._trade(control)
@@ -231,7 +232,8 @@ class TradingLoop:
 
     async def _look_at_exits(self, control: Control) -> None:
         try:
-            await self._closer.look(self._strategies, control)
+            async with self._handler.turn:
+                await self._closer.look(self._strategies, control)
         except ConfigurationError:
             raise
         except TorghutError as error:

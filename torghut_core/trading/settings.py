@@ -189,6 +189,8 @@ class TradingSettings(Settings):
     llm_temperature: float = Field(0.2, ge=0, le=2, alias="LLM_TEMPERATURE")
     llm_max_tokens: int = Field(300, ge=1, alias="LLM_MAX_TOKENS")
     llm_timeout_seconds: Seconds = Field(20, alias="LLM_TIMEOUT_SECONDS")
+    llm_max_concurrent_reviews: int = Field(4, ge=1, le=64, alias="LLM_MAX_CONCURRENT_REVIEWS")
+    """Reviews asked for at a time; entries beyond wait for a place, exits and other symbols for none."""
     llm_circuit_max_errors: int = Field(3, ge=1, alias="LLM_CIRCUIT_MAX_ERRORS")
     llm_circuit_window_seconds: Seconds = Field(300, alias="LLM_CIRCUIT_WINDOW_SECONDS")
     llm_circuit_cooldown_seconds: Seconds = Field(600, alias="LLM_CIRCUIT_COOLDOWN_SECONDS")

@@ -23,6 +23,11 @@ from torghut_core.logs import event
 
 _logger = logging.getLogger("torghut.guardrails")
 _PREFIX = "torghut_clickhouse_guardrails_"
+_MINUTE_MS = 60_000
+_RECENT_MS = 40 * _MINUTE_MS
+"""How old the newest minute bar may be, a feed that is a quarter of an hour late included."""
+_RATIO_SECONDS = 15.0
+"""The ratio changes by the minute, and costs more than the other probes together."""
 _HELP = {
     "clickhouse_up": "1 when ClickHouse answered.",
     "disk_free_bytes": "Free bytes of the fullest disk.",
@@ -31,6 +36,7 @@ _HELP = {
     "any_replica_readonly": "1 when a replicated table is read-only.",
     "ta_signals_max_event_ts_seconds": "Event time of the newest signal.",
     "ta_microbars_max_window_end_seconds": "Window end of the newest micro-bar.",
+    "minute_volume_ratio": "Own seconds' volume over the provider's minute bars', ten minutes, all symbols.",
     "last_scrape_success": "1 when the last scrape succeeded.",
     "last_scrape_ts_seconds": "When it was made.",
 }
@@ -46,6 +52,8 @@ class Guardrails(Collector):
     data_path: str | None = None
     figures: dict[str, float] = field(default_factory=dict)
     probes: dict[str, float] = field(default_factory=dict)
+    _ratio: float | None = None
+    _ratio_at: float | None = None
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         for name, value in self.figures.items():
@@ -97,11 +105,18 @@ class Guardrails(Collector):
             ("readonly", self._readonly),
             ("signals", lambda: self._newest("ta_signals_max_event_ts_seconds", "torghut.ta_signals")),
             ("microbars", lambda: self._newest("ta_microbars_max_window_end_seconds", "torghut.ta_microbars")),
+            ("completeness", self._completeness),
         )
 
     def _readonly(self) -> dict[str, float]:
         replicas = self.clickhouse.query("SELECT max(is_readonly) AS readonly FROM system.replicas")
         return {"any_replica_readonly": float(replicas[0]["readonly"] or 0) if replicas else 0.0}
+
+    def _completeness(self) -> dict[str, float]:
+        now = self.clock.monotonic()
+        if self._ratio_at is None or now - self._ratio_at >= _RATIO_SECONDS:
+            self._ratio, self._ratio_at = self._minute_volume_ratio(), now
+        return {} if self._ratio is None else {"minute_volume_ratio": self._ratio}
 
     def _disk(self) -> dict[str, float]:
         if self.data_path is not None:
@@ -127,6 +142,42 @@ class Guardrails(Collector):
                 return {}
             raise
         return {gauge: rows[0]["newest"] / 1000} if rows and rows[0]["rows"] else {}
+
+    def _minute_volume_ratio(self) -> float | None:
+        """Return own volume over the provider's, of the ten minutes before the newest minute bar's; None without any.
+
+        The newest minute may still lack seconds that are on their way. A minute counts where it has a bar of both kinds, or
+        of the provider's alone, while seconds of any symbol came in it and in the minutes beside it: what is from before a
+        start, or from an outage, is known otherwise, and its minute bars were filled in later. Old minutes say nothing of
+        now.
+        """
+        since = int(self.clock.now_ns() // 1_000_000) - _RECENT_MS
+        try:
+            found = self.clickhouse.query(
+                "SELECT toUnixTimestamp64Milli(max(event_ts)) AS newest, count() AS rows FROM torghut.ta_microbars"  # noqa: S608  a number
+                f" WHERE window_size = 'PT1M' AND event_ts > fromUnixTimestamp64Milli({since})"
+            )
+            if not found or not found[0]["rows"]:
+                return None
+            until = found[0]["newest"] - _MINUTE_MS
+            minute = f"intDiv(toUnixTimestamp64Milli(event_ts) + {_MINUTE_MS - 1}, {_MINUTE_MS})"
+            rows = self.clickhouse.query(
+                f"WITH (SELECT groupUniqArray({minute}) FROM torghut.ta_microbars WHERE window_size = 'PT1S'"  # noqa: S608  numbers
+                f" AND event_ts > fromUnixTimestamp64Milli({until - 11 * _MINUTE_MS})"
+                f" AND event_ts <= fromUnixTimestamp64Milli({until + _MINUTE_MS})) AS alive"
+                " SELECT sum(own) AS all_own, sum(theirs) AS all_theirs FROM ("
+                f"SELECT {minute} AS at, sumIf(volume, window_size = 'PT1S') AS own,"
+                " sumIf(volume, window_size = 'PT1M') AS theirs FROM ("
+                "SELECT symbol, window_size, event_ts, argMax(v, ingest_ts) AS volume FROM torghut.ta_microbars"
+                f" WHERE event_ts > fromUnixTimestamp64Milli({until - 10 * _MINUTE_MS})"
+                f" AND event_ts <= fromUnixTimestamp64Milli({until}) GROUP BY symbol, window_size, event_ts)"
+                " GROUP BY symbol, at) WHERE theirs > 0 AND hasAll(alive, [at - 1, at, at + 1])"
+            )
+        except ClickHouseError as error:
+            if error.trouble is Trouble.MISSING:
+                return None
+            raise
+        return float(rows[0]["all_own"] / rows[0]["all_theirs"]) if rows and rows[0]["all_theirs"] else None
 
 
 async def scrape_forever(guardrails: Guardrails, seconds: float, stop: asyncio.Event) -> None:

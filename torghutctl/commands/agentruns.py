@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from torghut_core.clock import SystemClock
+from torghutctl.commands import suggestions
 from torghutctl.errors import ExitCode, InputError, RefusedError, TorghutError
 from torghutctl.procedures.agent_templates import (
     ACTUATION,
@@ -26,6 +27,7 @@ from torghutctl.procedures.agent_templates import (
 from torghutctl.procedures.catalogue import SPECS
 from torghutctl.render.output import Format, write
 from torghutctl.render.redaction import redact_text
+from torghutctl.render.streams import emit
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -60,7 +62,12 @@ def template_text(document: Mapping[str, Any]) -> str:
 
 @app.command("render")
 def render(
-    change: Annotated[str, typer.Argument(metavar="CHANGE", help="a procedure, health-report, or agents")],
+    change: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHANGE", help="a procedure, health-report, or agents", autocompletion=suggestions.procedures
+        ),
+    ],
     parameter: Annotated[
         list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="a parameter of the run")
     ] = None,
@@ -93,7 +100,7 @@ def render(
         )
     if output is Format.YAML:
         # A stream of documents, as kubectl reads it.
-        sys.stdout.write(redact_text(_stream(documents)))
+        emit(redact_text(_stream(documents)))
         return
     write(report, output, table=lambda shown: _stream(shown["documents"]))
 
@@ -219,8 +226,7 @@ def execute() -> None:
     outcome = AgentOutcome(started_ns=started, finished_ns=clock.now_ns(), **fields)
     for problem in write_outcome(outcome, os.environ):
         typer.echo(redact_text(problem), err=True)
-    sys.stdout.write(redact_text(outcome.report))
-    sys.stdout.flush()
+    emit(redact_text(outcome.report))
     if outcome.message:
         typer.echo(outcome.message, err=True)
     raise typer.Exit(outcome.exit_code)

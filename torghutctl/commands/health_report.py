@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torghut_core.rfc3339 import format_ns
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import with_options
 from torghutctl.commands.target_options import Choice, TargetOptions
 from torghutctl.errors import InputError, TorghutError
@@ -20,7 +21,7 @@ from torghutctl.render.streams import emit, tell
 
 if TYPE_CHECKING:
     from torghutctl.snapshot.model import Snapshot
-    from torghutctl.snapshot.reader import Target
+    from torghutctl.snapshot.target import Target
 
 WATCH_SECONDS = 5.0
 
@@ -37,7 +38,12 @@ def command(
         bool, typer.Option("--watch", help=f"read again every {WATCH_SECONDS:g} s and print what changed, until Ctrl-C")
     ] = False,
     why: Annotated[
-        str | None, typer.Option(metavar="REASON", help="explain a reason: what shows it, what would change it")
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="explain a reason: what shows it, what would change it",
+            autocompletion=suggestions.reasons,
+        ),
     ] = None,
     explain_access: Annotated[
         bool, typer.Option("--explain-access", help="list the Kubernetes rights a report takes, and read nothing")

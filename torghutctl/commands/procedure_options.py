@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import ResourceNames
 from torghutctl.environments import Environment, load_environment
 from torghutctl.render.output import Format
@@ -18,9 +19,12 @@ from torghutctl.render.output import Format
 class ProcedureOptions(ResourceNames):
     """What the command line gave, by the names of the contract."""
 
-    environment: Annotated[str | None, typer.Option("-e", "--environment", help="entry of the environments file")] = (
-        None
-    )
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "-e", "--environment", help="entry of the environments file", autocompletion=suggestions.environments
+        ),
+    ] = None
     config: Annotated[Path | None, typer.Option(help="environments file (~/.config/torghut/environments.yaml)")] = None
     repo: Annotated[
         str | None,

@@ -83,6 +83,8 @@ def build_request(
             hint="what it starts is decided by the clock: leave --at out",
         )
     environment = options.load_environment(os.environ)
+    if environment.chosen_by:
+        tell(f"environment {environment.name}, the default of {environment.chosen_by}")
     gitops_path = options.gitops_path or environment.gitops_path
     repo = options.repo or environment.repo or _enclosing_clone(gitops_path)
     if repo is None:
@@ -273,7 +275,8 @@ def snapshot_reader(
 
     `at_ns` stands for the present in a mere plan; what acts is judged by the clock.
     """
-    from torghutctl.snapshot.reader import Target, read
+    from torghutctl.snapshot.reader import read
+    from torghutctl.snapshot.target import Target
 
     is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
     if not is_needed and not is_named:

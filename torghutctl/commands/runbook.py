@@ -9,12 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from torghutctl.assets import folder
+from torghutctl.commands import suggestions
 from torghutctl.errors import InputError
 from torghutctl.render.output import Format, columns, write
 
 
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="a runbook; without it the list")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="a runbook; without it the list", autocompletion=suggestions.runbooks),
+    ] = None,
     output: Annotated[Format | None, typer.Option("-o", "--output", help="how it is written")] = None,
 ) -> None:
     """Show a runbook, or the list of them.

@@ -1,20 +1,23 @@
-"""`torghutctl ta replay-file IN DIR|--clickhouse ADDRESS`: bars and signals of a recording."""
+"""`torghutctl ta replay-file|check-file`: bars and signals of a recording, and its trades beside its minute bars."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghutctl.render.output import Format, columns, write
+
 if TYPE_CHECKING:
     from torghut_core.engines.clickhouse import ClickHouse
-    from torghut_core.ta.file_outputs import ClickHouseOutput, Output
+    from torghut_core.ta.comparison import Check
     from torghut_core.ta.files import FileReport
+    from torghut_core.ta.outputs.file_outputs import ClickHouseOutput, Output
     from torghut_core.ta.settings import TaSettings
 
 app = typer.Typer(
@@ -31,6 +34,20 @@ class FileFormat(StrEnum):
     PARQUET = "parquet"
 
 
+class TradeConditions(StrEnum):
+    """Which prints are prices."""
+
+    SIP = "sip"
+    ALL = "all"
+
+
+class OddLots(StrEnum):
+    """What an odd lot moves."""
+
+    COUNT = "count"
+    SKIP = "skip"
+
+
 class LateTrades(StrEnum):
     """What becomes of a trade whose second had closed before it came."""
 
@@ -40,7 +57,7 @@ class LateTrades(StrEnum):
 
 @app.callback()
 def ta() -> None:
-    """Keep `replay-file` a sub-command."""
+    """Hold the sub-commands."""
 
 
 @app.command("replay-file")
@@ -74,6 +91,13 @@ def replay_file(
     late_trades: Annotated[
         LateTrades, typer.Option(help="drop: count a late trade and leave it out; revise: correct its bar.")
     ] = LateTrades.DROP,
+    trade_conditions: Annotated[
+        TradeConditions,
+        typer.Option(help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything."),
+    ] = TradeConditions.SIP,
+    odd_lots: Annotated[
+        OddLots, typer.Option(help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.")
+    ] = OddLots.COUNT,
     quote_stale_after_ms: Annotated[
         int, typer.Option(min=0, help="Age at which a quote no longer stands beside a bar, in milliseconds.")
     ] = 15_000,
@@ -104,9 +128,9 @@ def replay_file(
         import time
 
         from torghut_core.settings import load
-        from torghut_core.ta.engine import EngineSettings
-        from torghut_core.ta.file_outputs import ClickHouseOutput, FolderOutput
+        from torghut_core.ta.engine.engine import EngineSettings
         from torghut_core.ta.files import replay_file as replay
+        from torghut_core.ta.outputs.file_outputs import ClickHouseOutput, FolderOutput
         from torghut_core.ta.settings import TaSettings
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
@@ -114,6 +138,8 @@ def replay_file(
         max_out_of_order_ms=max_out_of_order_ms,
         quote_stale_after_ms=quote_stale_after_ms,
         revises_late_trades=late_trades is LateTrades.REVISE,
+        trade_conditions=trade_conditions.value,
+        odd_lots=odd_lots.value,
     )
     with ExitStack() as stack:
 
@@ -140,6 +166,111 @@ def replay_file(
         else:
             typer.echo("plan only; add --reason TEXT --confirm and the phrase that --help gives to write", err=True)
         _tell(report, is_written=store is not None)
+
+
+@app.command("check-file")
+def check_file(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Alpaca messages or envelopes: trades and minute bars of a time.")
+    ],
+    *,
+    max_out_of_order_ms: Annotated[
+        int,
+        typer.Option(
+            min=0, max=600_000, help="How far behind the newest trade one may come and still count, in milliseconds."
+        ),
+    ] = 2000,
+    trade_conditions: Annotated[
+        TradeConditions,
+        typer.Option(help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything."),
+    ] = TradeConditions.SIP,
+    odd_lots: Annotated[
+        OddLots, typer.Option(help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.")
+    ] = OddLots.COUNT,
+    output: Annotated[Format | None, typer.Option("-o", "--output", help="How the answer is written.")] = None,
+) -> None:
+    """Compare minutes made of a recording's trades with the provider's minute bars in it.
+
+    Per symbol: minutes compared, equal, differing and in which field, minutes that only one side has, own volume over the
+    provider's; then the ten minutes that differ most. With --odd-lots skip the minutes of a consolidated feed should be
+    the provider's own; a feed of one exchange holds its own trades alone, so that volume is always less.
+
+    Example: torghutctl ta check-file day.ndjson.gz --odd-lots skip
+    """
+    from torghutctl.errors import ConfigurationError
+
+    try:
+        from torghut_core.ta.comparison import check_file as check
+        from torghut_core.ta.engine.engine import EngineSettings
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
+    settings = EngineSettings(
+        max_out_of_order_ms=max_out_of_order_ms,
+        trade_conditions=trade_conditions.value,
+        odd_lots=odd_lots.value,
+    )
+    with ExitStack() as drawing:
+        found = check(source, settings, _progress_bar(drawing, source.name))
+    write(_report_of(found, source), output, table=_check_table)
+
+
+def _report_of(check: Check, source: Path) -> dict[str, Any]:
+    from torghut_core.rfc3339 import format_ns
+
+    return {
+        "schemaVersion": "torghut.ta-check/v1",
+        "file": str(source),
+        "symbols": [
+            {
+                "symbol": each.symbol,
+                "compared": each.compared,
+                "equal": each.equal,
+                "differing": {name: count for name, count in each.differing.items() if count},
+                "onlyOwn": each.only_own,
+                "onlyProvider": each.only_theirs,
+                "volumeRatio": each.own_volume / each.their_volume if each.their_volume else None,
+            }
+            for each in check.symbols
+        ],
+        "worst": [
+            {
+                "symbol": each.symbol,
+                "minuteEnd": format_ns(each.end * 1_000_000_000),
+                "fields": {name: {"own": own, "provider": theirs} for name, (own, theirs) in each.fields.items()},
+            }
+            for each in check.worst
+        ],
+    }
+
+
+def _check_table(report: Mapping[str, Any]) -> str:
+    heads = ("symbol", "compared", "equal", "differing", "only own", "only provider", "volume")
+    rows = [
+        (
+            each["symbol"],
+            str(each["compared"]),
+            str(each["equal"]),
+            " ".join(f"{name}:{count}" for name, count in each["differing"].items()) or "-",
+            str(each["onlyOwn"]),
+            str(each["onlyProvider"]),
+            "-" if each["volumeRatio"] is None else f"{each['volumeRatio']:.2%}",
+        )
+        for each in report["symbols"]
+    ]
+    worst = [
+        (
+            each["symbol"],
+            each["minuteEnd"],
+            ", ".join(f"{name} {value['own']:g} not {value['provider']:g}" for name, value in each["fields"].items()),
+        )
+        for each in report["worst"]
+    ]
+    table = columns([heads, *rows])
+    return (
+        f"{table}\n\n" + columns([("symbol", "minute end", "own value, not the provider's"), *worst])
+        if worst
+        else table
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +312,7 @@ class _Target:
         import time
 
         from torghut_core.rfc3339 import format_ns
-        from torghut_core.ta.clickhouse_sink import SchemaOptions
+        from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
         from torghutctl.commands.procedure_request import default_audit_path, user
         from torghutctl.effects.audit_log import AuditLog
         from torghutctl.render.redaction import redact_text
@@ -236,9 +367,16 @@ def _progress_bar(stack: ExitStack, name: str) -> Callable[[int, int], None]:
 
 def _tell(report: FileReport, *, is_written: bool) -> None:
     bars, signals = report.rows.values()
+    counts = report.counts
     end = "written" if is_written else "would be written"
-    typer.echo(f"{report.events} events in, {bars} bars and {signals} signals {end}", err=True)
-    if report.late_trades:
-        typer.echo(f"{report.late_trades} late trades", err=True)
-    for reason, count in sorted(report.rejected.items()):
-        typer.echo(f"{count} records not used: {reason}", err=True)
+    typer.echo(f"{counts.input_events} events in, {bars} bars and {signals} signals {end}", err=True)
+    for count, what in (
+        (counts.late_trades, "late trades"),
+        (counts.unpriced_trades, "trades of seconds that no trade priced"),
+        (counts.repeated_trades, "trades that were others again"),
+        *((count, f"trades with condition {code}") for code, count in sorted(counts.conditions.items())),
+        *((count, f"{kind.replace('_', ' ')}s of trades") for kind, count in sorted(counts.changes.items())),
+        *((count, f"records not used: {reason}") for reason, count in sorted(counts.rejected.items())),
+    ):
+        if count:
+            typer.echo(f"{count} {what}", err=True)

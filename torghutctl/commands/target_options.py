@@ -12,10 +12,12 @@ import typer
 from torghut_core.market_calendar import is_covered
 from torghut_core.market_calendar_table import FIRST_DAY, LAST_DAY
 from torghut_core.rfc3339 import parse_ns
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import ResourceNames
 from torghutctl.environments import Environment, load_environment, name_option
 from torghutctl.errors import InputError
-from torghutctl.snapshot.reader import Target
+from torghutctl.render.streams import tell
+from torghutctl.snapshot.target import Target
 
 if TYPE_CHECKING:
     from torghutctl.health.report import Operator
@@ -45,7 +47,14 @@ class TargetOptions(ResourceNames):
     """What to read, and as of when."""
 
     environment: Annotated[
-        str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
+        str | None,
+        typer.Option(
+            "-e",
+            "--environment",
+            metavar="NAME",
+            help="entry of the environments file",
+            autocompletion=suggestions.environments,
+        ),
     ] = None
     config: Annotated[
         Path | None,
@@ -88,6 +97,8 @@ class TargetOptions(ResourceNames):
                 raise InputError(f"{option} '': must not be empty; leave it out for the default")
         is_of_today = self.from_snapshot is None or self.environment is not None
         entry = load_environment(self.environment, self.config, os.environ) if is_of_today else Environment()
+        if entry.chosen_by:
+            tell(f"environment {entry.name}, the default of {entry.chosen_by}")
         entry = entry.renamed(self.names)
         where = {
             "--config": self.config and self.config.absolute(),

@@ -54,7 +54,9 @@ class Moment:
     now_ns: int
     session: Session
     feed_open_since_ns: int | None
-    """When the feed's session opened, None while it is closed (nothing should arrive then)."""
+    """When the session opened of which the feed brings data now, None while it brings none."""
+    feed_delay_seconds: int = 0
+    """How late the feed is by design; its ages count from there."""
     is_live_declared: bool = False
     """Whether the environment is declared to trade with real money."""
 
@@ -75,7 +77,13 @@ class Moment:
         """Return the session time since the later of an event and the session's open; None while the feed is closed."""
         if self.feed_open_since_ns is None:
             return None
-        return max(0.0, (self.now_ns - max(event_ns or 0, self.feed_open_since_ns)) / _SECOND)
+        age = (self.now_ns - max(event_ns or 0, self.feed_open_since_ns)) / _SECOND - self.feed_delay_seconds
+        return max(0.0, age)
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether neither the market nor the feed is open: overnight trades while the market is closed."""
+        return self.session is Session.CLOSED and self.feed_open_since_ns is None
 
 
 def graced(finding: Finding, moment: Moment, *, not_before: str | None = None) -> Finding:

@@ -391,7 +391,7 @@ _ROWS = (
     ),
     Reason(
         name="trades_incomplete", component="freshness", levels="degraded", rank=3, runbook="data-quality",
-        means="own seconds hold under 90 % of the volume that the provider's minute bars have, over ten minutes",
+        means="own seconds hold under 90 % of the volume that the provider's minute bars have, over ten minutes in which seconds came",
         shown_by="gauge minute_volume_ratio below 0.9 on a replica; where the gauge is absent nothing is said",
         changed_by="a share of 90 % or more", origin="guardrail gauges",
     ),

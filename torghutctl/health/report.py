@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torghut_core.errors import ExitCode
+from torghut_core.feeds import FEEDS
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import format_ns
 from torghutctl.health import (
@@ -86,10 +87,13 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
     operator = operator.completed(facts)
     now_ns = snapshot.observed_at_ns if at_ns is None else at_ns
     calendar = MarketCalendar("always-open" if facts.calendar == "always-open" else "XNYS")
+    feed = FEEDS.get(facts.feed)
+    delay_seconds = feed.delay_seconds if feed is not None else 0
     moment = Moment(
         now_ns=now_ns,
         session=calendar.session(now_ns),
-        feed_open_since_ns=calendar.feed_open_since(facts.feed, now_ns),
+        feed_open_since_ns=calendar.feed_open_since(facts.feed, now_ns - delay_seconds * 1_000_000_000),
+        feed_delay_seconds=delay_seconds,
         is_live_declared=operator.is_live_declared,
     )
     present = [name for name in COMPONENTS if not (facts.is_local and name in _LOCAL_ABSENT)]

@@ -95,7 +95,7 @@ def _process(facts: Facts, process: Mapping[str, Any], moment: Moment) -> list[F
             Finding(
                 component=NAME,
                 reason="ta_suspended",
-                level=Level.INFO if moment.session is Session.CLOSED else Level.DEGRADED,
+                level=Level.INFO if moment.is_closed else Level.DEGRADED,
                 message=f"the TA is suspended {_DURING[moment.session]}",
                 evidence=("spec.replicas 0",),
             )
@@ -240,7 +240,7 @@ def _suspended(job: Mapping[str, Any], moment: Moment) -> list[Finding]:
         Finding(
             component=NAME,
             reason="ta_suspended",
-            level=Level.INFO if moment.session is Session.CLOSED else Level.DEGRADED,
+            level=Level.INFO if moment.is_closed else Level.DEGRADED,
             message=f"the job is suspended {_DURING[moment.session]}",
             since=job["reconciled"],
             evidence=(f"spec.job.state suspended, lifecycle {job['lifecycle'] or 'none'}, job {job['job'] or 'none'}",),

@@ -23,7 +23,7 @@ from torghutctl.errors import ConfigurationError
 from torghutctl.health.report import Operator, judge
 from torghutctl.onemachine.folder import LocalFolder
 from torghutctl.snapshot import reader
-from torghutctl.snapshot.reader import Target
+from torghutctl.snapshot.target import Target
 
 _START_SECONDS = 60.0
 Say = Callable[[str], None]

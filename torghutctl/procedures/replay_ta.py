@@ -21,7 +21,6 @@ from torghutctl.planning.yaml_document import UneditableError, parse
 from torghutctl.procedures.evidence import (
     clickhouse_writable,
     data_fresh,
-    job,
     not_known,
     read_source,
     replay_headroom,
@@ -29,7 +28,6 @@ from torghutctl.procedures.evidence import (
     trading_paused,
 )
 from torghutctl.procedures.flink_job import FILE as FLINK_FILE
-from torghutctl.procedures.flink_job import open_job, raise_nonce
 from torghutctl.procedures.replay_actions import (
     Places,
     TopicShape,
@@ -38,7 +36,9 @@ from torghutctl.procedures.replay_actions import (
     real_shapes,
     restoring_lines,
 )
+from torghutctl.procedures.replay_job import ReplayJob, job_read, open_replay_job
 from torghutctl.procedures.specification import Danger, FileEditor, PlanningInput, Spec, draft_of, open_manifest
+from torghutctl.procedures.ta_process import FILE as PROCESS_FILE
 from torghutctl.procedures.verification import Check, group_checks
 
 CONFIG_FILE = "ta/configmap.yaml"
@@ -62,7 +62,7 @@ class Mode(StrEnum):
 SPEC = Spec(
     name="replay-ta",
     summary="Compute bars and signals again from the market data that Kafka still holds, then return to the steady group.",
-    when="rows are missing or wrong within Kafka's retention (trades and quotes: 7 days). Mode from-scratch only when "
+    when="rows are missing or wrong within Kafka's retention (what `retention.ms` of the input topics says). Mode from-scratch only when "
     "backfill was not enough, with a ticket.",
     needs="the system, live (or --from-snapshot for a mere plan): trading paused in git and in effect, ClickHouse "
     "writable with disk to spare, the wanted window inside Kafka's retention and ClickHouse's TTL, a replay id never "
@@ -70,14 +70,15 @@ SPEC = Spec(
     "earliest records. What cannot be read refuses. From scratch needs besides: a ticket, the exact names of a Kafka and "
     "a MinIO pod, TA suspended.",
     does="start sets TA_GROUP_ID to torghut-ta-replay-<id>, TA_AUTO_OFFSET_RESET to earliest, upgradeMode to stateless "
-    "(without which a new group has no effect), raises the nonce and lets the job run. From scratch first suspends the "
+    "(without which a new group has no effect), raises the nonce and lets the job run. Where one process stands in the "
+    "job's place, the group is written on its pod template, which makes new pods; there only backfill. From scratch first suspends the "
     "job, copies its checkpoints and savepoints and compares count and bytes, makes the derived topics anew, and removes "
     "the state: these steps with --act, by a person at a terminal. exit restores the values from before. status tells "
     "where it stands. Repeat start after each step.",
     verify="the job is RUNNING in the replay's group and the newest event time climbs to the present.",
     undo="torghutctl replay-ta exit at any time; from scratch, the backup prefix holds the old state.",
     danger=Danger.DESTRUCTIVE,
-    paths=(CONFIG_FILE, FLINK_FILE),
+    paths=(CONFIG_FILE, FLINK_FILE, PROCESS_FILE),
     is_start=True,
     needs_cluster=True,
     needs_history=(CONFIG_FILE, FLINK_FILE),
@@ -123,20 +124,23 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
     if replay.since_ns is not None and replay.since_ns >= given.at_ns:
         raise InputError(f"--since {format_ns(replay.since_ns)}: must be in the past", hint="the window ends now")
     config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap", config_name(given))
-    flink, index = open_job(given)
+    target = open_replay_job(given)
+    if target.is_process and replay.mode is Mode.FROM_SCRATCH:
+        raise InputError(
+            f"--mode {replay.mode.value}: is for the job on Flink; one process begins without state in a new group",
+            hint="--mode backfill",
+        )
     group = config.yaml.value((config_index, "data", GROUP))
     if group == replay.group:
-        return _already_on(given, replay, flink, index)
-    preconditions = _preflight(given, replay, group)
+        return _already_on(given, replay, target)
+    preconditions = _preflight(given, replay, target, group)
     if replay.mode is Mode.FROM_SCRATCH and not replay.is_state_removed:
-        return _remove_state(given, replay, flink, index, preconditions)
+        return _remove_state(given, replay, target.editor, target.index, preconditions)
     config.set((config_index, "data", GROUP), replay.group, label=GROUP, is_text=True)
     config.set((config_index, "data", RESET), "earliest", label=RESET, is_text=True)
-    flink.set((index, "spec", "job", "upgradeMode"), "stateless", label="spec.job.upgradeMode", is_text=True)
-    raise_nonce(flink, index)
-    flink.set((index, "spec", "job", "state"), "running", label="spec.job.state", is_text=True)
+    target.begin(replay.group)
     return draft_of(
-        [config, flink],
+        [config, target.editor],
         Draft(
             preconditions=preconditions,
             verification=(
@@ -155,22 +159,20 @@ def plan_start(given: PlanningInput, replay: Replay) -> Draft:
 def plan_exit(given: PlanningInput) -> Draft:
     """Return the draft that restores group, offset reset and upgrade mode. Raises InputError when they are unknown."""
     config, config_index = open_manifest(given, CONFIG_FILE, "ConfigMap", config_name(given))
-    flink, index = open_job(given)
+    target = open_replay_job(given)
     group = config.yaml.value((config_index, "data", GROUP)) or ""
     if not group.startswith(REPLAY_PREFIX):
         return Draft(summary="nothing to leave")
     steady = find_steady(given)
     config.set((config_index, "data", GROUP), steady.group, label=GROUP, is_text=True)
     config.set((config_index, "data", RESET), steady.reset, label=RESET, is_text=True)
-    flink.set((index, "spec", "job", "upgradeMode"), steady.upgrade_mode, label="spec.job.upgradeMode", is_text=True)
-    raise_nonce(flink, index)
-    flink.set((index, "spec", "job", "state"), "running", label="spec.job.state", is_text=True)
+    target.leave(steady.group, steady.upgrade_mode)
     fresh = data_fresh(given)
     return draft_of(
-        [config, flink],
+        [config, target.editor],
         Draft(
             preconditions=(
-                _job_read(given),
+                job_read(given, target),
                 Precondition(name="the replay has caught up", ok=fresh.ok, detail=fresh.detail, refuses=False),
             ),
             verification=(
@@ -224,13 +226,11 @@ def _historic(data: bytes, kind: str, name: str, address: tuple[str, ...]) -> st
         return None
 
 
-def _already_on(given: PlanningInput, replay: Replay, flink: FileEditor, index: int) -> Draft:
+def _already_on(given: PlanningInput, replay: Replay, target: ReplayJob) -> Draft:
     """Plan what is left of a start that was merged in part: usually nothing."""
-    flink.set((index, "spec", "job", "upgradeMode"), "stateless", label="spec.job.upgradeMode", is_text=True)
-    flink.set((index, "spec", "job", "state"), "running", label="spec.job.state", is_text=True)
-    return draft_of(
-        [flink], Draft(preconditions=(_job_read(given),), summary=f"complete the start of replay {replay.identity}")
-    )
+    target.complete(replay.group)
+    summary = f"complete the start of replay {replay.identity}"
+    return draft_of([target.editor], Draft(preconditions=(job_read(given, target),), summary=summary))
 
 
 def _remove_state(
@@ -279,11 +279,11 @@ def _remove_state(
     )
 
 
-def _preflight(given: PlanningInput, replay: Replay, group: str | None) -> tuple[Precondition, ...]:
+def _preflight(given: PlanningInput, replay: Replay, target: ReplayJob, group: str | None) -> tuple[Precondition, ...]:
     return (
         trading_paused(given),
         clickhouse_writable(given),
-        _job_read(given),
+        job_read(given, target),
         _no_other_replay(group),
         _never_used(given, replay),
         _group_unused(given, replay),
@@ -303,15 +303,6 @@ def _window_days(given: PlanningInput, replay: Replay) -> float:
         longest = max((ms for ms in told if isinstance(ms, int)), default=0) / 1000 / _DAY_SECONDS
         return max(longest, _RETENTION_DAYS)
     return (given.at_ns - replay.since_ns) / NANOS_PER_SECOND / _DAY_SECONDS
-
-
-def _job_read(given: PlanningInput) -> Precondition:
-    name = "the TA job can be read"
-    found = job(given)
-    if found is None:
-        return not_known(name, read_source(given, "ta/flinkdeployment"))
-    detail = f"wanted {found.get('wantedState')}, job {found.get('job')}, upgradeMode {found.get('upgradeMode')}"
-    return Precondition(name=name, ok=True, detail=detail, value="read")
 
 
 def _no_other_replay(group: str | None) -> Precondition:

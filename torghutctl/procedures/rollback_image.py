@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torghut_core.rfc3339 import format_ns
+from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.environments import Environment
 from torghutctl.errors import InputError, RefusedError
 from torghutctl.planning.plan import Draft, Precondition
@@ -66,6 +66,8 @@ class Release:
     commit: str
     at: str
     was_rolled_back: bool
+    until: str | None = None
+    """When another image took its place; None for the current one."""
 
     @property
     def digest(self) -> str:
@@ -103,7 +105,7 @@ def releases(history: Sequence[HistoryEntry], limit: int) -> list[Release]:
     }
     seen: set[str] = set()
     listed: list[Release] = []
-    for image, entry in runs:
+    for position, (image, entry) in enumerate(runs):
         if not image or image in seen or len(listed) >= limit:
             continue
         seen.add(image)
@@ -114,6 +116,7 @@ def releases(history: Sequence[HistoryEntry], limit: int) -> list[Release]:
                 commit=entry.commit,
                 at=format_ns(entry.committed_at * 1_000_000_000),
                 was_rolled_back=image in rolled_back,
+                until=format_ns(runs[position - 1][1].committed_at * 1_000_000_000) if position else None,
             )
         )
     return listed
@@ -135,7 +138,7 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
                 Precondition(
                     name="the chosen image was not rolled back before",
                     ok=not target.was_rolled_back,
-                    detail=f"{target.digest[:19]} of {target.at}"
+                    detail=f"{target.digest[:19]} of {target.at}{_stood(target)}"
                     + (", which was rolled back once: look why" if target.was_rolled_back else ""),
                     refuses=False,
                 ),
@@ -155,6 +158,15 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
             risk="A database migration of the newer image stays; look whether the older one understands it.",
         ),
     )
+
+
+def _stood(target: Release) -> str:
+    """Say for how long it was what git wanted: what stood for days speaks for it, what stood for minutes against it."""
+    if target.until is None:
+        return ""
+    hours = (parse_ns(target.until) - parse_ns(target.at)) / 3.6e12
+    told = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
+    return f", in git for {told} until {target.until}"
 
 
 def _workload(tree: Tree, service: str) -> Workload:

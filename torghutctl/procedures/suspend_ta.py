@@ -61,7 +61,8 @@ def plan(given: PlanningInput, *, every: bool = False) -> Draft:
                 f"Deployment {given.environment.names.flink_deployment}: no pod"
                 if process is not None
                 else f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
-                "the guardrail gauges show the disk no longer falling",
+                "the guardrail gauges show the disk no longer falling; what frees space is in the runbook:"
+                " torghutctl runbook clickhouse-recovery",
             ),
             rollback=(given.undo(SPEC, "resume-ta"),),
             summary="suspend every Flink job" if every and others else "suspend the technical analysis job",

@@ -16,6 +16,7 @@ from torghutctl.procedures.flink_job import open_job
 from torghutctl.procedures.specification import PlanningInput, open_manifest
 from torghutctl.procedures.switch_search import find_switch
 from torghutctl.procedures.switches import is_false, is_true
+from torghutctl.procedures.ta_process import RESTARTED_AT, open_process
 from torghutctl.procedures.trading_workload import trading_workload
 from torghutctl.snapshot.facts import SCHEDULER, belongs_to, pod
 from torghutctl.snapshot.model import Failure, Reading
@@ -75,10 +76,10 @@ def _of_service(given: PlanningInput, service: Reading, name: str, wanted: str) 
     if service.failure is Failure.NOT_PRESENT:
         return
     newest = (service.value or {}).get("newestCreated")
-    yield _compare(Stage.LIVE, f"{name} of the Knative Service", wanted, _variable(service.value, name))
+    yield compare(Stage.LIVE, f"{name} of the Knative Service", wanted, _variable(service.value, name))
     own = _variable(_revision(given, newest), name)
     is_ready = newest is not None and newest == (service.value or {}).get("newestReady")
-    yield _compare(Stage.REVISION, f"{name} of revision {newest}", wanted, own)
+    yield compare(Stage.REVISION, f"{name} of revision {newest}", wanted, own)
     yield Check(stage=Stage.REVISION, name=f"revision {newest} is Ready", ok=is_ready, detail=f"Ready={is_ready}")
 
 
@@ -87,7 +88,7 @@ def _of_deployment(live: Reading, name: str, wanted: str) -> Iterator[Check]:
     if not isinstance(found, dict):
         yield _unread(Stage.LIVE, "the Deployment that trades", live)
         return
-    yield _compare(Stage.LIVE, f"{name} of Deployment {found.get('name')}", wanted, _variable(found, name))
+    yield compare(Stage.LIVE, f"{name} of Deployment {found.get('name')}", wanted, _variable(found, name))
     replicas = found.get("replicas")
     is_rolled_out = (
         found.get("observedGeneration") == found.get("generation")
@@ -123,8 +124,6 @@ def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading
 
 def job_checks(given: PlanningInput) -> tuple[Check, ...]:
     """Check the FlinkDeployment against its manifest, and its job against the wanted state; or the one process's."""
-    from torghutctl.procedures.ta_process import RESTARTED_AT, open_process
-
     process = open_process(given)
     if process is not None:
         editor, index = process
@@ -141,12 +140,12 @@ def job_checks(given: PlanningInput) -> tuple[Check, ...]:
     live_nonce = found.get("restartNonce")
     is_current = found.get("observedGeneration") == found.get("generation")
     checks = [
-        _compare(Stage.LIVE, "spec.job.state", state, found.get("wantedState")),
-        _compare(Stage.LIVE, "spec.restartNonce", nonce, None if live_nonce is None else str(live_nonce)),
+        compare(Stage.LIVE, "spec.job.state", state, found.get("wantedState")),
+        compare(Stage.LIVE, "spec.restartNonce", nonce, None if live_nonce is None else str(live_nonce)),
         Check(stage=Stage.LIVE, name="the operator has seen it", ok=is_current, detail=_seen(found)),
     ]
     wanted, key = ("SUSPENDED", "lifecycle") if state == "suspended" else ("RUNNING", "job")
-    checks.append(_compare(Stage.EFFECTIVE, f"{key} {wanted}", wanted, found.get(key)))
+    checks.append(compare(Stage.EFFECTIVE, f"{key} {wanted}", wanted, found.get(key)))
     return tuple(checks)
 
 
@@ -160,8 +159,8 @@ def _process_checks(given: PlanningInput, replicas: str, restarted_at: str | Non
     is_current = found.get("observedGeneration") == found.get("generation")
     wanted = [True] * int(replicas) if replicas.isdecimal() else None
     return (
-        _compare(Stage.LIVE, "spec.replicas", replicas, str(found.get("replicas"))),
-        _compare(Stage.LIVE, "restartedAt", restarted_at, found.get("templateRestartedAt")),
+        compare(Stage.LIVE, "spec.replicas", replicas, str(found.get("replicas"))),
+        compare(Stage.LIVE, "restartedAt", restarted_at, found.get("templateRestartedAt")),
         Check(stage=Stage.LIVE, name="the controller has seen it", ok=is_current, detail=_seen(found)),
         Check(stage=Stage.EFFECTIVE, name="/readyz of each pod", ok=ready == wanted, detail=f"ready={ready}"),
     )
@@ -169,25 +168,6 @@ def _process_checks(given: PlanningInput, replicas: str, restarted_at: str | Non
 
 def _seen(found: Mapping[str, Any]) -> str:
     return f"generation {found.get('generation')}, observed {found.get('observedGeneration')}"
-
-
-def forwarder_checks(given: PlanningInput) -> tuple[Check, ...]:
-    """Check the forwarder's Deployment against its manifest, and that one pod is ready."""
-    from torghutctl.procedures.restart_ws import FILE, RESTARTED_AT
-
-    editor, index = open_manifest(given, FILE, "Deployment", given.environment.names.ws_deployment)
-    wanted = editor.yaml.value((index, "spec", "template", "metadata", "annotations", RESTARTED_AT))
-    found = read_source(given, "forwarder/deployment").value or {}
-    readings = given.snapshot.readings if given.snapshot is not None else {}
-    ready = [r.value.get("ready") for s, r in readings.items() if s.startswith("forwarder/readyz/") and r.is_ok]
-    is_current = found.get("observedGeneration") == found.get("generation") and found.get("updatedReplicas") == 1
-    return (
-        _compare(Stage.LIVE, "restartedAt", wanted, found.get("templateRestartedAt")),
-        Check(
-            stage=Stage.LIVE, name="one updated pod", ok=is_current, detail=f"updated {found.get('updatedReplicas')}"
-        ),
-        Check(stage=Stage.EFFECTIVE, name="/readyz", ok=ready == [True], detail=f"ready={ready}"),
-    )
 
 
 def image_checks(given: PlanningInput) -> tuple[Check, ...]:
@@ -205,7 +185,7 @@ def image_checks(given: PlanningInput) -> tuple[Check, ...]:
             "readyReplicas"
         ) == found.get("replicas")
         return (
-            _compare(Stage.LIVE, f"image of Deployment {found.get('name')}", wanted, found.get("image")),
+            compare(Stage.LIVE, f"image of Deployment {found.get('name')}", wanted, found.get("image")),
             Check(
                 stage=Stage.REVISION,
                 name=f"Deployment {found.get('name')} is rolled out",
@@ -218,8 +198,8 @@ def image_checks(given: PlanningInput) -> tuple[Check, ...]:
     revision = _revision(given, newest) or {}
     is_ready = newest is not None and newest == service.get("newestReady")
     return (
-        _compare(Stage.LIVE, "image of the Knative Service", wanted, service.get("image")),
-        _compare(Stage.REVISION, f"image of revision {newest}", wanted, revision.get("image")),
+        compare(Stage.LIVE, "image of the Knative Service", wanted, service.get("image")),
+        compare(Stage.REVISION, f"image of revision {newest}", wanted, revision.get("image")),
         Check(stage=Stage.REVISION, name=f"revision {newest} is Ready", ok=is_ready, detail=f"Ready={is_ready}"),
     )
 
@@ -233,7 +213,7 @@ def group_checks(given: PlanningInput) -> tuple[Check, ...]:
         return (_unread(Stage.LIVE, f"the ConfigMap {name}", live), *job_checks(given))
     return (
         *(
-            _compare(Stage.LIVE, key, editor.yaml.value((index, "data", key)), _variable(live.value, key))
+            compare(Stage.LIVE, key, editor.yaml.value((index, "data", key)), _variable(live.value, key))
             for key in ("TA_GROUP_ID", "TA_AUTO_OFFSET_RESET")
         ),
         *job_checks(given),
@@ -263,6 +243,7 @@ def _unread(stage: Stage, name: str, reading: Reading) -> Check:
     return Check(stage=stage, name=name, ok=None, detail=f"could not be read: {failure}{why}")
 
 
-def _compare(stage: Stage, name: str, wanted: str | None, live: str | None) -> Check:
+def compare(stage: Stage, name: str, wanted: str | None, live: str | None) -> Check:
+    """Return the check that a live value is the one in git; switches compare by their meaning."""
     same_switch = (is_true(wanted) and is_true(live)) or (live is not None and is_false(wanted) and is_false(live))
     return Check(stage=stage, name=name, ok=wanted == live or same_switch, detail=f"git {wanted}, live {live}")

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from torghutctl.adapters.http_client import Answer, ExchangeError
@@ -22,9 +22,7 @@ from torghutctl.snapshot.http import ReadError, from_exchange, mapping, parse_js
 from torghutctl.snapshot.kept import MisusedFieldError
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
 from torghutctl.snapshot.seal import seal
-
-if TYPE_CHECKING:
-    from torghutctl.snapshot.reader import Target
+from torghutctl.snapshot.target import Target
 
 FORWARDER_PORT = 8080
 TA_PORT = 8080

@@ -5,41 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
-from torghutctl.adapters.git_user import Credential
 from torghutctl.errors import InputError
 from torghutctl.render.redaction import redact
-from torghutctl.snapshot import bundle, local, sources
-from torghutctl.snapshot.model import Names, Reading, Snapshot
+from torghutctl.snapshot import bundle, cluster, local, sources
+from torghutctl.snapshot.model import Reading, Snapshot
+from torghutctl.snapshot.target import Target
 
 DEADLINE_SECONDS = 8.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What to read. At most one of `bundle` and `local` is set; neither means a cluster."""
-
-    bundle: Path | None = None
-    local: Path | None = None
-    kubeconfig: Path | None = None
-    context: str | None = None
-    names: Names = field(default_factory=Names)
-    repo: str | None = None
-    base: str = "main"
-    gitops_path: str = "argocd/applications/torghut"
-    credential: Credential | None = field(default=None, repr=False)
-    """What the repository's host asks for, when it is known."""
-    environment: str | None = None
-    """Name of the environment, when one was chosen."""
-    options: tuple[tuple[str, str], ...] = ()
-    """Options that say where the system is, as they were given: the next command needs them too."""
-    is_live_declared: bool = False
-    replay_group: str | None = None
-    """Consumer group of a replay, where a procedure needs to know whether it was used."""
-    storage_namespace: str | None = None
-    """Namespace of the object storage, where a procedure needs to know its pods."""
 
 
 def read(
@@ -83,8 +57,6 @@ def _read_live(
         tell(f"reading the services of {target.local}")
         observed = at_ns if at_ns is not None else _whole_ms(folder.clock.now_ns())
         return local.read(folder, observed_at_ns=observed, deadline_s=deadline_s, tell=tell)
-    from torghutctl.snapshot import cluster
-
     tell(f"reading the cluster, namespace {target.names.namespace}")
     return cluster.read(
         target,

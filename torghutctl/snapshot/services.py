@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from torghut_core.engines.clickhouse import Trouble
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.adapters.http_client import Answer
 from torghutctl.snapshot import kept
@@ -24,19 +25,22 @@ ERROR_CLASSES = (
     "kafka_produce",
     "unknown",
 )
-TA_REASONS = (
-    "clickhouse_auth",
-    "clickhouse_backlog",
-    "clickhouse_disk_full",
-    "clickhouse_error",
-    "clickhouse_memory_limit",
-    "clickhouse_missing_table",
-    "clickhouse_readonly",
-    "clickhouse_unreachable",
-    "kafka_auth",
-    "kafka_metadata",
-    "kafka_produce",
-    "starting",
+TA_REASONS = tuple(
+    sorted(
+        [
+            *(trouble.value for trouble in Trouble),
+            "checkpoint_store",
+            "clickhouse_backlog",
+            "clickhouse_schema",
+            "clickhouse_schema_pending",
+            "kafka_auth",
+            "kafka_fenced",
+            "kafka_metadata",
+            "kafka_produce",
+            "no_partitions",
+            "starting",
+        ]
+    )
 )
 _NOT_READY = frozenset({503})
 _MODES = ("paper", "live")

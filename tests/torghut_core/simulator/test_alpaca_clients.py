@@ -159,6 +159,31 @@ def test_trading_client_when_the_answer_is_lost_then_the_order_is_found_by_its_c
     assert simulator.state()["orders"] == 1
 
 
+def test_trading_client_when_an_order_is_delivered_twice_then_it_exists_once_and_the_answer_says_taken(
+    simulator: SimulatorProcess, trading: TradingClient
+) -> None:
+    """Something in between sent it again: the broker took it, and says to the second that the id is taken."""
+    simulator.switch_fault("order_doubled")
+    with pytest.raises(APIError) as refusal:
+        trading.submit_order(market_order("AAPL", 1, OrderSide.BUY, "doubled"))
+    assert (refusal.value.status_code, refusal.value.code) == (422, 40010001)
+    simulator.switch_fault("order_doubled", on=False)
+    assert trading.get_order_by_client_id("doubled").client_order_id == "doubled"
+    assert simulator.state()["orders"] == 1
+
+
+def test_trading_client_when_answers_are_cut_or_late_then_what_was_asked_is_done(
+    simulator: SimulatorProcess, trading: TradingClient
+) -> None:
+    """A question's answer is lost as an order's is; a late answer is the right one."""
+    simulator.switch_fault("http_cut", path="/v2/account")
+    with pytest.raises(OSError, match=r"aborted|reset|closed"):
+        trading.get_account()
+    simulator.switch_fault("http_cut", on=False)
+    simulator.switch_fault("http_late", ms=1, path="/v2/orders")
+    assert trading.submit_order(market_order("AAPL", 1, OrderSide.BUY, "late")).client_order_id == "late"
+
+
 def test_trading_client_when_the_account_cannot_bear_it_then_403(trading: TradingClient) -> None:
     """More than the buying power, and more than the holding, are refused with Alpaca's code."""
     with pytest.raises(APIError) as poor:

@@ -24,7 +24,7 @@ from torghut_core.errors import UpstreamError
 from torghut_core.settings import load
 from torghut_core.ta import service
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 from torghut_core.ta.service import TaService
 from torghut_core.ta.settings import TaSettings
 

@@ -18,7 +18,7 @@ from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_row
 from torghut_core import topics
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 
 pytestmark = [
     pytest.mark.kafka,

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from tests.fakes.ta_inputs import START, Record, bar, quote, run_of, trade
 from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
 from torghut_core.ta import files
-from torghut_core.ta.engine import EngineSettings
-from torghut_core.ta.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
+from torghut_core.ta.engine.engine import EngineSettings
+from torghut_core.ta.outputs.rows import COMMON_COLUMNS, MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, SIGNALS, TableRows
 from torghutctl.cli import app
 
 RECORDS = [

@@ -15,7 +15,7 @@ from tests.fakes.ta_inputs import Run, bar, quote, trade
 from torghut_core.engines.kafka import Committed, Consumer, TopicPartition
 from torghut_core.engines.kafka_sqlite import SqliteKafka
 from torghut_core.ta.checkpoint import Checkpoint, CheckpointError, CheckpointStore, pack
-from torghut_core.ta.engine import SOURCES, Engine, EngineSettings, SourceName
+from torghut_core.ta.engine.engine import SOURCES, Engine, EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, _Input, open_job
 from torghut_core.topics import Topic
 

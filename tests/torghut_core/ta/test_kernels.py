@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.ta_inputs import bar, quote, trade
+from tests.fakes.ta_inputs import bar, cancel, quote, trade
 from torghut_core.engines import kafka_batches, kafka_columns
 from torghut_core.engines.byte_column import ByteColumn
-from torghut_core.ta import indicators, json_rows, quotes, scanner, verdicts, windows
 from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import Engine, EngineSettings
-from torghut_core.ta.rows import to_records, to_tables
+from torghut_core.ta.decoding import scanner, verdicts
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
+from torghut_core.ta.engine.engine import Engine, EngineSettings
+from torghut_core.ta.outputs import json_rows
+from torghut_core.ta.outputs.rows import to_records, to_tables
 from torghut_core.ta.service import warm_up
 
-MODULES = (indicators, json_rows, quotes, scanner, verdicts, windows, kafka_batches, kafka_columns)
+MODULES = (indicators, json_rows, outliers, prices, quotes, scanner, verdicts, reduction, kafka_batches, kafka_columns)
 
 
 def _signatures() -> dict[str, int]:
@@ -40,6 +42,8 @@ def test_kernels_when_a_stream_passes_then_nothing_more_is_compiled(late_trades:
         symbols = [f"S{number}" for number in range(second % 3 + 1)]
         trades = [trade(symbol, second + 0.2, 10 + second).value for symbol in symbols]
         trades += [b"{", trade("S0", second + 0.3, -1).value, trade("S0", second - 3, 9).value][: second % 4]
+        trades += [trade("S0", second + 0.4, 9, codes="IT").value] * 2
+        trades += [trade("S1", second + 0.4, 9, ingest_after=None).value, cancel("S1", second + 0.5, 1).value]
         engine.add(decoder.trades(ByteColumn.terminated(trades)))
         if second % 2:
             engine.add(decoder.trades(ByteColumn.terminated([trade("S1", second + 0.4, 12).value])))

@@ -21,8 +21,8 @@ from torghut_core.errors import ConfigurationError
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.settings import load
 from torghut_core.ta.checkpoint import Checkpoint, CheckpointStore, pack
-from torghut_core.ta.engine import EngineSettings
-from torghut_core.ta.rows import MICROBARS
+from torghut_core.ta.engine.engine import EngineSettings
+from torghut_core.ta.outputs.rows import MICROBARS
 from torghut_core.ta.service import TaService, run
 from torghut_core.ta.settings import TaSettings
 

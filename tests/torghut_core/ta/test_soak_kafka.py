@@ -15,7 +15,7 @@ from tests.fakes.ta_inputs import Record
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
-from torghut_core.ta.engine import EngineSettings
+from torghut_core.ta.engine.engine import EngineSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.kafka, pytest.mark.engine, pytest.mark.timeout(3600)]
 _SOURCES = {"t": ("trades", "trades"), "q": ("quotes", "quotes"), "b": ("bars", "bars"), "u": ("bars", "updatedBars")}

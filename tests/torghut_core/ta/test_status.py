@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.fakes.ta_inputs import START, Run, trade
+from tests.fakes.ta_inputs import START, Run, bar, trade
 from torghut_core.engines.kafka import TopicPartition
+from torghut_core.feeds import FEEDS
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.ta.job import PartitionJob, _Input
-from torghut_core.ta.status import Metrics, Progress
+from torghut_core.ta.status import Metrics, Progress, status_record
 
 _MINUTE = 60
 _WEEKEND = 4 * 86_400
@@ -23,10 +25,11 @@ class _Told:
     """What `Progress` said, minute by minute, of one job."""
 
     calendar: str = "XNYS"
+    feed: str = "sip"
     run: Run = field(default_factory=Run)
 
     def __post_init__(self) -> None:
-        self.progress = Progress(MarketCalendar(self.calendar), limit_ms=120_000)  # type: ignore[arg-type]
+        self.progress = Progress(MarketCalendar(self.calendar), 120_000, FEEDS[self.feed])  # type: ignore[arg-type]
         at = _Input(TopicPartition("trades", 0), 0, 0.0, 0)
         self.job = PartitionJob(0, "ta", self.run.engine, {"trades": at}, "", 0)
 
@@ -91,3 +94,47 @@ def test_metrics_when_a_partition_number_goes_then_nothing_stale_is_told_of_it()
     }
     names = ["watermark_seconds", "checkpoint_completed_seconds", "checkpoint_bytes", "checkpoint_duration_seconds"]
     assert by_partition == {(f"torghut_ta_{name}", "1") for name in names}
+
+
+def test_status_when_the_feed_is_late_by_design_then_its_delay_is_no_lag() -> None:
+    """Fifteen minutes behind is where delayed_sip belongs; two more are too many, and iex has no such excuse."""
+    told, prompt = _Told(feed="delayed_sip"), _Told(feed="iex")
+    for each in (told, prompt):
+        each.run.feed([trade("A", 0, 10)])
+    assert (told.after(15 * _MINUTE + 60), prompt.after(15 * _MINUTE + 60)) == (None, "lag")
+    assert told.after(17 * _MINUTE + 1) == "lag"
+    jobs = {0: told.job}
+    for feed, behind in (("delayed_sip", 62_000), ("sip", 962_000)):
+        record = status_record(jobs, (START + 960) * 10**9, feed=FEEDS[feed], status="ok", reason=None)
+        assert json.loads(record)["payload"]["watermark_lag_ms"] == behind
+
+
+def test_status_when_the_feed_is_of_the_night_then_its_hours_are_the_nights() -> None:
+    """Between 20:00 and 04:00 New York an hour without input is no health; by day it is; minutes are usual at night."""
+    evening = 11 * 3600  # 21:00 New York
+    told = _Told(feed="overnight")
+    told.run.feed([trade("A", evening, 10)])
+    assert told.after(evening + 1) is None
+    assert told.after(evening + 30 * _MINUTE) is None
+    assert told.after(evening + 46 * _MINUTE + 2) == "no_input"
+    by_day = _Told(feed="overnight")
+    assert (by_day.after(1), by_day.after(3600)) == (None, None)
+
+
+def test_status_when_minutes_were_compared_then_ratios_by_symbol() -> None:
+    """Own volume over the provider's, of each symbol's newest minute, in the record and in the metrics."""
+    run = Run()
+    run.feed([trade("A", 1, 10, 50), trade("B", 2, 10, 7), trade("A", 61, 10, 90), trade("B", 200, 10, 1)])
+    run.feed([bar("A", 0, 10, volume=100), bar("A", 1, 10, volume=100), bar("B", 0, 10, volume=7)])
+    run.emit(frozenset(["quotes", "bars"]))
+    jobs = {0: PartitionJob(0, "ta", run.engine, {}, "", 0)}
+    record = json.loads(status_record(jobs, (START + 210) * 10**9, feed=FEEDS["sip"], status="ok", reason=None))
+    assert record["payload"]["volume_ratio"] == 147 / 207
+    assert record["payload"]["minute_volume_ratio"] == {
+        "A": {"minute_end": "2026-06-02T14:02:00Z", "ratio": 0.9},
+        "B": {"minute_end": "2026-06-02T14:01:00Z", "ratio": 1.0},
+    }
+    registry = CollectorRegistry()
+    Metrics(registry).observe(jobs, {})
+    told = {symbol: registry.get_sample_value("torghut_ta_minute_volume_ratio", {"symbol": symbol}) for symbol in "AB"}
+    assert told == {"A": 0.9, "B": 1.0}

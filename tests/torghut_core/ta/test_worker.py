@@ -20,10 +20,10 @@ from torghut_core.engines.kafka import Kafka, KafkaAddress, TopicPartition, part
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.settings import load
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.clickhouse_sink import ClickHouseSink
-from torghut_core.ta.decode import Decoder
-from torghut_core.ta.engine import Engine, EngineSettings
+from torghut_core.ta.decoding.decode import Decoder
+from torghut_core.ta.engine.engine import Engine, EngineSettings
 from torghut_core.ta.job import PartitionJob, _Input
+from torghut_core.ta.outputs.clickhouse_sink import ClickHouseSink
 from torghut_core.ta.service import TaService
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -17,9 +19,15 @@ from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.schema import migrate
 
+REUSED = "REUSED_POSTGRES"
+"""The address of a migrated database on a server that somebody else started and ends: `make mutants` does."""
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
+    if REUSED in os.environ:
+        yield Postgres(os.environ[REUSED])
+        return
     # Not below pytest's own folder: run as root, each pytest that starts closes that folder to the server's user.
     with tempfile.TemporaryDirectory(prefix="torghut-tests-", ignore_cleanup_errors=True) as folder:
         server = open_postgres(f"embedded:{folder}/pg")
@@ -28,15 +36,27 @@ def postgres_server() -> Iterator[Postgres]:
         server.close()
 
 
+@contextmanager
+def fresh_database(server: Postgres, name: str) -> Iterator[Postgres]:
+    """Make a migrated database of this name, and drop it again."""
+    with psycopg.connect(make_conninfo(server.dsn, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
+    yield Postgres(make_conninfo(server.dsn, dbname=name))
+    with psycopg.connect(make_conninfo(server.dsn, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    name = f"t{abs(hash(request.node.nodeid)) % 10**12}"
-    address = postgres_server.dsn
-    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
-    yield Postgres(make_conninfo(address, dbname=name))
-    with psycopg.connect(make_conninfo(address, dbname="postgres"), autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgres_server, f"t{abs(hash(request.node.nodeid)) % 10**12}") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_postgres(postgres_server: Postgres, request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """One database for all tests of a module, for those that keep out of each other's way."""
+    with fresh_database(postgres_server, f"m{abs(hash(request.node.nodeid)) % 10**12}") as found:
+        yield found
 
 
 @pytest.fixture

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
 
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
@@ -48,3 +54,38 @@ async def test_api_role_when_a_scheduler_trades_then_its_state_is_told_and_nothi
             assert len((await client.get("/trading/executions")).json()) == 1
             assert (await client.get("/trading/orders")).json()[0]["events"][0]["source"] == "submit"
     assert len(broker_server.state.posts) == 1
+
+
+def _break_the_contract(address: str, examples: int) -> int:
+    """Ask every operation for `examples` requests drawn from its schema; return how many answers were held to it."""
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    asked = 0
+    for operation in (found.ok() for found in schema.get_all_operations()):
+
+        @given(case=st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
+        @settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        def ask(case: schemathesis.Case) -> None:
+            nonlocal asked
+            asked += 1
+            case.call_and_validate()
+
+        ask()
+    return asked
+
+
+async def test_openapi_when_it_is_asked_anything_then_every_answer_is_as_it_says(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """Schemathesis: no 5xx that is not told of, no shape that is not the document's; good and bad requests alike."""
+    examples = int(os.environ.get("API_EXAMPLES", "12"))
+    tables = SignalTables()
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
+        cross_up(tables)
+        await eventually(client, "/trading/executions", bool)
+        assert await asyncio.to_thread(_break_the_contract, str(client.base_url).rstrip("/"), examples) > examples

@@ -105,12 +105,18 @@ def test_holding_when_the_market_moves_then_the_best_price_only_improves() -> No
 
 @pytest.mark.parametrize(
     ("minutes", "left_s", "expected"),
-    [(5, 300, True), (5, 301, False), (5, 1, True), (5, 0, False), (0, 60, False)],
+    [(5, 300, True), (5, 301, False), (5, 1, True), (5, 0, False), (5, -60, False), (0, 60, False)],
 )
 def test_flattening_when_the_close_is_near_then_true(minutes: float, left_s: int, expected: bool) -> None:
     """The last minutes, the first instant of them included, and never after the close."""
     assert is_flattening(NOW_NS, NOW_NS + left_s * 1_000_000_000, minutes) is expected
     assert is_flattening(NOW_NS, None, minutes) is False
+
+
+def test_holding_when_named_then_symbol_side_and_number() -> None:
+    """The name is part of keys that are stored; the closing side is the one that was not opened."""
+    assert (_holding().id, _holding().closing_side) == ("AAPL/long/1", "sell")
+    assert (_holding(is_long=False).id, _holding(is_long=False).closing_side) == ("AAPL/short/1", "buy")
 
 
 async def _sold(client: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.trading_values import make_intent, make_signal, make_strategy
-from torghut_core.trading.decision.intents import exit_key, is_own_client_id
+from torghut_core.trading.decision.intents import Intent, exit_key, is_own_client_id
+from torghut_core.trading.decision.intents import make_intent as intent_of
+from torghut_core.trading.model import Proposal
 
 GOLDEN = {
     "macd-rsi": "875083af7203bf43e20ed52fcdd5861959fcdbf728ba3f07ba5b3cf082584685",
@@ -92,3 +94,11 @@ def test_exit_key_when_facts_are_these_then_this_key() -> None:
 def test_own_client_id_when_a_person_placed_the_order_then_not_ours() -> None:
     """A UUID, as other programs use, is not one of our keys."""
     assert not is_own_client_id("b0b6dd9d-8b9b-48a9-ba46-b9d54906e415")
+
+
+def test_make_intent_when_a_rule_proposes_then_all_of_it_is_kept() -> None:
+    """Strategy, signal, side, reasons and account, and the signal's symbol for its own."""
+    strategy, signal = make_strategy(), make_signal(symbol="T")
+    made = intent_of(strategy, signal, Proposal(side="sell", rationale="because"), "live")
+    assert made == Intent(strategy=strategy, signal=signal, side="sell", rationale="because", account_label="live")
+    assert made.symbol == "T"

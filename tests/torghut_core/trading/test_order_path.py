@@ -4,105 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from tests.fakes.trading_values import NOW_NS, make_intent, make_signal
-from torghut_core.clock import ManualClock
+from tests.fakes.trading_desk import Desk, open_desk
+from tests.fakes.trading_values import NOW_NS, make_signal
 from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.decision.intents import Intent
-from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
-from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.model import OrderRequest, Strategy
+from torghut_core.trading.leadership import ClaimRequest, ClaimResult
 from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.orders.execution import Execution
-from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.store.database import Database
-from torghut_core.trading.store.decisions import DecisionStore
-from torghut_core.trading.store.listing import Listing
-from torghut_core.trading.store.orders import OrderStore
-from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
 
 pytestmark = pytest.mark.engine
 _ROOT = Path(__file__).resolve().parents[3]
-
-
-@dataclass
-class Desk:
-    """One process's view of the order path."""
-
-    decisions: DecisionStore
-    orders: OrderStore
-    listing: Listing
-    leadership: Leadership
-    execution: Execution
-    reconciler: Reconciler
-    wall: ManualClock
-    metrics: Metrics
-    strategy: Strategy
-    alerts: list[tuple[str, str, str]]
-
-    @property
-    def texts(self) -> list[str]:
-        return [text for _, _, text in self.alerts]
-
-    def plan(self, **changes: Any) -> tuple[Intent, UUID]:
-        intent = make_intent(strategy=self.strategy, **changes)
-        return intent, self.decisions.record([intent], now_ns=NOW_NS)[intent.key].id
-
-    async def lead(self) -> None:
-        """Take the lock; the server ends a dead process's session in its own time."""
-        while True:
-            if self.leadership.check(now_ns=NOW_NS):
-                return
-            await asyncio.sleep(0.01)
-
-    def request(self, intent: Intent, decision_id: UUID) -> ClaimRequest:
-        order = OrderRequest(client_order_id=intent.key, symbol=intent.symbol, side=intent.side, qty=Decimal(10))
-        return ClaimRequest(
-            decision_id=decision_id,
-            order=order,
-            account_label="paper",
-            leg="entry",
-            strategy_id=intent.strategy.id,
-            price=Decimal(100),
-            reserved_notional=Decimal("1002.5"),
-        )
-
-    def decision(self) -> dict[str, Any]:
-        return self.listing.decisions(symbol=None, since=None, limit=1)[0]
-
-
-def open_desk(
-    postgres: Postgres, database: Database, broker: Broker, at: Callable[[str], None] = lambda _: None
-) -> Desk:
-    wall, metrics = ManualClock(NOW_NS), Metrics()
-    decisions = DecisionStore(database, account_label="paper")
-    orders = OrderStore(database, account_label="paper")
-    leadership = Leadership(postgres, lock_name="test")
-    execution = Execution(
-        broker=broker, leadership=leadership, orders=orders, clock=wall, wall=wall, metrics=metrics, at=at
-    )
-    alerts: list[tuple[str, str, str]] = []
-    reconciler = Reconciler(
-        broker=broker,
-        orders=orders,
-        execution=execution,
-        clock=wall,
-        wall=wall,
-        metrics=metrics,
-        alert=lambda *told: alerts.append(told),
-    )
-    strategy = decisions.apply_catalogue(read_catalogue(DEFAULT_PATH), mode="merge", now_ns=NOW_NS)[0]
-    return Desk(
-        decisions, orders, Listing(database), leadership, execution, reconciler, wall, metrics, strategy, alerts
-    )
 
 
 @pytest.fixture
@@ -315,7 +232,7 @@ async def test_restart_when_killed_between_claim_and_answer_then_nothing_is_sent
 _VICTIM = """
 import asyncio, sys
 from tests.fakes.broker_server import KEY, SECRET
-from tests.torghut_core.trading.test_order_path import open_desk
+from tests.fakes.trading_desk import open_desk
 from tests.fakes.trading_values import NOW_NS
 from torghut_core.engines.postgres import Postgres
 from torghut_core.trading.orders.broker import Broker
@@ -358,65 +275,6 @@ async def test_restart_when_process_is_killed_while_broker_works_then_nothing_is
     assert (survivor.decision()["status"], survivor.orders.open_claims()) == (ends, ())
     assert broker_server.state.posts == [intent.key]
     assert set(broker_server.state.lookups) == {intent.key}
-    survivor.leadership.release()
-    await broker.close()
-
-
-_VICTIM_AT = """
-import asyncio, os, signal, sys
-from tests.fakes.broker_server import KEY, SECRET
-from tests.torghut_core.trading.test_order_path import open_desk
-from tests.fakes.trading_values import NOW_NS
-from torghut_core.engines.postgres import Postgres
-from torghut_core.trading.orders.broker import Broker
-from torghut_core.trading.store.database import Database
-
-def at(label):
-    if label == sys.argv[3]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-async def main(dsn, url):
-    postgres = Postgres(dsn)
-    database = Database(postgres)
-    database.open()
-    desk = open_desk(postgres, database, Broker(base_url=url, key=KEY, secret=SECRET, timeout_seconds=60), at)
-    assert desk.leadership.check(now_ns=NOW_NS)
-    await desk.execution.submit(desk.request(*desk.plan()))
-
-asyncio.run(main(*sys.argv[1:3]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("label", "fault", "posts", "ends"),
-    [
-        ("claimed", None, 0, "never_arrived"),
-        ("sending", None, 0, "never_arrived"),
-        ("answered", None, 1, "submitted"),
-        ("settled", None, 1, "submitted"),
-        ("refused", "refused", 1, "never_arrived"),
-    ],
-)
-async def test_restart_when_killed_at_a_labelled_step_then_one_order_at_most_and_an_end(
-    postgres: Postgres, database: Database, broker_server: Any, label: str, fault: str | None, posts: int, ends: str
-) -> None:
-    """Between claim and settlement, at each step: never two orders, never one without a row, every unknown ended."""
-    broker_server.state.fault = fault
-    victim = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _VICTIM_AT, postgres.dsn, broker_server.url, label, cwd=_ROOT
-    )
-    assert await victim.wait() == -9
-    broker_server.state.fault = None
-    broker = broker_server.client()
-    survivor = open_desk(postgres, database, broker)
-    await survivor.lead()
-    intent, decision_id = survivor.plan()
-    assert await survivor.execution.submit(survivor.request(intent, decision_id)) == "already_claimed"
-    for _ in range(4):
-        await survivor.reconciler.reconcile()
-        survivor.wall.advance(30)
-    assert (survivor.decision()["status"], survivor.orders.open_claims()) == (ends, ())
-    assert len(broker_server.state.posts) == posts
     survivor.leadership.release()
     await broker.close()
 

@@ -18,7 +18,6 @@ from torghut_core.clock import ManualClock
 from torghut_core.errors import InputError
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.orders.answers import AnswerError, decode, parse_order, parse_position
-from torghut_core.trading.orders.ledger import Lot, Reading, fills, fold
 from torghut_core.trading.review.reviewer import Reviewer, ReviewError, read_answer
 from torghut_core.trading.strategies.catalogue import read_catalogue
 
@@ -170,54 +169,3 @@ def test_decode_when_bytes_are_anything_then_a_value_or_an_answer_error(body: by
         decode(body)
     except AnswerError:
         return
-
-
-_READINGS = st.lists(
-    st.builds(
-        lambda status, filled, at: Reading(
-            status=status,
-            qty=Decimal(10),
-            filled_qty=Decimal(filled),
-            average_price=Decimal(100) if filled else None,
-            updated_ns=at,
-        ),
-        st.sampled_from(["new", "partially_filled", "filled", "canceled", "accepted"]),
-        st.integers(0, 10),
-        st.integers(0, 5),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-@given(_READINGS, st.randoms())
-def test_fold_when_readings_come_twice_and_in_any_order_then_the_same_state(
-    readings: list[Reading], random: Any
-) -> None:
-    """Idempotent, and never less filled: an older reading does not win."""
-    shuffled = [*readings, *readings]
-    random.shuffle(shuffled)
-    folded = fold(readings)
-    assert fold(shuffled) == folded
-    assert folded.filled_qty == max(reading.filled_qty for reading in readings)
-    total = sum((fill.qty for fill in fills("AAPL", "buy", shuffled)), Decimal(0))
-    assert total == folded.filled_qty
-
-
-def test_fold_when_an_older_reading_follows_filled_then_filled_stays() -> None:
-    """`filled` is the end."""
-    filled = Reading(status="filled", qty=Decimal(10), filled_qty=Decimal(10), average_price=Decimal(1), updated_ns=5)
-    older = Reading(status="new", qty=Decimal(10), filled_qty=Decimal(0), average_price=None, updated_ns=9)
-    assert fold([filled, older]) == Reading(
-        status="filled", qty=Decimal(10), filled_qty=Decimal(10), average_price=Decimal(1), updated_ns=9
-    )
-
-
-def test_lot_when_bought_sold_and_turned_then_realised_at_average_cost() -> None:
-    """10 at 100, 5 sold at 110, 10 sold at 90: 50 won, 50 lost, 5 short at 90."""
-    lot = Lot().after("buy", Decimal(10), Decimal(100)).after("sell", Decimal(5), Decimal(110))
-    assert (lot.qty, lot.cost, lot.realised) == (5, 500, 50)
-    lot = lot.after("sell", Decimal(10), Decimal(90))
-    assert (lot.qty, lot.average_price, lot.realised) == (-5, 90, 0)
-    lot = lot.after("buy", Decimal(5), Decimal(80))
-    assert (lot.qty, lot.realised) == (0, 50)

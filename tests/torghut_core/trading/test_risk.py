@@ -21,8 +21,19 @@ from tests.fakes.trading_values import (
 from torghut_core.market_calendar import Session
 from torghut_core.trading.decision.book import PendingOrder
 from torghut_core.trading.decision.quote import Quote
+from torghut_core.trading.decision.terms import Terms
 from torghut_core.trading.model import Asset
-from torghut_core.trading.risk import ENTRY_GATES, EXIT_GATES, refusals
+from torghut_core.trading.risk import (
+    ENTRY_GATES,
+    EXIT_GATES,
+    cooldown,
+    opposite_holding,
+    quantity,
+    refusals,
+    shorts,
+    signal_stale,
+    trading_stopped,
+)
 from torghut_core.trading.risk.context import Control
 
 
@@ -405,3 +416,132 @@ def test_cooldown_when_last_order_is_recent_then_cooldown_active(
     """The first order waits for nothing, and the end of the wait is open; a second is a cooldown too."""
     last = None if ago is None else NOW_NS - ago * 1_000_000_000
     assert _reasons(settings=make_settings(TRADING_COOLDOWN_SECONDS=seconds), last_order_ns=last) == reasons
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"book": None},
+        {"quote": Quote(bid=None, ask=Decimal(100))},
+        {"size": None},
+        {"size": make_size(0)},
+        {"size": make_size(0), "quote": Quote(bid=None, ask=None)},
+        {"book": None, "quote": Quote(bid=None, ask=None)},
+    ],
+)
+def test_context_when_something_of_the_order_is_missing_then_there_is_no_resulting_book(
+    changes: dict[str, Any],
+) -> None:
+    """Without book, price or shares there is nothing to ask caps about, and it exposes nothing."""
+    context = make_context(**changes)
+    assert (context.result, context.own_side_exposure) == (None, 0)
+
+
+def test_context_when_there_is_no_size_then_no_shares_and_no_dollars() -> None:
+    """What was not sized is nothing, and what has no price has no value."""
+    assert (make_context(size=None).qty, make_context(size=None).notional) == (0, 0)
+    assert make_context(quote=Quote(bid=None, ask=None)).notional is None
+    assert make_context(book=None).caps is None
+
+
+def test_context_when_terms_are_dearer_than_the_quote_then_judged_at_them() -> None:
+    """A limit above the ask is what the order may cost."""
+    terms = Terms(type="stop_limit", limit_price=Decimal(103), stop_price=Decimal(102))
+    assert make_context(terms=terms).price == 103
+    assert make_context(side="sell").price == Decimal("99.99")
+
+
+def test_context_when_an_order_is_added_then_it_is_its_strategys_at_its_side_and_price() -> None:
+    """The resulting book holds this very order."""
+    context = make_context(side="sell", size=make_size(4))
+    assert context.result is not None
+    [order] = context.result.orders
+    assert (order.symbol, order.side, order.qty, order.price, order.strategy_id) == (
+        "AAPL",
+        "sell",
+        4,
+        Decimal("99.99"),
+        context.strategy.id,
+    )
+    # Four short, at the dearest price that is known.
+    assert context.own_side_exposure == 400
+
+
+def test_caps_when_the_resulting_book_is_well_within_all_then_none_refuses() -> None:
+    """A cap is a most, not a must."""
+    settings = make_settings(
+        TRADING_MAX_NOTIONAL_PER_TRADE="50000",
+        TRADING_MAX_POSITION_PCT_EQUITY="0.9",
+        TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE="50000",
+        TRADING_PORTFOLIO_MAX_NET_EXPOSURE="50000",
+        TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="50000",
+        TRADING_PORTFOLIO_MAX_POSITIONS="9",
+        TRADING_ALLOW_SHORTS="true",
+    )
+    strategy = make_strategy(max_notional_total=Decimal(50_000))
+    for side in ("buy", "sell"):
+        assert refusals(make_context(settings=settings, strategy=strategy, side=side)) == ()
+
+
+@pytest.mark.parametrize(("held", "side"), [(5, "buy"), (-5, "sell"), (0, "buy"), (0, "sell")])
+def test_opposite_holding_when_the_order_adds_to_what_is_held_then_it_is_not_against_it(held: int, side: Any) -> None:
+    """More of the same side, or a first order, stands against nothing."""
+    book = make_book(*((make_position("AAPL", held),) if held else ()))
+    assert opposite_holding.check(make_context(book=book, side=side)) is None
+
+
+@pytest.mark.parametrize("qty", [0, -1])
+def test_quantity_when_nothing_names_a_constraint_then_qty_below_min(qty: int) -> None:
+    """Nothing to order is refused, with or without a reason of the sizing's."""
+    assert quantity.check(make_context(size=make_size(qty))) == "qty_below_min"
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "reason"),
+    [
+        (10, "sell", None),
+        (20, "sell", None),
+        (9, "sell", "shorts_not_allowed"),
+        (0, "sell", "shorts_not_allowed"),
+        (-20, "buy", None),
+        (0, "buy", None),
+    ],
+)
+def test_shorts_when_a_sell_of_ten_leaves_less_than_nothing_then_shorts_not_allowed(
+    held: int, side: Any, reason: str | None
+) -> None:
+    """To nothing is not below it, and a buy never sells short, whatever is held."""
+    book = make_book(*((make_position("AAPL", held),) if held else ()))
+    assert shorts.check(make_context(book=book, side=side)) == reason
+
+
+@pytest.mark.parametrize(("ahead_ms", "reason"), [(120_000, None), (120_001, "signal_stale")])
+def test_signal_stale_when_it_is_of_the_future_then_as_bounded_as_the_past(ahead_ms: int, reason: str | None) -> None:
+    """Two clocks may differ a little; a signal from far ahead is no signal of now."""
+    signal = make_signal(event_ns=NOW_NS + ahead_ms * 1_000_000)
+    assert signal_stale.check(make_context(signal=signal)) == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "trading_stopped"),
+        ({"settings": {"TRADING_ENABLED": "false"}}, None),
+        ({"settings": {"TRADING_KILL_SWITCH_ENABLED": "true"}}, None),
+        ({"is_killed": True}, None),
+    ],
+)
+def test_trading_stopped_when_a_switch_here_says_it_already_then_the_switch_is_the_reason(
+    changes: dict[str, Any], reason: str | None
+) -> None:
+    """Each switch alone stands for the stop that it recorded."""
+    context = make_context(
+        settings=make_settings(**changes.get("settings", {})),
+        control=Control(is_stopped=True, is_killed=changes.get("is_killed", False)),
+    )
+    assert trading_stopped.check(context) == reason
+
+
+def test_cooldown_when_there_is_none_then_no_order_of_whatever_time_stands_in_the_way() -> None:
+    """Zero seconds are none, though the last order's clock was ahead of this one."""
+    assert cooldown.check(make_context(last_order_ns=NOW_NS + 1)) is None

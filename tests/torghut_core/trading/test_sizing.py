@@ -136,3 +136,63 @@ def test_size_when_asked_then_the_audit_tells_how() -> None:
         "rooms": {"symbol_capacity_exhausted": "1234"},
         "qty": "12",
     }
+
+
+@pytest.mark.parametrize(
+    ("strategy", "environment", "method", "wanted"),
+    [
+        ({}, {"TRADING_DEFAULT_QTY": "7"}, "default_qty", "7"),
+        ({"max_notional_per_trade": Decimal(550)}, {}, "strategy_notional", "5.5"),
+        ({"max_position_pct_equity": Decimal("0.003")}, {}, "strategy_equity_pct", "3"),
+        ({}, {"TRADING_MAX_NOTIONAL_PER_TRADE": "250"}, "global_notional", "2.5"),
+        (
+            {"max_notional_per_trade": Decimal(550), "max_position_pct_equity": Decimal("0.003")},
+            {"TRADING_MAX_NOTIONAL_PER_TRADE": "250"},
+            "global_notional",
+            "2.5",
+        ),
+        ({}, {"TRADING_PORTFOLIO_NOTIONAL_PER_POSITION": "900"}, "portfolio_notional_per_position", "9"),
+    ],
+)
+def test_size_when_a_budget_decides_then_the_audit_names_it(
+    strategy: dict[str, Any], environment: dict[str, str], method: str, wanted: str
+) -> None:
+    """The budget is known by its name, and what it wanted before any cap."""
+    audit = _size(strategy=make_strategy(**strategy), **environment).audit
+    assert (audit["method"], Decimal(audit["wanted"])) == (method, Decimal(wanted))
+
+
+def test_size_when_the_symbol_is_valued_dearer_than_its_quote_then_rooms_are_filled_at_that() -> None:
+    """Room for $1,000 is five shares where each may be worth $200."""
+    book = make_book(prices={"AAPL": Decimal(200)})
+    assert _size(book=book, TRADING_DEFAULT_QTY="50", TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="1000").qty == 5
+
+
+@pytest.mark.parametrize(("held", "reason"), [((), None), (("MSFT",), None), (("MSFT", "T"), "max_positions_exceeded")])
+def test_size_when_positions_are_counted_then_the_last_place_may_be_taken(
+    held: tuple[str, ...], reason: str | None
+) -> None:
+    """Two places: free while fewer are taken."""
+    book = make_book(*(make_position(symbol) for symbol in held))
+    assert _size(book=book, TRADING_PORTFOLIO_MAX_POSITIONS="2").reason == reason
+
+
+def test_size_when_volatility_leaves_parts_of_a_share_then_they_are_kept_until_lots_are_made() -> None:
+    """Scaling is not rounding: 10 × 0.01 / 0.03 is 3.33, and parts are ordered where they may be."""
+    size = size_entry(
+        side="buy",
+        symbol="AAPL",
+        price=Decimal(100),
+        strategy=make_strategy(),
+        book=make_book(),
+        settings=make_settings(TRADING_DEFAULT_QTY="10", TRADING_PORTFOLIO_VOLATILITY_TARGET="0.01"),
+        volatility=Decimal("0.03"),
+        is_fractional=True,
+    )
+    assert size.qty == Decimal("3.333333")
+
+
+def test_size_when_caps_leave_less_than_nothing_then_none_by_their_reason() -> None:
+    """A book that is over its cap already leaves no room, and never a negative size."""
+    size = _size(book=make_book(make_position("AAPL", 50)), TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL="1000")
+    assert (size.qty, size.reason) == (0, "symbol_capacity_exhausted")

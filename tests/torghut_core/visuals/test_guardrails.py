@@ -20,13 +20,14 @@ import sys; sys.path.insert(0, {root!r})
 from datetime import datetime, timedelta, UTC
 from torghut_core.clock import ManualClock
 from torghut_core.engines.clickhouse import Address, open_clickhouse
-from torghut_core.ta.clickhouse_sink import SchemaOptions, create_schema
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions, create_schema
 from torghut_core.visuals.guardrails import Guardrails
 from torghut_core.visuals.newest import NewestRows
 from torghut_core.visuals.rows import Series
 from torghut_core.visuals.ta_reader import TaReader
 c = open_clickhouse(Address(url="embedded:{folder}"))
-g = Guardrails(clickhouse=c, clock=ManualClock(5_000_000_000), replica="r", data_path="/")
+clock = ManualClock(5_000_000_000)
+g = Guardrails(clickhouse=c, clock=clock, replica="r", data_path="/")
 g.scrape()
 assert "ta_signals_max_event_ts_seconds" not in g.figures, g.figures
 create_schema(c, SchemaOptions(cluster=None, is_simulated=True))
@@ -39,6 +40,27 @@ g.scrape()
 assert g.figures["ta_microbars_max_window_end_seconds"] == 1767623402.0, g.figures
 assert (g.figures["last_scrape_success"], g.figures["any_replica_readonly"]) == (1.0, 0.0)
 assert 0 < g.figures["disk_free_ratio"] < 1
+assert "minute_volume_ratio" not in g.figures, g.figures
+def row(symbol, size, at, v, ingest=1):
+    c.command("INSERT INTO torghut.ta_microbars (symbol, event_ts, ingest_ts, window_size, v) VALUES"
+              f" ('{{symbol}}', '2026-01-06 {{at}}', fromUnixTimestamp64Milli({{ingest}}), '{{size}}', {{v}})")
+row("A", "PT1M", "14:40:00", 100, 1); row("A", "PT1M", "14:40:00", 200, 2)  # rewritten
+row("A", "PT1S", "14:39:01", 60, 1); row("A", "PT1S", "14:39:01", 80, 2); row("A", "PT1S", "14:40:00", 40)
+row("B", "PT1M", "14:39:00", 40)  # and nothing of our own
+row("C", "PT1S", "14:39:30", 1000)  # no minute bar to compare with
+for at in ("14:37:30", "14:38:30", "14:40:30"):
+    row("C", "PT1S", at, 1)  # seconds came in these minutes, and in those beside them
+row("A", "PT1M", "14:34:00", 900)  # of an outage, or from before the start: nobody's seconds came
+row("A", "PT1M", "14:38:00", 900)  # the first minute in which seconds came, and not from its beginning
+row("A", "PT1M", "14:41:00", 500)  # the newest: seconds of it may be on their way
+row("A", "PT1M", "14:29:00", 500)  # older than ten minutes
+clock.advance(16)
+g.scrape()
+assert g.figures["minute_volume_ratio"] == 120 / 240, g.figures
+late = Guardrails(clickhouse=c, clock=ManualClock(1767713000 * 10**9), replica="r", data_path="/")
+late.scrape()
+assert "minute_volume_ratio" not in late.figures, late.figures
+c.command("DELETE FROM torghut.ta_microbars WHERE event_ts > '2026-01-06 00:00:00'")
 r = TaReader(c)
 bars = Series("bars", "A", "PT1S")
 assert r.latest(bars)["c"] == 12.0
@@ -91,6 +113,8 @@ class _OneProbeFails:
             return [{"readonly": 0}]
         if "system.disks" in statement:
             return [{"free_space": 25, "total_space": 100}]
+        if "all_own" in statement:
+            return [{"all_own": 0, "all_theirs": 0}]
         return [{"newest": 7000, "rows": 3}]
 
 
@@ -112,7 +136,7 @@ def test_guardrails_when_one_probe_fails_then_the_others_stay_and_it_is_not_no_d
         "last_scrape_success": 0.0,
         "last_scrape_ts_seconds": 5.0,
     }
-    assert guardrails.probes == {"disk": 1.0, "readonly": 1.0, "signals": 0.0, "microbars": 1.0}
+    assert guardrails.probes == {"disk": 1.0, "readonly": 1.0, "signals": 0.0, "microbars": 1.0, "completeness": 1.0}
     lines = generate_latest(registry_of(guardrails)).decode().splitlines()
     assert 'torghut_clickhouse_guardrails_probe_success{probe="signals",replica="r"} 0.0' in lines
 

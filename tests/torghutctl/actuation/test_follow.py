@@ -23,7 +23,8 @@ from torghutctl.environments import Environment
 from torghutctl.errors import RefusedError, TorghutError, UnverifiedError, UpstreamError
 from torghutctl.planning.gates import Intent
 from torghutctl.procedures import pause_trading, resume_ta, resume_trading
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
 

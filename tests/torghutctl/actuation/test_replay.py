@@ -35,7 +35,8 @@ from torghutctl.procedures.replay_actions import (
 )
 from torghutctl.procedures.replay_ta import Mode, Replay, plan_exit, plan_start
 from torghutctl.snapshot.model import Failure, Reading, Snapshot
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 pytestmark = pytest.mark.slow  # git processes, engines and waits: seconds in all
 

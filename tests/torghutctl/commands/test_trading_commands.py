@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -142,6 +147,51 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     assert (losses.exit_code, store.read().loss_limit) == (6, "drawdown")
     stranger = _run("trading", "resume-losses", "--local", folder, "-o", "json", TRADING_ACCOUNT_LABEL="another")
     assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
+
+
+def _at_a_terminal(*arguments: str, typed: str) -> tuple[int, str, str]:
+    """Run a command whose input and messages are a terminal; return its exit code, output and what the terminal showed.
+
+    What a person types is written once the question stands there.
+    """
+    person, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torghutctl", *arguments], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE
+    )
+    os.close(terminal)
+    seen = b""
+    try:
+        with contextlib.suppress(OSError):  # EIO: the terminal's other side was closed
+            while part := os.read(person, 4096):
+                seen += part
+                if typed and b"type ACTUATE_TORGHUT to go on" in seen:
+                    os.write(person, f"{typed}\n".encode())
+                    typed = ""
+        output, _ = process.communicate()
+    finally:
+        os.close(person)
+    return process.returncode, output.decode(), seen.decode(errors="replace")
+
+
+@pytest.mark.engine
+def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_losses_resume(
+    trading_database: Any, tmp_path: Any
+) -> None:
+    """What only a person may do: shown first, asked for, done by the exact phrase alone, and on record."""
+    folder, store = trading_database
+    audit = tmp_path / "audit.jsonl"
+    store.switch_kill(is_on=True, now_ns=1, actor="a", reason="r")
+    store.latch("drawdown", equity=Decimal(1), mark=Decimal(2), now_ns=1)
+    common = ("--local", folder, "--audit-log", str(audit), "--act", "--reason", "checked the book", "-o", "json")
+    code, _, _ = _at_a_terminal("trading", "kill-switch", "off", *common, typed="actuate_torghut")
+    assert (code, store.read().is_killed) == (6, True)
+    code, output, seen = _at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
+    assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
+    assert "trading database, account paper" in seen
+    code, _, _ = _at_a_terminal("trading", "resume-losses", *common, typed="ACTUATE_TORGHUT")
+    assert (code, store.read().loss_limit) == (0, None)
+    events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
+    assert events[-4:] == ["intent", "acted", "intent", "acted"]
 
 
 def test_kill_switch_when_nothing_names_a_database_then_exit_2() -> None:

@@ -13,7 +13,8 @@ from tests.fakes.kubernetes_api import serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.effective_state import show
 from torghutctl.health.report import Operator, judge
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 _FOLDER = "argocd/applications/torghut"
 _SUSPENDED = {"state": "suspended", "job": "FINISHED", "lifecycle": "SUSPENDED", "manager": "MISSING"}

@@ -16,7 +16,8 @@ from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, health_view
 from torghutctl.render.output import Format, render
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "health"

@@ -15,7 +15,8 @@ from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 

@@ -14,7 +14,8 @@ from torghut_core.clock import FileClock
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
 from torghutctl.snapshot import bundle
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 
 def _report(services: LocalServices, folder: Path, *, at: str | None = base.NOW, **changes: Any) -> dict[str, Any]:

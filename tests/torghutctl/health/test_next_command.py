@@ -19,7 +19,7 @@ from torghutctl.health.reasons import REASONS
 from torghutctl.health.report import Operator, judge
 from torghutctl.snapshot import bundle, sources
 from torghutctl.snapshot.model import Reading, Snapshot
-from torghutctl.snapshot.reader import Target
+from torghutctl.snapshot.target import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 pytestmark = pytest.mark.slow  # a command of each reason is run

@@ -11,7 +11,8 @@ from tests.fakes import torghut_cluster as base
 from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 POD = "torghut-ta-6b7c-zzzz"
 READY = f"pods/{POD}:8080/readyz"

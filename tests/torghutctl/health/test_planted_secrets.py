@@ -16,7 +16,8 @@ from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, health_view, status_view
 from torghutctl.render.output import Format, render
 from torghutctl.snapshot import bundle
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 SECRET = "PLANTEDsecret"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJQTEFOVEVEIjoxfQ.c2lnbmF0dXJl"

@@ -339,3 +339,15 @@ def test_route_when_newest_revision_is_ready_then_it_is_blamed_unless_the_servic
     revision = {"name": "torghut-1", "created": None, "conditions": [{"type": "Ready", "status": "True"}]}
     facts = _facts(**{sources.TRADING_SERVICE: service, sources.TRADING_REVISIONS: [revision]})
     assert reason in [item.reason for item in trading.judge(facts, MOMENT)]
+
+
+def test_age_when_the_feed_is_late_by_design_then_counted_from_its_delay() -> None:
+    """A quarter of an hour is no age for delayed_sip; the session it brings opens that much later."""
+    delayed = Moment(now_ns=NOW, session=Session.REGULAR, feed_open_since_ns=OPEN, feed_delay_seconds=900)
+    assert delayed.session_age_seconds(NOW - 900 * 10**9) == 0
+    assert delayed.session_age_seconds(NOW - 1000 * 10**9) == 100
+    night = Moment(now_ns=NOW, session=Session.CLOSED, feed_open_since_ns=OPEN)
+    assert (night.is_closed, Moment(now_ns=NOW, session=Session.CLOSED, feed_open_since_ns=None).is_closed) == (
+        False,
+        True,
+    )

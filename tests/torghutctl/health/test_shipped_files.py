@@ -16,7 +16,8 @@ from torghut_core.rfc3339 import parse_ns
 from torghutctl.assets import folder
 from torghutctl.cli import app
 from torghutctl.health.reasons import REASONS
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 OWN_RUNBOOKS = sorted({row.runbook for row in REASONS.values() if row.runbook})
 

@@ -13,7 +13,8 @@ from tests.fakes.kubernetes_api import Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 _HERE = "/api/v1/namespaces/torghut"
 REQUIRED = {

@@ -115,6 +115,7 @@ NAMED = [
     ("silent_socket", False, 4, "feed_silent", "restart-ws"),
     ("http_500", False, 3, "trading_error", "trading-loop"),
     ("http_timeout", False, 3, "trading_error", "trading-loop"),
+    ("http_cut", False, 3, "trading_error", "trading-loop"),
     ("slow_reader", False, 3, "alpaca_slow_client", "forwarder-config"),
 ]
 ABSORBED = [
@@ -122,6 +123,8 @@ ABSORBED = [
     "out_of_order",
     "malformed",
     "order_answer_lost",
+    "order_doubled",
+    "http_late",
     "trade_updates_disconnect",
     "reject_orders",
 ]

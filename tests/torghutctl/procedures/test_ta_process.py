@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import yaml
 
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.environments import Environment
+from torghutctl.errors import InputError
 from torghutctl.planning.yaml_document import UneditableError
-from torghutctl.procedures import restart_ta, resume_ta, suspend_ta
+from torghutctl.procedures import replay_ta, restart_ta, resume_ta, suspend_ta
 from torghutctl.procedures.specification import PlanningInput
 from torghutctl.procedures.verification import job_checks
 from torghutctl.snapshot.model import Names, Reading, Snapshot
-from torghutctl.snapshot.repository import Tree, TreeFile
+from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
 
 FOLDER = Path(__file__).resolve().parents[3] / "manifests"
 AT = parse_ns("2026-03-04T15:06:07Z")
@@ -100,3 +102,37 @@ def test_wait_when_the_process_was_restarted_then_replicas_stamp_and_readyz_deci
         expected[number] = False
         assert [check.ok for check in job_checks(given(readings={**good, **bend}))] == expected
     assert [check.ok for check in job_checks(given(readings={}))] == [None]
+
+
+def test_replay_when_the_ta_is_one_process_then_its_pods_are_made_anew_and_exit_brings_the_rest_back() -> None:
+    """The group in the ConfigMap and on the pod template, nothing of Flink; left, all but that annotation is as before."""
+    begun = replay_ta.plan_start(given(), replay_ta.Replay(identity="gap"))
+    files = {edit.path.removeprefix("a/"): edit.after for edit in begun.edits}
+    template = yaml.safe_load(files["ta/deployment.yaml"])["spec"]["template"]["metadata"]["annotations"]
+    data = yaml.safe_load(files["ta/configmap.yaml"])["data"]
+    assert list(files) == ["ta/configmap.yaml", "ta/deployment.yaml"]
+    assert template["torghut.proompteng.ai/consumer-group"] == "torghut-ta-replay-gap"
+    assert (data["TA_GROUP_ID"], data["TA_AUTO_OFFSET_RESET"]) == ("torghut-ta-replay-gap", "earliest")
+    assert replay_ta.plan_start(given(files), replay_ta.Replay(identity="gap")).edits == ()
+    shipped = (FOLDER / "ta/configmap.yaml").read_bytes()
+    entry = HistoryEntry(commit="1", committed_at=1, subject="", data=shipped)
+    left = replay_ta.plan_exit(replace(given(files), history={"ta/configmap.yaml": (entry,)}))
+    after_it = {edit.path.removeprefix("a/"): edit.after for edit in left.edits}
+    assert after_it["ta/configmap.yaml"] == shipped
+    group = yaml.safe_load(shipped)["data"]["TA_GROUP_ID"]
+    was = f'\n        torghut.proompteng.ai/consumer-group: "{group}"'.encode()
+    assert after_it["ta/deployment.yaml"].replace(was, b"") == (FOLDER / "ta/deployment.yaml").read_bytes()
+
+
+def test_replay_when_the_ta_is_suspended_then_the_recorded_replicas_come_back_with_it() -> None:
+    """A replay runs, whatever the count was before."""
+    suspended = suspend_ta.plan(given()).edits[0].after
+    begun = replay_ta.plan_start(given({"ta/deployment.yaml": suspended}), replay_ta.Replay(identity="gap"))
+    edited = next(edit.after for edit in begun.edits if edit.path == "a/ta/deployment.yaml")
+    assert yaml.safe_load(edited)["spec"]["replicas"] == 1
+
+
+def test_replay_when_from_scratch_is_asked_of_one_process_then_refused_by_name() -> None:
+    """There is no state of Flink's to remove."""
+    with pytest.raises(InputError, match="--mode from-scratch: is for the job on Flink"):
+        replay_ta.plan_start(given(), replay_ta.Replay(identity="gap", mode=replay_ta.Mode.FROM_SCRATCH))

@@ -11,7 +11,8 @@ from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.report import Operator, judge
 from torghutctl.snapshot.model import Failure, Snapshot
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 NOW = parse_ns(base.NOW)
 

@@ -25,8 +25,9 @@ from torghutctl.snapshot.cluster import ClusterReader
 from torghutctl.snapshot.collector import Task, collect
 from torghutctl.snapshot.http import ReadError
 from torghutctl.snapshot.model import Failure, Names, Reading, Snapshot
-from torghutctl.snapshot.reader import Target, read
+from torghutctl.snapshot.reader import read
 from torghutctl.snapshot.seal import seal
+from torghutctl.snapshot.target import Target
 
 NOW = parse_ns(base.NOW)
 

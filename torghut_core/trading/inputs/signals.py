@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
 from torghut_core.trading.model import TIMEFRAMES, WINDOW_SIZES, Signal
@@ -16,6 +16,8 @@ _BUCKET_MS = 10_000
 _MAX_BUCKET_ROWS = 200_000
 _MOST = 1e9
 """No price, and no indicator of one, is larger; what PostgreSQL and decimal arithmetic take easily."""
+_LAST_MS = 253_402_300_800_000
+"""The year 10000, beyond which no timestamp goes."""
 _Version = tuple[str, str, int, int]
 _NEW = """
 SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms, toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
@@ -167,13 +169,18 @@ class SignalReader:
         newest: dict[tuple[str, str, int], Signal] = {}
         last = cursor
         for row in rows:
-            version = (row["symbol"], row["window_size"], row["event_ms"], row["ingest_ms"])
-            given = self._given.setdefault(int(row["ingest_ms"]) // _BUCKET_MS, set())
+            try:
+                version = _version(row)
+            except RowError as error:
+                self._on_bad_row(error.reason)
+                continue
+            symbol, _, _, ingest_ms = version
+            given = self._given.setdefault(ingest_ms // _BUCKET_MS, set())
             if version in given:
                 continue
             given.add(version)
-            if row["ingest_ms"] >= last.ingest_ms:
-                last = Cursor(ingest_ms=row["ingest_ms"], seq=_seq(row["seq"]), symbol=row["symbol"])
+            if ingest_ms >= last.ingest_ms:
+                last = Cursor(ingest_ms=ingest_ms, seq=_seq(row.get("seq")), symbol=symbol)
             try:
                 signal = parse_signal(row)
             except RowError as error:
@@ -277,20 +284,21 @@ def parse_signal(row: dict[str, Any]) -> Signal:
     close = _number(row, "close")
     if close is None or close <= 0:
         raise RowError("close")
-    seq = _seq(row["seq"])
+    symbol, window_size, event_ms, ingest_ms = _version(row)
+    seq = _seq(row.get("seq"))
     if seq is None:
         raise RowError("seq")
-    warm = row["warm"]
+    warm = row.get("warm")
     if not isinstance(warm, int) or isinstance(warm, bool) or warm not in (0, 1):
         raise RowError("warm")
     volatility = _number(row, "vol_realized_w60s")
     if volatility is not None and volatility < 0:
         raise RowError("vol_realized_w60s")
     return Signal(
-        symbol=row["symbol"],
-        timeframe=TIMEFRAMES.get(row["window_size"], row["window_size"]),
-        event_ns=int(row["event_ms"]) * _MS,
-        ingest_ms=int(row["ingest_ms"]),
+        symbol=symbol,
+        timeframe=TIMEFRAMES.get(window_size, window_size),
+        event_ns=event_ms * _MS,
+        ingest_ms=ingest_ms,
         seq=seq,
         close=close,
         macd=_number(row, "macd"),
@@ -303,11 +311,31 @@ def parse_signal(row: dict[str, Any]) -> Signal:
     )
 
 
+def _version(row: dict[str, Any]) -> tuple[str, str, int, int]:
+    """Return what tells a row, and its revision, from all others. Raises RowError."""
+    symbol, window_size = row.get("symbol"), row.get("window_size")
+    if not isinstance(symbol, str) or not 0 < len(symbol) <= 64 or not symbol.isprintable():
+        raise RowError("symbol")
+    if not isinstance(window_size, str):
+        raise RowError("window_size")
+    event_ms, ingest_ms = row.get("event_ms"), row.get("ingest_ms")
+    if not _is_instant(event_ms):
+        raise RowError("event_ts")
+    if not _is_instant(ingest_ms):
+        raise RowError("ingest_ts")
+    return symbol, window_size, event_ms, ingest_ms
+
+
+def _is_instant(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LAST_MS
+
+
 def _number(row: dict[str, Any], column: str) -> float | None:
-    value = row[column]
+    value = row.get(column)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _MOST:
+    # Compared first: a whole number may be too long for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST <= value <= _MOST:
         raise RowError(column)
     return float(value)
 
@@ -318,6 +346,6 @@ def _seq(value: Any) -> int | None:
 
 
 def _quoted(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 < value <= _MOST else None

@@ -241,8 +241,6 @@ class Broker:
             raise BrokerUnavailableError(f"broker: no answer ({type(error).__name__})") from error
         if missing_ok and answer.status == 404:
             return None
-        if answer.status == 429:
-            self._pacing.refused(_REFUSED_SECONDS)
         if not answer.is_success:
             raise BrokerUnavailableError(f"broker: HTTP {answer.status} to a question")
         try:
@@ -269,6 +267,8 @@ class Broker:
                 # Ended by the deadline before anything was sent: certainly no order.
                 raise httpx.PoolTimeout("no room within the broker's limit of requests") from error
             async with self._client.stream(method, path, params=dict(query) if query else None, json=body) as response:
+                if response.status_code == 429:
+                    self._pacing.refused(_REFUSED_SECONDS)
                 return _Answer(status=response.status_code, body=await read_limited(response, _MAX_ANSWER_BYTES))
 
 
