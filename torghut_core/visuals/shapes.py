@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Shape(BaseModel):
+    """An answer."""
+
     model_config = ConfigDict(extra="allow")
 
 
@@ -41,18 +43,35 @@ class Changes(Shape):
     items: list[Change]
 
 
-class PutBody(Shape):
-    """Symbols as an array, or as one text parted by commas or spaces."""
-
-    symbols: list[str] | str | None = None
-    symbolsText: str | None = None
-    enabled: bool = True
-    assetClass: Literal["equity", "crypto"] | None = None
-
-
-class SwitchBody(Shape):
-    enabled: bool
-    assetClass: Literal["equity", "crypto"] | None = None
+_ONE = "[A-Za-z0-9._:/-]{1,32}"
+_SEVERAL: dict[str, Any] = {"type": "string", "pattern": rf"^[\s,]*{_ONE}([\s,]+{_ONE})*[\s,]*$"}
+_CLASS: dict[str, Any] = {"enum": ["equity", "crypto", None]}
+PUT_BODY: dict[str, Any] = {
+    "type": "object",
+    "description": "Symbols as an array, or as one text parted by commas or spaces.",
+    "properties": {
+        "symbols": {
+            "anyOf": [
+                {
+                    "type": "array",
+                    "items": {"type": "string", "pattern": rf"^\s*{_ONE}\s*$"},
+                    "minItems": 1,
+                    "maxItems": 2000,
+                },
+                _SEVERAL,
+            ]
+        },
+        "symbolsText": _SEVERAL,
+        "enabled": {"type": "boolean", "default": True},
+        "assetClass": _CLASS,
+    },
+    "oneOf": [{"required": ["symbols"]}, {"required": ["symbolsText"]}],
+}
+SWITCH_BODY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"enabled": {"type": "boolean"}, "assetClass": _CLASS},
+    "required": ["enabled"],
+}
 
 
 class Put(Shape):
@@ -123,9 +142,9 @@ WRITE: dict[int | str, dict[str, Any]] = {**READ, **REFUSED, 411: _FAILURE, 413:
 ABSENT: dict[int | str, dict[str, Any]] = {404: _FAILURE}
 
 
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(schema: dict[str, Any]) -> dict[str, Any]:
     """Return what OpenAPI says of a JSON body that is read by hand, so that its errors name field, value and rule."""
     return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "security": [{"token": []}],
     }

@@ -49,7 +49,7 @@ def add_symbols(app: FastAPI, universe: Universe | None, token: str | None) -> N
             return missing
         return JSONResponse({"items": await asyncio.to_thread(universe.changes, limit=limit)})
 
-    @app.post(_PATH, response_model=shapes.Put, responses=shapes.WRITE, openapi_extra=shapes.body_of(shapes.PutBody))
+    @app.post(_PATH, response_model=shapes.Put, responses=shapes.WRITE, openapi_extra=shapes.body_of(shapes.PUT_BODY))
     async def post_symbols(request: Request) -> Response:
         """Add symbols, or switch those that are there."""
         refused = write_refusal(request, token)
@@ -69,7 +69,7 @@ def add_symbols(app: FastAPI, universe: Universe | None, token: str | None) -> N
         f"{_PATH}/{{symbol:path}}",
         response_model=shapes.Done,
         responses=shapes.WRITE,
-        openapi_extra=shapes.body_of(shapes.SwitchBody),
+        openapi_extra=shapes.body_of(shapes.SWITCH_BODY),
     )
     async def patch_symbol(symbol: Named, request: Request) -> Response:
         """Enable or disable one symbol; one that is not there is added."""
@@ -119,11 +119,13 @@ def _asset_class(body: dict[str, Any]) -> AssetClass:
 
 
 def _symbols(body: dict[str, Any]) -> list[str]:
+    if "symbols" in body and "symbolsText" in body:
+        raise InputError("symbols, symbolsText: only one of them may be given")
     given = body.get("symbols", body.get("symbolsText", ""))
-    parts = re.split(r"[,\s]+", given) if isinstance(given, str) else given
+    parts = [part for part in re.split(r"[,\s]+", given) if part] if isinstance(given, str) else given
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise InputError("symbols: must be an array of texts, or a text")
-    wanted = sorted({part.strip().upper() for part in parts if part.strip()})
+    wanted = sorted({part.strip().upper() for part in parts})
     for symbol in wanted:
         if not SYMBOL.fullmatch(symbol):
             raise InputError(f"symbols={symbol[:40]!r}: must be 1 to 32 of A-Z, 0-9 and ._:/-")

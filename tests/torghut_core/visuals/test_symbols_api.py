@@ -81,6 +81,8 @@ def test_symbols_when_posted_switched_and_deleted_then_listed_and_every_change_i
         ("POST", "", {"symbols": ["$$$"]}, "symbols='$$$': must be"),
         ("POST", "", {"symbols": ["A'; DROP TABLE torghut_symbols; --"]}, "must be 1 to 32 of"),
         ("POST", "", {"symbols": []}, "symbols: must name at least one"),
+        ("POST", "", {"symbols": ["A"], "symbolsText": "B"}, "symbols, symbolsText: only one of them may be given"),
+        ("POST", "", {"symbols": ["A", ""]}, "symbols='': must be"),
         ("POST", "", {"symbols": [1]}, "symbols: must be an array of texts"),
         ("POST", "", {"symbols": {"A": 1}}, "symbols: must be an array of texts"),
         ("POST", "", {"symbols": [f"S{n}" for n in range(2001)]}, "symbols: at most 2000 at once, 2001 given"),
