@@ -104,6 +104,7 @@ def test_command_when_input_is_wrong_then_one_line_and_exit_code(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "d").exists(), "what refuses leaves nothing behind"
 
 
 def test_module_when_run_then_the_same_program() -> None:

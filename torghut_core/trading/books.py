@@ -15,8 +15,6 @@ from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.settings import check_broker_account
 
-_NS_PER_MINUTE = 60_000_000_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -72,5 +70,5 @@ async def _prices(parts: Parts, reader: PriceReader, symbols: set[str]) -> dict[
     if not symbols:
         return {}
     now_ns = parts.clock.now_ns()
-    since_ns = now_ns - int(parts.settings.price_lookback_minutes * _NS_PER_MINUTE)
+    since_ns = now_ns - parts.settings.price_lookback_ns
     return await asyncio.to_thread(reader.prices, sorted(symbols), since_ns=since_ns, until_ns=now_ns)

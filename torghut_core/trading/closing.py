@@ -117,7 +117,9 @@ class Closer:
                 is_long=position.qty > 0,
                 price=position.entry_price,
                 # Of shares that came from elsewhere, a signal that is not stale yet may speak.
-                foreign_since_ns=now_ns - parts.settings.signal_max_staleness_ms * 1_000_000,
+                foreign_since_ns=now_ns
+                - parts.settings.signal_max_staleness_ms * 1_000_000
+                - parts.settings.feed_delay_ns,
             )
 
     async def watch(self, signals: Iterable[Signal], strategies: Sequence[Strategy], book: Book) -> None:

@@ -30,7 +30,6 @@ from torghut_core.trading.strategies import RULES
 from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
 
 _LOG = logging.getLogger(__name__)
-_NS_PER_MINUTE = 60_000_000_000
 _CURSOR_AHEAD_NS = 60_000_000_000
 _MAX_PAGES = 50
 """Batches per cycle, so that a long backlog still lets kill switch and catalogue be looked at."""
@@ -362,7 +361,7 @@ class TradingLoop:
         symbols = sorted(universe | set(self._closer.holdings))
         try:
             for _ in range(_MAX_PAGES):
-                since_ns = parts.clock.now_ns() - int(parts.settings.signal_lookback_minutes * _NS_PER_MINUTE)
+                since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
                 history = await self._warm_history(symbols, timeframes, since_ns)
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
@@ -387,7 +386,7 @@ class TradingLoop:
         parts, now = self._parts, self._parts.wall.monotonic()
         if self._history is None or now - self._late_looked_at < _LATE_EVERY_SECONDS:
             return
-        since_ns = parts.clock.now_ns() - int(parts.settings.signal_lookback_minutes * _NS_PER_MINUTE)
+        since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
         batch = await asyncio.to_thread(
             self._reader.read_late, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
         )

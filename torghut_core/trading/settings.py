@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr
 
 from torghut_core.errors import ConfigurationError
+from torghut_core.feeds import FEEDS
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings, load
 from torghut_core.trading.model import is_symbol
@@ -59,6 +60,9 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Money = Annotated[Decimal, Field(gt=0)]
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+_NS_PER_MINUTE = 60_000_000_000
 
 
 class TradingSettings(Settings):
@@ -112,6 +116,8 @@ class TradingSettings(Settings):
     kill_switch_enabled: bool = Field(True, alias="TRADING_KILL_SWITCH_ENABLED")
     account_label_set: str | None = Field(None, max_length=64, alias="TRADING_ACCOUNT_LABEL")
 
+    feed: Literal["iex", "sip", "delayed_sip", "overnight"] = Field("iex", alias="ALPACA_FEED")
+    """The forwarder's feed: what is late by design (delayed_sip, 15 minutes) has its age counted from that delay."""
     signal_table: str = Field("torghut.ta_signals", pattern=r"^\w+\.\w+$", alias="TRADING_SIGNAL_TABLE")
     signal_batch_size: int = Field(500, ge=1, le=50_000, alias="TRADING_SIGNAL_BATCH_SIZE")
     signal_lookback_minutes: float = Field(15, gt=0, alias="TRADING_SIGNAL_LOOKBACK_MINUTES")
@@ -206,6 +212,21 @@ class TradingSettings(Settings):
     def trades(self) -> bool:
         """Whether this process may hold the lock: every role but `api`."""
         return self.role != "api"
+
+    @property
+    def feed_delay_ns(self) -> int:
+        """How late the feed is by design, in nanoseconds."""
+        return FEEDS[self.feed].delay_seconds * 1_000_000_000
+
+    @property
+    def signal_lookback_ns(self) -> int:
+        """How far back signals are looked at, in nanoseconds of their event time."""
+        return int(self.signal_lookback_minutes * _NS_PER_MINUTE) + self.feed_delay_ns
+
+    @property
+    def price_lookback_ns(self) -> int:
+        """How far back bars are looked at for a price, in nanoseconds of their event time."""
+        return int(self.price_lookback_minutes * _NS_PER_MINUTE) + self.feed_delay_ns
 
     @property
     def account_label(self) -> str:

@@ -60,6 +60,7 @@ def held(path: Path, option: str = "--dir") -> Iterator[LocalFolder]:
     Raises ConfigurationError when another process holds it, or when it has contents that are not a local system's.
     """
     folder = path.absolute()
+    is_made_here = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / _MARKER).exists():
@@ -80,5 +81,9 @@ def held(path: Path, option: str = "--dir") -> Iterator[LocalFolder]:
                 f"{option}={path}: another up or demo runs in this folder", hint="stop it, or choose another --dir"
             ) from error
         yield LocalFolder(folder)
+    except ConfigurationError:
+        if is_made_here and {entry.name for entry in folder.iterdir()} <= {"lock", _MARKER}:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was begun, and nothing is left behind
+        raise
     finally:
         lock.close()

@@ -349,3 +349,12 @@ def test_server_target_when_confirmed_then_the_audit_log_has_a_line_before_and_a
     assert [line["event"] for line in lines] == ["intent", "result"]
     assert all("lost a day" in line["reason"] and "hunter2" not in line["reason"] for line in lines)
     assert CliRunner().invoke(app, ["audit", "verify", "--audit-log", "audit.jsonl"]).exit_code == 0
+
+
+def test_replay_file_when_it_cannot_be_read_then_no_folder_is_left_that_was_not_there(tmp_path: Path) -> None:
+    """Folders on the way included; one that was there stays."""
+    (tmp_path / "mine").mkdir()
+    for folder in ("new/deeper", "mine"):
+        result = CliRunner().invoke(app, ["ta", "replay-file", str(tmp_path / "none"), str(tmp_path / folder)])
+        assert result.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

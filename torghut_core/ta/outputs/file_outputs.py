@@ -102,6 +102,7 @@ class FolderOutput:
         self._tables: dict[str, _Table] = {}
         self.rows = {MICROBARS: 0, SIGNALS: 0}
         with self._writing():
+            stack.callback(_remove_made, [each for each in (folder, *folder.parents) if not each.exists()])
             folder.mkdir(parents=True, exist_ok=True)
             for table in (MICROBARS, SIGNALS):
                 final = folder / f"{table.partition('.')[2]}.{file_format}"
@@ -132,6 +133,13 @@ class FolderOutput:
                 table.close()
             for scratch, final in self._paths.items():
                 scratch.replace(final)
+
+
+def _remove_made(folders: list[Path]) -> None:
+    """Remove the folders that were made, innermost first, where nothing was put into them."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 class ClickHouseOutput:

@@ -1,4 +1,7 @@
-"""A signal older than TRADING_FEATURE_MAX_STALENESS_MS, or from the future by as much, is not acted on."""
+"""A signal older than TRADING_FEATURE_MAX_STALENESS_MS, or from the future by as much, is not acted on.
+
+The age of a feed that is late by design is counted from its delay.
+"""
 
 from __future__ import annotations
 
@@ -13,4 +16,5 @@ def check(context: GateContext) -> str | None:
     if context.signal is None:
         return REASON
     age_ns = context.now_ns - context.signal.event_ns
-    return REASON if abs(age_ns) > context.settings.signal_max_staleness_ms * _NS_PER_MS else None
+    limit_ns = context.settings.signal_max_staleness_ms * _NS_PER_MS
+    return None if -limit_ns <= age_ns <= limit_ns + context.settings.feed_delay_ns else REASON
