@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo test test-fast test-e2e test-kube lint format docs release bench soak mutants engines clean constraints
+.PHONY: demo page browser test test-fast test-e2e test-kube lint format docs release bench soak mutants engines clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,7 +29,21 @@ test: $(VENV)/.dev engines  ## every test but the soaks
 test-fast: $(VENV)/.dev  ## no external engine, under a minute
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not kube and not e2e and not slow and not engine and not kafka" $(ARGS)
 
-test-e2e: $(VENV)/.dev engines  ## what needs many processes, a browser or a wheel
+page/node_modules/.built: page/package.json page/package-lock.json
+	cd page && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+page: page/node_modules/.built  ## build the page into the files that the wheel ships (needs Node and npm)
+	cd page && npm run check && npm run build
+
+browser:  ## a Chromium for the tests of the page: Debian's, where this machine may install it
+	command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } \
+	  || echo "no Chromium here, and none can be installed: the tests of the page will be skipped"
+	command -v npm && $(MAKE) page/node_modules/.built || echo "no npm here: what is built from npm is not checked"
+
+test-e2e: $(VENV)/.dev engines browser  ## what needs many processes, a browser or a wheel
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e" $(ARGS)
 
 test-kube: $(VENV)/.dev  ## manifests, AgentRuns, policy and reading against a real kube-apiserver, where ../shared/kube is

@@ -1,7 +1,7 @@
 """The ClickHouse guardrail exporter: gauges `torghut_clickhouse_guardrails_*`, refreshed by a scrape loop.
 
-A scrape that fails sets `last_scrape_success` to 0 and leaves the other gauges absent: a figure that is not known is not
-shown as one.
+Who reads `/metrics` costs ClickHouse nothing. A probe that fails leaves its own gauges absent, says so in `probe_success`,
+and sets `last_scrape_success` to 0: a figure that is not known is not shown as one, nor as "there is no data".
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ _PREFIX = "torghut_clickhouse_guardrails_"
 _MINUTE_MS = 60_000
 _RECENT_MS = 40 * _MINUTE_MS
 """How old the newest minute bar may be, a feed that is a quarter of an hour late included."""
+_RATIO_SECONDS = 15.0
+"""The ratio changes by the minute, and costs more than the other probes together."""
 _HELP = {
     "clickhouse_up": "1 when ClickHouse answered.",
     "disk_free_bytes": "Free bytes of the fullest disk.",
@@ -49,41 +51,72 @@ class Guardrails(Collector):
     replica: str
     data_path: str | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    probes: dict[str, float] = field(default_factory=dict)
+    _ratio: float | None = None
+    _ratio_at: float | None = None
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         for name, value in self.figures.items():
             family = GaugeMetricFamily(_PREFIX + name, _HELP[name], labels=["replica"])
             family.add_metric([self.replica], value)
             yield family
+        probes = GaugeMetricFamily(
+            f"{_PREFIX}probe_success", "1 when the last scrape's probe succeeded.", labels=["replica", "probe"]
+        )
+        for name, value in self.probes.items():
+            probes.add_metric([self.replica, name], value)
+        yield probes
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return []
 
     def scrape(self) -> None:
-        """Read ClickHouse once. Blocks; called from a thread."""
-        now = self.clock.now_ns() / 1e9
-        try:
-            figures = self._read()
-        except ClickHouseError as error:
-            event(_logger, "scrape_failed", logging.WARNING, reason=error.trouble.value)
-            is_up = error.trouble is not Trouble.REFUSED
-            self.figures = {"clickhouse_up": float(is_up), "last_scrape_success": 0.0, "last_scrape_ts_seconds": now}
-            return
-        self.figures = {**figures, "clickhouse_up": 1.0, "last_scrape_success": 1.0, "last_scrape_ts_seconds": now}
+        """Read ClickHouse once. Blocks; called from a thread.
 
-    def _read(self) -> dict[str, float]:
-        figures = self._disk()
+        A probe that fails costs its own gauges and is named; nothing of it is kept from before.
+        """
+        now = self.clock.now_ns() / 1e9
+        figures: dict[str, float] = {}
+        probes: dict[str, float] = {}
+        away = False
+        for name, probe in self._probes():
+            if away:
+                probes[name] = 0.0
+                continue
+            try:
+                figures.update(probe())
+                probes[name] = 1.0
+            except ClickHouseError as error:
+                event(_logger, "probe_failed", logging.WARNING, probe=name, reason=error.trouble.value)
+                probes[name] = 0.0
+                away = error.trouble is Trouble.REFUSED  # the others would each wait for the same silence
+        succeeded = float(all(probes.values()))
+        self.probes = probes
+        self.figures = {
+            **figures,
+            "clickhouse_up": float(not away),
+            "last_scrape_success": succeeded,
+            "last_scrape_ts_seconds": now,
+        }
+
+    def _probes(self) -> tuple[tuple[str, Callable[[], dict[str, float]]], ...]:
+        return (
+            ("disk", self._disk),
+            ("readonly", self._readonly),
+            ("signals", lambda: self._newest("ta_signals_max_event_ts_seconds", "torghut.ta_signals")),
+            ("microbars", lambda: self._newest("ta_microbars_max_window_end_seconds", "torghut.ta_microbars")),
+            ("completeness", self._completeness),
+        )
+
+    def _readonly(self) -> dict[str, float]:
         replicas = self.clickhouse.query("SELECT max(is_readonly) AS readonly FROM system.replicas")
-        figures["any_replica_readonly"] = float(replicas[0]["readonly"] or 0) if replicas else 0.0
-        for name, table, column in (
-            ("ta_signals_max_event_ts_seconds", "torghut.ta_signals", "event_ts"),
-            ("ta_microbars_max_window_end_seconds", "torghut.ta_microbars", "event_ts"),
-        ):
-            newest = self._newest(table, column)
-            if newest is not None:
-                figures[name] = newest
-        ratio = self._minute_volume_ratio()
-        return figures if ratio is None else {**figures, "minute_volume_ratio": ratio}
+        return {"any_replica_readonly": float(replicas[0]["readonly"] or 0) if replicas else 0.0}
+
+    def _completeness(self) -> dict[str, float]:
+        now = self.clock.monotonic()
+        if self._ratio_at is None or now - self._ratio_at >= _RATIO_SECONDS:
+            self._ratio, self._ratio_at = self._minute_volume_ratio(), now
+        return {} if self._ratio is None else {"minute_volume_ratio": self._ratio}
 
     def _disk(self) -> dict[str, float]:
         if self.data_path is not None:
@@ -97,18 +130,18 @@ class Guardrails(Collector):
             free, total = float(fullest["free_space"]), float(fullest["total_space"])
         return {"disk_free_bytes": free, "disk_total_bytes": total, "disk_free_ratio": free / total}
 
-    def _newest(self, table: str, column: str) -> float | None:
+    def _newest(self, gauge: str, table: str) -> dict[str, float]:
         # The last partition alone: max() over everything has run production out of memory.
         try:
             rows: list[dict[str, Any]] = self.clickhouse.query(
-                f"SELECT toUnixTimestamp64Milli(max({column})) AS newest, count() AS rows FROM {table}"  # noqa: S608
-                f" WHERE toDate({column}) = (SELECT max(toDate({column})) FROM {table})"
+                f"SELECT toUnixTimestamp64Milli(max(event_ts)) AS newest, count() AS rows FROM {table}"  # noqa: S608
+                f" WHERE toDate(event_ts) = (SELECT max(toDate(event_ts)) FROM {table})"
             )
         except ClickHouseError as error:
-            if error.trouble is Trouble.MISSING:
-                return None
+            if error.trouble is Trouble.MISSING:  # no table yet is known to be no row; a failure is not
+                return {}
             raise
-        return rows[0]["newest"] / 1000 if rows and rows[0]["rows"] else None
+        return {gauge: rows[0]["newest"] / 1000} if rows and rows[0]["rows"] else {}
 
     def _minute_volume_ratio(self) -> float | None:
         """Return own volume over the provider's, of the ten minutes before the newest minute bar's; None without any.

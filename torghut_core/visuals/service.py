@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+import uuid
 from collections.abc import Callable, Mapping
 
+import httpx
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from torghut_core.clock import open_clock, utc_datetime
 from torghut_core.engines.clickhouse import Address, ClickHouse, ClickHouseError, check_address
@@ -14,12 +18,20 @@ from torghut_core.engines.clickhouse_on_demand import ClickHouseOnDemand
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError
 from torghut_core.http_server import Binding, add_metrics, serving
+from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
-from torghut_core.visuals.api import create_app
+from torghut_core.visuals.api import Stores, create_app
+from torghut_core.visuals.following import VisualsMetrics, follow
 from torghut_core.visuals.guardrails import Guardrails, registry_of, scrape_forever
+from torghut_core.visuals.newest import NewestRows
 from torghut_core.visuals.settings import ClickHouseSettings, GuardrailsSettings, VisualsSettings
+from torghut_core.visuals.stream import EventLog
+from torghut_core.visuals.system import SystemState, Verdict
+from torghut_core.visuals.system_api import Live
 from torghut_core.visuals.ta_reader import TaReader
 from torghut_core.visuals.universe import SYMBOL, Universe
+
+NOT_CONFIGURED = "clickhouse_unconfigured"
 
 
 async def _clickhouse_of(settings: ClickHouseSettings, stack: contextlib.AsyncExitStack) -> ClickHouseOnDemand | None:
@@ -61,27 +73,55 @@ async def run(
     *,
     clickhouse: ClickHouse | None = None,
     postgres: Postgres | None = None,
+    verdict: Verdict | None = None,
+    trading_url: Callable[[], str | None] | None = None,
     on_ready: Callable[[int], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve the symbol universe, the TA API and the page until `stop` is set; engines that are away are waited out."""
+    """Serve universe, TA API, system state and page until `stop` is set; engines that are away are waited out.
+
+    `verdict` yields the health report, where its rules run; `trading_url` where trading listens, when that is known only
+    later than the settings.
+    """
     settings = load(VisualsSettings, environment)
     clock = open_clock(settings.clock)
     first = _first_symbols(settings)
+    until = stop or asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         store = clickhouse or await _clickhouse_of(settings, stack)
         database = postgres or await _postgres_of(settings, stack)
+        reader = TaReader(store) if store is not None else None
+        newest = NewestRows(reader, time.monotonic) if reader is not None else None
+        log = EventLog(uuid.uuid4().hex[:12])
+        state = SystemState(
+            clock=clock,
+            monotonic=time.monotonic,
+            calendar=MarketCalendar(settings.market_calendar),
+            http=await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False)),
+            trading_url=trading_url or (lambda: settings.trading_url),
+            verdict=verdict,
+            store_trouble=lambda: NOT_CONFIGURED if newest is None else newest.trouble,
+            log=log,
+        )
+        registry = CollectorRegistry()
+        registry.register(VisualsMetrics(log=log, newest=newest))
         app = create_app(
-            universe=Universe(database, first) if database is not None else None,
-            reader=TaReader(store) if store is not None else None,
-            write_token=reveal(settings.write_token),
+            Stores(
+                universe=Universe(database, first) if database is not None else None,
+                reader=reader,
+                newest=newest,
+                live=Live(state=state, log=log, stop=until),
+                registry=registry,
+            ),
+            token=reveal(settings.write_token),
             now=lambda: utc_datetime(clock.now_ns()),
         )
         binding = Binding(port=settings.port, variable="VISUALS_PORT", host=settings.http_host)
         port = await stack.enter_async_context(serving(app, binding))
+        keeping = [state.run(until)] if newest is None else [state.run(until), follow(newest, log, until)]
         if on_ready is not None:
             on_ready(port)
-        await (stop or asyncio.Event()).wait()
+        await asyncio.gather(until.wait(), *keeping)
 
 
 async def run_guardrails(

@@ -30,7 +30,10 @@ class VisualsSettings(ClickHouseSettings):
     """Comma-separated; the universe's first content, used when the table is empty."""
     market_calendar: CalendarName = Field(default="XNYS", alias="TORGHUT_MARKET_CALENDAR")
     write_token: SecretStr | None = Field(default=None, alias="TORGHUT_API_TOKEN")
-    """What changes the universe needs it as a bearer token; without it the API is read-only."""
+    """What changes the universe needs it as a bearer token; without it the API is read-only. Off loopback the system's
+    state and the stream need it too."""
+    trading_url: str | None = Field(default=None, alias="VISUALS_TRADING_URL", pattern=r"^https?://[^\s/]+/?$")
+    """Base URL of the trading API, whose account, orders and decisions the page shows; unset, they are not known."""
 
 
 class GuardrailsSettings(ClickHouseSettings):

@@ -1,15 +1,19 @@
-"""Reads bars and signals from ClickHouse: newest first by primary key, duplicates resolved by the newest `ingest_ts`."""
+"""Reads bars and signals of one window from ClickHouse by primary key, duplicates resolved by the newest `ingest_ts`."""
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from torghut_core.engines.clickhouse import ClickHouseError, Queries, Trouble
+from torghut_core.visuals.rows import Kind, Row, Series, json_row
 
-Kind = Literal["bars", "signals"]
-_TABLES = {"bars": "torghut.ta_microbars", "signals": "torghut.ta_signals"}
+TABLES: dict[Kind, str] = {"bars": "torghut.ta_microbars", "signals": "torghut.ta_signals"}
+_TEXT_TIMES = ", ".join(
+    f"concat(replaceOne(toString({name}), ' ', 'T'), 'Z') AS {name}"
+    for name in ("event_ts", "ingest_ts", "window_start", "window_end")
+)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TaReader:
@@ -18,63 +22,61 @@ class TaReader:
     def __init__(self, clickhouse: Queries) -> None:
         self._clickhouse = clickhouse
 
-    def latest(self, symbol: str, kind: Kind) -> dict[str, Any] | None:
-        """Return the newest row of a symbol, None when it has none yet."""
-        rows = self._query(
-            f"SELECT * FROM {_TABLES[kind]} WHERE symbol = {{symbol:String}}"  # noqa: S608  fixed table names
+    def latest(self, series: Series) -> Row | None:
+        """Return the newest row, None when there is none yet."""
+        rows = self.query(
+            f"SELECT * FROM {TABLES[series.kind]} WHERE symbol = {{symbol:String}} AND window_size = {{window:String}}"  # noqa: S608  fixed table names
             " ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1",
-            {"symbol": symbol},
+            {"symbol": series.symbol, "window": series.window},
         )
-        return _json_row(rows[0]) if rows else None
+        return json_row(rows[0]) if rows else None
 
-    def between(self, symbol: str, kind: Kind, start: datetime, end: datetime, limit: int) -> list[dict[str, Any]]:
-        """Return the newest `limit` rows in [start, end], ascending, one per key."""
-        rows = self._query(
-            f"SELECT * FROM {_TABLES[kind]} WHERE symbol = {{symbol:String}}"  # noqa: S608  fixed table names
-            " AND event_ts >= fromUnixTimestamp64Milli({start:Int64}) AND event_ts <= fromUnixTimestamp64Milli({end:Int64})"
-            " ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol, window_size, event_ts LIMIT {limit:UInt32}",
-            {"symbol": symbol, "start": _millis(start), "end": _millis(end), "limit": limit},
-        )
-        return [_json_row(row) for row in reversed(rows)]
+    def between(self, series: Series, start: datetime, end: datetime, limit: int) -> list[Row]:
+        """Return the newest `limit` rows in [start, end], ascending, one per key, times as text by ClickHouse itself.
 
-    def window(
-        self, symbol: str, kind: Kind, start: datetime, end: datetime, limit: int
-    ) -> tuple[list[dict[str, Any]], tuple[datetime, datetime], bool]:
-        """Return rows, the window they are from, and whether that is a fallback.
-
-        An empty window that misses the symbol's newest row is replaced by an equally long one that ends at that row.
+        Turning the times of 5,000 rows into text here would hold every other answer up for a tenth of a second.
         """
-        rows = self.between(symbol, kind, start, end, limit)
-        newest = None if rows else self.latest(symbol, kind)
+        rows = self.query(
+            f"SELECT * REPLACE ({_TEXT_TIMES}) FROM (SELECT * FROM {TABLES[series.kind]}"  # noqa: S608  fixed table names
+            " WHERE symbol = {symbol:String} AND window_size = {window:String}"
+            " AND event_ts >= fromUnixTimestamp64Milli({start:Int64}) AND event_ts <= fromUnixTimestamp64Milli({end:Int64})"
+            " ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY event_ts LIMIT {limit:UInt32})",
+            {
+                "symbol": series.symbol,
+                "window": series.window,
+                "start": _millis(start),
+                "end": _millis(end),
+                "limit": limit,
+            },
+        )
+        return rows[::-1]
+
+    def within(
+        self, series: Series, start: datetime, end: datetime, limit: int
+    ) -> tuple[list[Row], tuple[datetime, datetime], bool]:
+        """Return rows, the range they are from, and whether that is a fallback.
+
+        An empty range that misses the symbol's newest row is replaced by an equally long one that ends at that row.
+        """
+        rows = self.between(series, start, end, limit)
+        newest = None if rows else self.latest(series)
         if newest is None:
             return rows, (start, end), False
         at = datetime.fromisoformat(newest["event_ts"].replace("Z", "+00:00"))
         if start <= at <= end:
             return rows, (start, end), False
-        shifted = (at - (end - start), at)
-        return self.between(symbol, kind, *shifted, limit), shifted, True
+        shifted = (max(_EARLIEST, at - (end - start)), at)
+        return self.between(series, *shifted, limit), shifted, True
 
-    def _query(self, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def query(self, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return rows, none where the TA has not made its tables yet. Raises ClickHouseError."""
         try:
             return self._clickhouse.query(statement, parameters)
         except ClickHouseError as error:
-            if error.trouble is Trouble.MISSING:  # the TA has not made its tables yet
+            if error.trouble is Trouble.MISSING:
                 return []
             raise
 
 
 def _millis(value: datetime) -> int:
-    return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-
-
-def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: _json_value(value) for key, value in row.items()}
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        text = value.replace(tzinfo=None).isoformat(timespec="milliseconds")
-        return f"{text}Z"
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return (value - _EARLIEST) // timedelta(milliseconds=1)

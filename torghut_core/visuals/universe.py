@@ -1,4 +1,4 @@
-"""The symbol universe in PostgreSQL: what is forwarded and traded."""
+"""The symbol universe in PostgreSQL: what is forwarded and traded, and who changed it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psycopg
 
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import UpstreamError
+from torghut_core.visuals.access import Actor
 
 AssetClass = Literal["equity", "crypto"]
 SYMBOL = re.compile(r"[A-Z0-9._:/-]{1,32}")
@@ -23,6 +24,19 @@ CREATE TABLE IF NOT EXISTS torghut_symbols (
     enabled boolean NOT NULL DEFAULT true,
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (asset_class, symbol)
+)
+"""
+_AUDIT = """
+CREATE TABLE IF NOT EXISTS torghut_symbol_changes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    who text NOT NULL,
+    address text NOT NULL,
+    token_id text NOT NULL,
+    asset_class text NOT NULL,
+    symbol text NOT NULL,
+    was text NOT NULL CHECK (was IN ('absent', 'disabled', 'enabled')),
+    became text NOT NULL CHECK (became IN ('absent', 'disabled', 'enabled'))
 )
 """
 
@@ -38,7 +52,7 @@ class Universe:
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        """Yield a connection to a table that is there; one block is one transaction.
+        """Yield a connection to tables that are there; one block is one transaction.
 
         Raises EngineUnavailableError or UpstreamError; neither carries PostgreSQL's text.
         """
@@ -54,9 +68,10 @@ class Universe:
 
     def _prepare(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('torghut_symbols'))")
-        found = connection.execute("SELECT to_regclass('torghut_symbols')").fetchone()
-        if found is None or found[0] is None:  # nothing is created where everything is there: it may be read-only
-            connection.execute(_SCHEMA)
+        for table, schema in (("torghut_symbols", _SCHEMA), ("torghut_symbol_changes", _AUDIT)):
+            found = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+            if found is None or found[0] is None:  # nothing is created where everything is there: it may be read-only
+                connection.execute(schema)
         if self._first and connection.execute("SELECT 1 FROM torghut_symbols LIMIT 1").fetchone() is None:
             for symbol in self._first:
                 connection.execute("INSERT INTO torghut_symbols (symbol) VALUES (%s) ON CONFLICT DO NOTHING", (symbol,))
@@ -74,18 +89,70 @@ class Universe:
             for symbol, enabled, updated_at in rows
         ]
 
-    def put(self, asset_class: AssetClass, symbols: Iterable[str], *, enabled: bool) -> int:
-        """Insert or update symbols and return how many."""
+    def put(self, asset_class: AssetClass, symbols: Iterable[str], *, enabled: bool, actor: Actor) -> int:
+        """Insert or update symbols, all or none, and return how many. What is as wanted already is no change."""
         count = 0
         with self._connected() as connection:
             for symbol in symbols:
+                was = self._state(connection, asset_class, symbol)
                 connection.execute(
                     "INSERT INTO torghut_symbols (symbol, asset_class, enabled) VALUES (%s, %s, %s)"
-                    " ON CONFLICT (asset_class, symbol) DO UPDATE SET enabled = excluded.enabled, updated_at = now()",
+                    " ON CONFLICT (asset_class, symbol) DO UPDATE SET enabled = excluded.enabled, updated_at = now()"
+                    " WHERE torghut_symbols.enabled <> excluded.enabled",
                     (symbol, asset_class, enabled),
                 )
+                _record(connection, actor, asset_class, symbol, (was, "enabled" if enabled else "disabled"))
                 count += 1
         return count
+
+    def delete(self, asset_class: AssetClass, symbol: str, *, actor: Actor) -> bool:
+        """Delete a symbol; return whether there was one."""
+        with self._connected() as connection:
+            was = self._state(connection, asset_class, symbol)
+            connection.execute(
+                "DELETE FROM torghut_symbols WHERE asset_class = %s AND symbol = %s", (asset_class, symbol)
+            )
+            _record(connection, actor, asset_class, symbol, (was, "absent"))
+        return was != "absent"
+
+    def changes(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return the newest `limit` changes, newest first: who, from where, what, when."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT at, who, address, token_id, asset_class, symbol, was, became FROM torghut_symbol_changes"
+                " ORDER BY id DESC LIMIT %s",
+                (limit,),
+            ).fetchall()
+        names = ("at", "who", "address", "tokenId", "assetClass", "symbol", "was", "became")
+        return [dict(zip(names, (_iso(row[0]), *row[1:]), strict=True)) for row in rows]
+
+    @staticmethod
+    def _state(connection: psycopg.Connection[tuple[Any, ...]], asset_class: AssetClass, symbol: str) -> str:
+        # One writer per symbol at a time, so that two changes at once are recorded in the order they took effect.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"torghut_symbols {asset_class} {symbol}",))
+        found = connection.execute(
+            "SELECT enabled FROM torghut_symbols WHERE asset_class = %s AND symbol = %s", (asset_class, symbol)
+        ).fetchone()
+        if found is None:
+            return "absent"
+        return "enabled" if found[0] else "disabled"
+
+
+def _record(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    actor: Actor,
+    asset_class: AssetClass,
+    symbol: str,
+    change: tuple[str, str],
+) -> None:
+    was, became = change
+    if was == became:
+        return
+    connection.execute(
+        "INSERT INTO torghut_symbol_changes (who, address, token_id, asset_class, symbol, was, became)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (actor.who, actor.address, actor.token_id, asset_class, symbol, was, became),
+    )
 
 
 def _iso(value: datetime) -> str:

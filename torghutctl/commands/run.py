@@ -88,7 +88,12 @@ def trading() -> None:
 
 @app.command("visuals")
 def visuals() -> None:
-    """Serve the symbol universe, the TA API and the page (VISUALS_PORT, TA_CLICKHOUSE_*, DB_DSN)."""
+    """Serve the symbol universe, the TA API and the page (VISUALS_PORT, TA_CLICKHOUSE_*, DB_DSN).
+
+    VISUALS_TRADING_URL names the trading API whose account, orders and decisions the page shows. TORGHUT_API_TOKEN is what
+    changes the universe, and what reads the account and the stream from another machine. The verdict is not known here:
+    its rules run in health-report, `up` and `demo`.
+    """
 
     def load() -> Any:
         from torghut_core.visuals import service

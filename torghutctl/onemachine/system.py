@@ -20,7 +20,10 @@ from torghut_core.ta import service as ta
 from torghut_core.trading import service as trading
 from torghut_core.visuals import service as visuals
 from torghutctl.errors import ConfigurationError
+from torghutctl.health.report import Operator, judge
 from torghutctl.onemachine.folder import LocalFolder
+from torghutctl.snapshot import reader
+from torghutctl.snapshot.target import Target
 
 _START_SECONDS = 60.0
 Say = Callable[[str], None]
@@ -28,6 +31,12 @@ Say = Callable[[str], None]
 
 class _Stopped(Exception):
     pass
+
+
+def report_on(target: Target) -> dict[str, Any]:
+    """Return the health report on `target`, as `health-report` would. Blocks; raises what the reader raises."""
+    snapshot = reader.read(target, at_ns=None)
+    return judge(snapshot, Operator(options=target.options))
 
 
 def local_environment(folder: LocalFolder, given: Mapping[str, str], page_port: int) -> dict[str, str]:
@@ -129,7 +138,15 @@ class LocalSystem:
                 await self._until(up, name)
                 self.say(f"{name} listens on {', '.join(self.services[name].values())}")
 
-            await start("visuals", ("api",), visuals.run, clickhouse=clickhouse, postgres=postgres)
+            await start(
+                "visuals",
+                ("api",),
+                visuals.run,
+                clickhouse=clickhouse,
+                postgres=postgres,
+                verdict=self._verdict,
+                trading_url=lambda: self.services.get("trading", {}).get("api"),
+            )
             symbols_url = f"{self.page}/api/torghut/symbols"
             self.environment = {**environment, "JANGAR_SYMBOLS_URL": symbols_url, "TRADING_UNIVERSE_SOURCE": "jangar"}
             await start("guardrails", ("metrics",), visuals.run_guardrails, clickhouse=clickhouse)
@@ -145,6 +162,14 @@ class LocalSystem:
             )
             stack.callback(self.folder.remove_endpoints)
             await self._supervised(work)
+
+    async def _verdict(self) -> dict[str, Any]:
+        """Return the health report of this very system, for its page. Raises InputError until everything listens."""
+        return await asyncio.to_thread(report_on, Target(local=self.folder.path, options=self._options))
+
+    @property
+    def _options(self) -> tuple[tuple[str, str], ...]:
+        return (("--local", str(self.folder.path)),)
 
     async def _until(self, up: asyncio.Event, name: str) -> None:
         waiting = asyncio.create_task(up.wait())

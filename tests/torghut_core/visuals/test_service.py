@@ -14,9 +14,11 @@ import pytest
 
 from torghut_core.engines.postgres import open_postgres
 from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.visuals.access import Actor
 from torghut_core.visuals.service import run, run_guardrails
 from torghut_core.visuals.universe import Universe
 
+_ANN = Actor(who="ann", address="127.0.0.1", token_id="0")
 _AWAY = {"TA_CLICKHOUSE_URL": "http://127.0.0.1:9", "TORGHUT_HTTP_HOST": "127.0.0.1"}
 
 
@@ -73,11 +75,11 @@ def test_universe_when_postgres_is_read_only_then_it_is_read_and_a_write_is_refu
 ) -> None:
     """Once the table is there, reading it needs no right to write."""
     postgres = open_postgres(f"embedded:{engine_folder}/pg")
-    assert Universe(postgres, ["AAPL"]).put("equity", ["MSFT"], enabled=True) == 1
+    assert Universe(postgres, ["AAPL"]).put("equity", ["MSFT"], enabled=True, actor=_ANN) == 1
     with psycopg.connect(postgres.dsn, autocommit=True) as admin:
         admin.execute("ALTER DATABASE torghut SET default_transaction_read_only = on")
     universe = Universe(postgres, ["NVDA"])
     assert [item["symbol"] for item in universe.items("equity", include_disabled=False)] == ["AAPL", "MSFT"]
     with pytest.raises(UpstreamError, match=r"^symbols: PostgreSQL refused \(25006\)$"):
-        universe.put("equity", ["TSLA"], enabled=True)
+        universe.put("equity", ["TSLA"], enabled=True, actor=_ANN)
     postgres.close()
