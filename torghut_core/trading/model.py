@@ -96,6 +96,8 @@ class Account:
     cash: Decimal
     buying_power: Decimal
     is_blocked: bool
+    last_equity: Decimal | None = None
+    """At the end of the last session, where the broker says it."""
 
     def __repr__(self) -> str:
         return f"Account(equity={self.equity}, buying_power={self.buying_power}, is_blocked={self.is_blocked})"

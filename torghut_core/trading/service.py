@@ -148,6 +148,7 @@ async def _runtime(
         status=shown.status,
         health=shown.health,
         readiness=shown.readiness,
+        account=shown.account,
         positions=shown.positions,
         profit=shown.profit,
         schema=shown.schema,

@@ -32,6 +32,21 @@ async def test_openapi_when_asked_then_every_route_and_its_errors(postgres: Post
             assert path in document["paths"]
 
 
+async def test_account_when_asked_then_equity_now_and_before_and_never_its_number(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """Exact text beside each number; what the broker does not say is null."""
+    async with running(service_environment(broker_server.url), SignalTables(), postgres) as client:
+        answer = await client.get("/trading/account")
+        body = answer.json()
+        assert (answer.status_code, body["equity"], body["equity_text"]) == (200, 100000.0, "100000")
+        assert set(body) == {
+            *(f"{name}{end}" for name in ("equity", "last_equity", "cash", "buying_power") for end in ("", "_text")),
+            "is_blocked",
+        }
+        assert "PA" not in answer.text
+
+
 async def test_api_role_when_a_scheduler_trades_then_its_state_is_told_and_nothing_is_traded(
     postgres: Postgres, broker_server: Any
 ) -> None:

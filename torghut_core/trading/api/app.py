@@ -48,6 +48,7 @@ class View:
     status: Callable[[], dict[str, Any]]
     health: Callable[[], Awaitable[dict[str, Any]]]
     readiness: Callable[[], tuple[bool, dict[str, Any]]]
+    account: Callable[[], Awaitable[dict[str, Any]]]
     positions: Callable[[], Awaitable[list[dict[str, Any]]]]
     profit: Callable[[], Awaitable[dict[str, Any]]]
     schema: Callable[[], SchemaState]
@@ -143,6 +144,10 @@ def create_app(view: View) -> FastAPI:
     async def orders(symbol: Symbol = None, since: Since = None, limit: Limit = 200) -> Response:
         earliest = None if since is None else _instant(since)
         return _Json(await asyncio.to_thread(view.listing.orders, symbol=symbol, since=earliest, limit=limit))
+
+    @app.get("/trading/account", response_model=shapes.Account, responses=_UNAVAILABLE)
+    async def account() -> Response:
+        return _Json(await view.account())
 
     @app.get("/trading/positions", response_model=list[shapes.Holding], responses=_UNAVAILABLE)
     async def positions() -> Response:

@@ -160,6 +160,18 @@ class Holding(Shape):
     market_value_text: str
 
 
+class Account(Shape):
+    equity: float
+    equity_text: str
+    last_equity: float | None = Field(description="at the end of the last session")
+    last_equity_text: str | None
+    cash: float
+    cash_text: str
+    buying_power: float
+    buying_power_text: str
+    is_blocked: bool
+
+
 class Profit(Shape):
     realised: float
     realised_text: str

@@ -262,6 +262,25 @@ class RuntimeView:
         symbols = sorted({*held, *(symbol for symbol, lot in lots.items() if lot.qty)})
         return [_position_json(symbol, held.get(symbol), lots.get(symbol, Lot())) for symbol in symbols]
 
+    async def account(self) -> dict[str, Any]:
+        """Return the broker's account without its number: equity now and at the end of the last session, cash, power.
+
+        Raises BrokerUnavailableError, or NotTradingError without keys.
+        """
+        broker = self._parts.broker
+        if broker is None:
+            raise NotTradingError("alpaca keys missing")
+        account = await broker.account()
+        figures = {
+            "equity": account.equity,
+            "last_equity": account.last_equity,
+            "cash": account.cash,
+            "buying_power": account.buying_power,
+        }
+        told = {name: value for name, value in figures.items() if value is not None}
+        texts = {f"{name}_text": _plain(value) for name, value in told.items()}
+        return {"last_equity": None, **told, "last_equity_text": None, **texts, "is_blocked": account.is_blocked}
+
     async def profit(self) -> dict[str, Any]:
         """Return what the own fills realised, by symbol and in all, dollars at average cost."""
         lots = fold_positions(await asyncio.to_thread(self._parts.orders.fills))

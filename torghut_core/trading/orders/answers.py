@@ -61,6 +61,7 @@ def parse_account(body: Any) -> Account:
         cash=_number(item, "cash"),
         buying_power=_number(item, "buying_power"),
         is_blocked=is_blocked,
+        last_equity=_number(item, "last_equity") if item.get("last_equity") is not None else None,
     )
 
 
