@@ -1,23 +1,36 @@
-"""One frame of `top`: verdict, cause, next step, a line per component, and what trading does. Pure."""
+"""One frame of `top`: verdict, cause, next step, components, symbols, positions, decisions and switches. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torghutctl.health.model import span
 from torghutctl.render.output import columns
+
+_MOST = 8
+"""Rows of positions and of decisions: the newest ones; a screen has no more room."""
 
 
 def frame(report: Mapping[str, Any], *, width: int | None = None, height: int | None = None) -> str:
     """Return the frame as plain text, cut to a terminal of this size."""
-    health, trading = report["health"], report["trading"]
+    parts = [*_strip(report["health"], report["trading"]), "", _components(report["health"])]
+    parts += [part for section in _sections(report) for part in ("", section)]
+    shown = "\n".join(parts).split("\n")[:height]
+    return "\n".join(line[:width] for line in shown)
+
+
+def _strip(health: Mapping[str, Any], trading: Mapping[str, Any]) -> Iterator[str]:
     cause, step = health["topCause"], health["nextProcedure"]
-    lines = [f"{str(health['classification']).upper()}  {health['observedAt']}  market {health['marketSession']}"]
+    yield f"{str(health['classification']).upper()}  {health['observedAt']}  market {health['marketSession']}"
     if cause is not None:
-        lines.append(f"cause  {cause['component']}: {cause['reason']}: {cause['message']}")
+        yield f"cause  {cause['component']}: {cause['reason']}: {cause['message']}"
     if step is not None:
-        lines.append(f"next   {step['command'] or step['runbook']}")
-    lines += [f"trades {trading['trades']}; git, cluster and service: {trading['agreement']}", ""]
+        yield f"next   {step['command'] or step['runbook']}"
+    yield f"trades {trading['trades']}; git, cluster and service: {trading['agreement']}"
+
+
+def _components(health: Mapping[str, Any]) -> str:
     rows = [("COMPONENT", "STATUS", "REASONS")]
     for component in health["components"]:
         reasons = ", ".join(
@@ -25,15 +38,38 @@ def frame(report: Mapping[str, Any], *, width: int | None = None, height: int | 
             for finding in component["findings"]
         )
         rows.append((component["name"], component["status"], reasons or "-"))
-    lines += [columns(rows), ""]
+    return columns(rows)
+
+
+def _sections(report: Mapping[str, Any]) -> Iterator[str]:
+    symbols, desk = report.get("symbols") or [], report.get("desk")
+    if symbols:
+        rows = [(row["symbol"], _age(row["barAgeSeconds"]), _age(row["signalAgeSeconds"])) for row in symbols]
+        yield columns([("SYMBOL", "BAR", "SIGNAL"), *rows])
+    if desk is not None:
+        yield _of_desk(
+            "positions", desk, ("SYMBOL", "HELD", "OURS", "VALUE"), ("symbol", "qty", "own_qty", "market_value")
+        )
+        yield _of_desk(
+            "decisions", desk, ("AT", "SYMBOL", "SIDE", "STATUS", "WHY"), ("at", "symbol", "side", "status", "why")
+        )
     settings = [("SETTING", "EFFECTIVE", "GIT", "")]
     settings += [
         (row["name"], _text(row["effective"]), _text(row["git"]), "" if row["agrees"] else "DIFFERENT")
-        for row in trading["settings"]
+        for row in report["trading"]["settings"]
     ]
-    lines.append(columns(settings))
-    shown = "\n".join(lines).split("\n")[:height]
-    return "\n".join(line[:width] for line in shown)
+    yield columns(settings)
+
+
+def _of_desk(name: str, desk: Mapping[str, Any], head: tuple[str, ...], keys: tuple[str, ...]) -> str:
+    rows = desk[name]
+    if rows is None:
+        return f"{name}: not read: {'; '.join(desk['problems'])}"
+    return columns([head, *(tuple(row[key] for key in keys) for row in rows[:_MOST])]) if rows else f"{name}: none"
+
+
+def _age(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{span(seconds)} ago"
 
 
 def _text(value: Any) -> str:
