@@ -5,6 +5,7 @@ python scripts/write_reference.py
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -18,9 +19,11 @@ from torghutctl.cli import COMMANDS, app
 from torghutctl.commands.explain_config import RUNTIMES, settings_class
 from torghutctl.errors import ExitCode
 from torghutctl.health.reasons import REASONS
+from torghutctl.render.schemas import VERSIONS, schema_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
+SCHEMAS = ROOT / "docs" / "schemas"
 _HELP_WIDTH = 100
 _CODES = {
     ExitCode.OK: "healthy; done; nothing to change; plan shown",
@@ -146,8 +149,20 @@ def _tables() -> str:
     return "\n".join(parts)
 
 
+def schemas() -> dict[str, str]:
+    """Return every JSON Schema by its file's name."""
+    return {
+        f"{version.removeprefix('torghut.').replace('/', '.')}.json": json.dumps(schema_of(version), indent=2) + "\n"
+        for version in VERSIONS
+    }
+
+
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
+    SCHEMAS.mkdir(parents=True, exist_ok=True)
+    for name, text in schemas().items():
+        (SCHEMAS / name).write_text(text, encoding="utf-8")
+        print(f"wrote docs/schemas/{name}")
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(f"wrote docs/reference/{name}")

@@ -24,6 +24,8 @@ def test_pages_when_written_then_the_stored_ones_are_the_same() -> None:
     found.loader.exec_module(module)
     stored = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
     assert module.pages() == stored
+    schemas = {path.name: path.read_text() for path in (ROOT / "docs" / "schemas").glob("*.json")}
+    assert module.schemas() == schemas
 
 
 def test_topics_when_shipped_then_they_are_the_codes() -> None:

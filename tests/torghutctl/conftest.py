@@ -11,8 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+
+from torghutctl.render.schemas import schema_of
 
 FOLDER = "argocd/applications/torghut"
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
@@ -80,12 +84,33 @@ def _build(root: Path, fill: Callable[[Path], None]) -> GitOps:
     return made
 
 
+def hold_to_schema(text: str) -> None:
+    """Fail unless the text is one JSON document that its published schema takes."""
+    document = json.loads(text)
+    jsonschema.Draft202012Validator(schema_of(document["schemaVersion"])).validate(document)
+
+
+@pytest.fixture(autouse=True)
+def every_document_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every JSON that a command writes in this process to its schema too."""
+    from torghutctl.render import output
+
+    def held(report: Any, form: output.Format, **views: Any) -> str:
+        text = render(report, form, **views)
+        if form is output.Format.JSON:
+            hold_to_schema(text)
+        return text
+
+    render = output.render
+    monkeypatch.setattr(output, "render", held)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run torghutctl in a process of its own, off a terminal, with a home of its own."""
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "torghutctl", *arguments],
             env={
                 "PATH": os.environ["PATH"],
@@ -98,6 +123,9 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+        if "json" in arguments and done.stdout:
+            hold_to_schema(done.stdout)
+        return done
 
     return call
 

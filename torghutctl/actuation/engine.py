@@ -68,7 +68,8 @@ def run(request: Request) -> Outcome:
         if plan.is_empty:
             return Outcome(plan=plan)
         if request.effect is Effect.BRANCH:
-            return replace(_to_branch(request, repository, plan, answers), notes=notes)
+            done = _to_branch(request, repository, plan, answers)
+            return replace(done, notes=(*notes, *done.notes))
         if request.effect is Effect.PULL_REQUEST:
             return _to_pull_request(request, repository, plan, answers, seen)
         return _act(request, plan, answers)
@@ -194,10 +195,11 @@ def _to_branch(request: Request, repository: Repository, plan: Plan, answers: tu
         raise ConfigurationError("--branch: needs a local repository at --repo", hint="give a path, or use --pr")
     _require_files_only(plan)
     record = Record(request)
-    branch, commit = _commit(request, repository, plan, answers, str(path), record=record)
+    notes: list[str] = []
+    branch, commit = _commit(request, repository, plan, answers, str(path), record=record, notes=notes)
     done = plan.with_result(Result(branch=branch, commit=commit))
     record.result(done, "branch")
-    return Outcome(plan=done, gap=record.gap)
+    return Outcome(plan=done, gap=record.gap, notes=tuple(notes))
 
 
 def _to_pull_request(
@@ -228,7 +230,7 @@ def _to_pull_request(
         raise StalePlanError("the base keeps moving while this change is prepared", hint="try again in a moment")
     notes.extend(_contradictions(conflict))
     record = Record(request)
-    branch, commit = _commit(request, repository, plan, answers, remote, record=record)
+    branch, commit = _commit(request, repository, plan, answers, remote, record=record, notes=notes)
     pull = forge.open_pull_request(_pull_request_draft(request, plan, branch, conflict.note))
     earlier = [other for other in forge.open_pull_requests(request.base) if other.number < pull.number]
     raced = find_conflict(plan, repository, earlier, is_stop=True).adopt
@@ -301,6 +303,7 @@ def _commit(
     destination: str,
     *,
     record: Record,
+    notes: list[str],
 ) -> tuple[str, str]:
     """Write the audit line, then the commit that carries its hash, then the branch. Return branch and commit."""
     own_path = repository.location.path
@@ -318,14 +321,18 @@ def _commit(
     left = find_left()
     if left is not None:
         return branch, left
-    commit = make_commit(
+    made = make_commit(
         client,
         base=repository.base,
         files=files,
         message=commit_message(plan, request.intent.reason, request.ticket, head),
         author=find_author(repository.location.path),
         at_seconds=request.now_ns // 1_000_000_000,
+        may_be_unsigned=request.spec.is_stop,
     )
+    commit = made.id
+    if made.unsigned_because is not None:
+        notes.append(f"the commit is not signed: {made.unsigned_because}")
     try:
         create_branch(client, destination, branch=branch, commit=commit, is_own_clone=is_own_clone)
     except StalePlanError:

@@ -36,6 +36,7 @@ _SETTINGS = tuple(
     for setting in (
         f"core.hooksPath={os.devnull}",
         "log.showSignature=false",
+        "push.gpgSign=false",
         "push.pushOption=",
         "push.recurseSubmodules=no",
         "safe.bareRepository=all",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 SETTING = re.compile(
     r"(?:core\.(?:sshcommand|askpass|gitproxy)|ssh\.|credential\.|http\.|url\.|protocol\.|user\.|author\.|committer\."
-    r"|gpg\.|commit\.gpgsign|push\.gpgsign|remote\.[^\n]*\.(?:proxy|proxyauthmethod|receivepack|uploadpack))",
+    r"|gpg\.|commit\.gpgsign|remote\.[^\n]*\.(?:proxy|proxyauthmethod|receivepack|uploadpack))",
     re.I,
 )
 """Names of settings about who the user is and how he reaches a remote; what else a clone sets is about itself."""

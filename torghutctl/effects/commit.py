@@ -49,12 +49,28 @@ def find_author(repository: Path | None) -> Author:
     return Author(name=name or _FALLBACK_NAME, email=email or _FALLBACK_EMAIL)
 
 
-def make_commit(
-    client: GitClient, *, base: str, files: Iterable[NewFile], message: str, author: Author, at_seconds: int
-) -> str:
-    """Write a commit on `base` that replaces exactly these files, and return its id.
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A commit that was written. `unsigned_because` says why it is not signed although the user's git signs."""
 
-    Raises UpstreamError when what was written is not what was asked for.
+    id: str
+    unsigned_because: str | None = None
+
+
+def make_commit(
+    client: GitClient,
+    *,
+    base: str,
+    files: Iterable[NewFile],
+    message: str,
+    author: Author,
+    at_seconds: int,
+    may_be_unsigned: bool = False,
+) -> Commit:
+    """Write a commit on `base` that replaces exactly these files; signed where the user's git signs.
+
+    `may_be_unsigned` is for what no missing key may hold up. Raises UpstreamError when it cannot be signed, or what was
+    written is not what was asked for.
     """
     wanted = sorted(files, key=lambda file: file.path)
     index = {"GIT_INDEX_FILE": str(client.folder / "torghut-index")}
@@ -72,13 +88,21 @@ def make_commit(
         for part, value in (("NAME", author.name), ("EMAIL", author.email), ("DATE", f"@{at_seconds} +0000"))
     }
     is_signed = client.attempt("config", "--type=bool", "--get", "commit.gpgSign").text == "true"
-    words = ("commit-tree", *(("-S",) if is_signed else ()), tree, "-p", base, "-F", "-")
-    commit = client.run(*words, stdin=message.encode(), environment=identity).text
+    words = (tree, "-p", base, "-F", "-")
+    unsigned_because = None
+    if is_signed:
+        signed = client.attempt("commit-tree", "-S", *words, stdin=message.encode(), environment=identity)
+        if signed.status != 0 and not may_be_unsigned:
+            raise failure("commit-tree", signed)
+        unsigned_because = str(failure("commit-tree", signed)) if signed.status != 0 else None
+        commit = signed.text
+    if not is_signed or unsigned_because is not None:
+        commit = client.run("commit-tree", *words, stdin=message.encode(), environment=identity).text
     changed = client.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", base, commit).stdout
     paths = [name.decode("utf-8", "surrogateescape") for name in changed.split(b"\0") if name]
     if paths != [file.path for file in wanted]:
         raise UpstreamError(f"the commit would change {paths}, not what was planned", hint="report this as a fault")
-    return commit
+    return Commit(id=commit, unsigned_because=unsigned_because)
 
 
 def find_own_branch(

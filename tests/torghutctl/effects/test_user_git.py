@@ -44,7 +44,7 @@ def published(gitops: Any, credential: Credential | None = None) -> tuple[str, s
         made = make_commit(
             repository.client, base=repository.base, files=[file], message="x\n", author=author, at_seconds=1
         )
-        create_branch(repository.client, str(repository.location.remote), branch="agentruns/x", commit=made)
+        create_branch(repository.client, str(repository.location.remote), branch="agentruns/x", commit=made.id)
         return repository.base, gitops.git("rev-parse", "agentruns/x^", where=gitops.bare)
 
 
@@ -186,6 +186,21 @@ def test_commit_when_the_clone_signs_then_it_is_signed_and_verified(gitops: Any,
         "-c", f"gpg.ssh.allowedSignersFile={signers}", "log", "-1", "--format=%G? %an", "agentruns/x", where=gitops.bare
     )
     assert said == "G Ops"
+
+
+@pytest.mark.parametrize(
+    ("procedure", "code", "words"), [("pause-trading", 0, "the commit is not signed"), ("restart-ws", 9, "sign")]
+)
+def test_procedure_when_the_key_cannot_sign_then_a_stop_goes_on_unsigned_and_says_so(
+    procedure: str, code: int, words: str, run: Any, gitops: Any
+) -> None:
+    """No missing key keeps trading running; what can wait for one waits."""
+    for name, value in {"gpg.format": "ssh", "user.signingKey": "/nowhere", "commit.gpgSign": "true"}.items():
+        gitops.git("config", name, value)
+    where = ("--repo", str(gitops.clone), "--reason", "x", "--confirm", "ACTUATE_TORGHUT", "--branch")
+    done = run(procedure, *where)
+    branches = gitops.git("for-each-ref", "--format=%(refname)", "refs/heads/agentruns")
+    assert (done.returncode, words in done.stderr, branches != "") == (code, True, code == 0), done.stderr
 
 
 REFUSALS = {

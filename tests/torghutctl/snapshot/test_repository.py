@@ -118,6 +118,6 @@ def test_open_repository_when_all_is_over_the_network_then_only_what_is_read_is_
             author=Author(name="a", email="a@b"),
             at_seconds=1,
         )
-        create_branch(repository.client, address, branch="x", commit=made)
+        create_branch(repository.client, address, branch="x", commit=made.id)
     assert len(tree.files) > 10
     assert gitops.git("diff", "--name-only", "main", "x", where=gitops.bare) == f"{FOLDER}/ws/configmap.yaml"
