@@ -189,7 +189,8 @@ def test_commit_when_the_clone_signs_then_it_is_signed_and_verified(gitops: Any,
 
 
 @pytest.mark.parametrize(
-    ("procedure", "code", "words"), [("pause-trading", 0, "the commit is not signed"), ("restart-ws", 9, "sign")]
+    ("procedure", "code", "words"),
+    [("pause-trading", 0, "the commit is not signed"), ("restart-ws", 9, "git commit-tree failed")],
 )
 def test_procedure_when_the_key_cannot_sign_then_a_stop_goes_on_unsigned_and_says_so(
     procedure: str, code: int, words: str, run: Any, gitops: Any
