@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -49,6 +50,18 @@ def health_app(
 
     add_metrics(app, registry)
     return app
+
+
+def each_once(request: Request) -> None:
+    """Refuse a query that gives a parameter more than once: which one was meant nobody knows. A dependency of an app."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if twice:
+        found = [
+            {"type": "value_error", "loc": ("query", name), "msg": "must be given once", "input": "twice"}
+            for name in twice
+        ]
+        raise RequestValidationError(found)
 
 
 def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:

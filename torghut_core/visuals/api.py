@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from torghut_core.errors import InputError, TorghutError, rule_of
-from torghut_core.http_server import add_metrics
+from torghut_core.http_server import add_metrics, each_once
 from torghut_core.visuals.assets import add_assets
 from torghut_core.visuals.newest import NewestRows
 from torghut_core.visuals.symbols_api import add_symbols
@@ -40,6 +40,7 @@ class Stores:
 def create_app(stores: Stores, *, token: str | None, now: Callable[[], datetime]) -> FastAPI:
     """Return the app. `now` yields the clock's datetime; `token` is what writers, and readers from afar, must bear."""
     app = FastAPI(
+        dependencies=[Depends(each_once)],
         title="torghut-visuals",
         version="1",
         description="The symbol universe, technical analysis, and the system's state. Errors name field, value and rule.",

@@ -275,7 +275,7 @@ def test_file_when_nothing_in_it_can_be_used_then_exit_2_and_nothing_left(tmp_pa
     """A file of something else is an error, not a recording without trades."""
     result = _replay(tmp_path, b"root:x:0:0\ndaemon:x:1:1\n")
     assert (result.exit_code, "none of its 2 records can be used" in result.stderr) == (2, True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.engine

@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
@@ -25,7 +26,14 @@ async def test_openapi_when_asked_then_every_route_and_its_errors(postgres: Post
         document = (await client.get("/openapi.json")).json()
         for path in ("/trading/decisions", "/trading/executions", "/trading/orders"):
             assert "422" in document["paths"][path]["get"]["responses"]
-            for query in ("symbol=%00", "symbol=A%20B", "limit=501", "since=99999-01-01T00:00:00Z", "since=x"):
+            for query in (
+                "limit=1&limit=2",
+                "symbol=%00",
+                "symbol=A%20B",
+                "limit=501",
+                "since=99999-01-01T00:00:00Z",
+                "since=x",
+            ):
                 answer = await client.get(f"{path}?{query}")
                 assert (answer.status_code, answer.json()["detail"][0]["field"]) == (422, query.split("=")[0])
         for path in ("/trading/positions", "/trading/pnl", "/trading/status", "/trading/health"):
@@ -71,6 +79,10 @@ async def test_api_role_when_a_scheduler_trades_then_its_state_is_told_and_nothi
     assert len(broker_server.state.posts) == 1
 
 
+_SINCE = ("/trading/decisions", "/trading/executions", "/trading/orders")
+"""Routes with `since`: which texts are a time no pattern can say (the 30th of February)."""
+
+
 def _break_the_contract(address: str, examples: int) -> int:
     """Ask every operation for `examples` requests drawn from its schema; return how many answers were held to it."""
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
@@ -88,7 +100,8 @@ def _break_the_contract(address: str, examples: int) -> int:
         def ask(case: schemathesis.Case) -> None:
             nonlocal asked
             asked += 1
-            case.call_and_validate()
+            excluded = [positive_data_acceptance] if case.operation.path in _SINCE else []
+            case.call_and_validate(excluded_checks=excluded)
 
         ask()
     return asked

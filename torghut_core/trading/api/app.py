@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from torghut_core.clock import utc_datetime
 from torghut_core.errors import TorghutError, rule_of
-from torghut_core.http_server import add_metrics
+from torghut_core.http_server import add_metrics, each_once
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.trading.api import shapes
 from torghut_core.trading.encoding import dumps
@@ -83,6 +83,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 def create_app(view: View) -> FastAPI:
     """Return the application over `view`."""
     app = FastAPI(
+        dependencies=[Depends(each_once)],
         title="torghut-trading",
         version=view.version,
         description="State of the trading runtime. Reads only; errors name the field.",
