@@ -99,8 +99,12 @@ def test_page_when_opened_then_its_candles_and_indicators_are_the_apis(opened: A
     """Every candle of the chart that lies in the API's answer is that bar, and each RSI that signal's."""
     page = opened().page
     before = page.evaluate(_DRAWN)["candles"][-1]["time"]
-    page.wait_for_function(f"() => document.getElementById('chart').drawn().candles.at(-1).time > {before}")
-    drawn = page.evaluate(_DRAWN)
+    # A bar comes a moment before its signal: what is compared is one look at which the newest of both are drawn.
+    complete = (
+        "() => { const seen = document.getElementById('chart').drawn(), last = seen.candles.at(-1).time;"
+        f" return last > {before} && seen.rsi.some(point => point.time === last && 'value' in point) && seen; }}"
+    )
+    drawn = page.wait_for_function(complete).json_value()
     query = {"symbol": "AAPL", "window": "PT1S", "limit": "5000", "from": str(drawn["candles"][0]["time"] + 1)}
     query["to"] = str(drawn["candles"][-1]["time"] + 1)
     bars = httpx.get(f"{system.page}/api/torghut/ta/bars", params=query).json()["items"]
