@@ -44,7 +44,7 @@ browser:  ## a Chromium for the tests of the page: Debian's, where this machine 
 	command -v npm && $(MAKE) page/node_modules/.built || echo "no npm here: what is built from npm is not checked"
 
 test-e2e: $(VENV)/.dev engines browser  ## what needs many processes, a browser or a wheel
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e and not soak" $(ARGS)
 
 test-kube: $(VENV)/.dev  ## manifests, AgentRuns, policy and reading against a real kube-apiserver, where ../shared/kube is
 	$(BIN)/python -m pytest -m kube --timeout 900 $(ARGS)
