@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,12 @@ def in_process(folder: Path, **changed: str) -> dict[str, str]:
 
 
 class TaProcess:
-    """One instance; what it logs goes to `log`."""
+    """One instance; what it logs goes to `log`. `options` are the command's."""
 
-    def __init__(self, folder: Path, bootstrap: str, name: str = "a", **environment: str) -> None:
+    def __init__(
+        self, folder: Path, bootstrap: str, name: str = "a", *, options: Sequence[str] = (), **environment: str
+    ) -> None:
+        self._options = options
         self.folder = folder
         self.clickhouse = f"embedded:{folder / f'clickhouse-{name}'}"
         self.log = folder / f"ta-{name}.log"
@@ -87,14 +90,15 @@ class TaProcess:
             "TORGHUT_CLOCK": f"file:{clock}",
             **environment,
         }
+        self._environment = {name: value for name, value in self._environment.items() if value}
 
     def start(self) -> None:
         self._logged = self.log.stat().st_size if self.log.exists() else 0
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "PYTHONPATH") if name in os.environ}
         root = str(Path(__file__).resolve().parents[2])
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "torghutctl", "run", "ta"],
+                [sys.executable, "-m", "torghutctl", "run", "ta", *self._options],
                 env=kept | {"PYTHONPATH": root} | self._environment,
                 stdout=log,
                 stderr=log,
