@@ -75,8 +75,7 @@ def main(arguments: list[str]) -> int:
             _say(event="state", state=state)
         if state in _ENDED:
             return 1
-    savepoint = client.stop_with_savepoint(False, graph.folder_uri(settings, "savepoints")).result()
-    _say(event="stopped", savepoint=savepoint)
+    _say(event="stopped", savepoint=graph.stop_with_savepoint(client, settings, _SAVEPOINT_SECONDS))
     return 0
 
 

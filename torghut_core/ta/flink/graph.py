@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyflink.common import Configuration
+from py4j.protocol import Py4JError
+from pyflink.common import Configuration, JobClient
 from pyflink.common.typeinfo import Types
 from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.data_stream import DataStream
 from pyflink.java_gateway import get_gateway
 
+from torghut_core.logs import event
 from torghut_core.settings import reveal
 from torghut_core.ta.engine.engine import SOURCES, SourceName
 from torghut_core.ta.flink.operator import PartitionOperator
@@ -20,6 +23,7 @@ from torghut_core.ta.flink.partition import output_topics
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.wiring import input_topics
 
+_logger = logging.getLogger("torghut.ta.flink")
 MAX_PARALLELISM = 720
 """Key groups, for good: a savepoint is of this many. As a multiple of all small numbers it is shared out evenly."""
 _LINGER_MS = 20
@@ -99,6 +103,19 @@ def build(
     rows = keyed.process(operator, Types.PRIMITIVE_ARRAY(Types.BYTE())).uid(f"engines-of-{partitions}").name("engines")
     _sink(rows, jvm, settings)
     return env
+
+
+def stop_with_savepoint(client: JobClient, settings: TaSettings, seconds: int) -> str | None:
+    """End the job with a savepoint and return where it is; None where none came of it, and the newest checkpoint stands."""
+    jvm: Any = get_gateway().jvm
+    format_type = jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+    try:
+        # By itself, since the wrapper calls a method that this version does not have any more.
+        ending = client._j_job_client.stopWithSavepoint(False, folder_uri(settings, "savepoints"), format_type)
+        return str(ending.get(seconds, jvm.java.util.concurrent.TimeUnit.SECONDS))
+    except Py4JError as error:
+        event(_logger, "savepoint_failed", logging.WARNING, error=str(error).partition("\n")[0])
+        return None
 
 
 def _record_blocks(
