@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -122,7 +123,9 @@ def main() -> None:
             print(f"| {said} | {measured:,} | {rows:,} | {took:.2f} | {rate:.2f} | {rate / counted:.2f} |")
 
 
-async def fill(bootstrap: str, records: list[bytes], partitions: int | None = None) -> None:
+async def fill(
+    bootstrap: str, records: list[bytes], partitions: int | None = None, *, more: Sequence[str] = ()
+) -> None:
     """Put trades into Kafka, with quotes and bars that are ahead of them; topics of so many partitions, or their own."""
     from tests.fakes.ta_inputs import bar, quote
 
@@ -130,7 +133,7 @@ async def fill(bootstrap: str, records: list[bytes], partitions: int | None = No
     if partitions is not None:
         inputs = (topics.TRADES, topics.QUOTES, topics.BARS_1M)
         await kafka.ensure_topics([dataclasses.replace(topic, partitions=partitions) for topic in inputs])
-    await kafka.ensure_topics(topics.ALL)
+    await kafka.ensure_topics([*topics.ALL, *map(topics.TA_SIGNALS.renamed, more)])
     producer = await kafka.producer()
     for start in range(0, len(records), 20_000):
         part = records[start : start + 20_000]

@@ -21,7 +21,7 @@ from benchmarks.market import write_trades
 
 _ROOT = Path(__file__).resolve().parents[1]
 _TURNS = 5
-_PARTITIONS = 4
+PARTITIONS = 4
 
 
 class Member:
@@ -62,13 +62,13 @@ class Member:
         self._process.wait(40)
 
 
-async def _committed(bootstrap: str, group: str, topic: str) -> int:
+async def committed(bootstrap: str, group: str, topic: str) -> int:
     """Return how many trades a group has committed."""
     from torghut_core.engines.kafka import KafkaAddress, TopicPartition
     from torghut_core.engines.kafka_ends import standings
 
     address = KafkaAddress(bootstrap=bootstrap, client_id="benchmark")
-    found = await standings(address, group, [TopicPartition(topic, number) for number in range(_PARTITIONS)])
+    found = await standings(address, group, [TopicPartition(topic, number) for number in range(PARTITIONS)])
     return sum(each.committed or 0 for each in found.values())
 
 
@@ -82,11 +82,11 @@ def _measure(folder: Path, bootstrap: str, members: int, turn: int, events: int)
         while not all(member.is_holding for member in running):
             time.sleep(0.02)
         began, cpu = time.monotonic(), sum(member.cpu for member in running)
-        first = asyncio.run(_committed(bootstrap, group, topics.TRADES.name))
+        first = asyncio.run(committed(bootstrap, group, topics.TRADES.name))
         last = first
         while last < 0.97 * events:
             time.sleep(0.2)
-            last = asyncio.run(_committed(bootstrap, group, topics.TRADES.name))
+            last = asyncio.run(committed(bootstrap, group, topics.TRADES.name))
             if time.monotonic() - began > 300:
                 raise TimeoutError(f"{last} of {events} after 300 s; see {running[0].log}")
         used = sum(member.cpu for member in running) - cpu
@@ -108,7 +108,7 @@ def main() -> None:
     ):
         path = Path(name) / "trades.ndjson"
         write_trades(path, events)
-        asyncio.run(fill(broker.bootstrap, path.read_bytes().splitlines(), _PARTITIONS))
+        asyncio.run(fill(broker.bootstrap, path.read_bytes().splitlines(), PARTITIONS))
         for turn in range(_TURNS):
             for members, taken in found.items():
                 taken.append(_measure(Path(name), broker.bootstrap, members, turn, events))
