@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,10 @@ class TaProcess:
         return rows
 
 
-async def produce(kafka: Kafka, records: Iterable[Record]) -> None:
-    """Send records to their topics, keyed by symbol, order kept."""
+async def produce(kafka: Kafka, records: Iterable[Record], partitions: int = topics.TRADES.partitions) -> None:
+    """Send records to their topics, keyed by symbol, order kept; inputs that are not there get so many partitions."""
+    inputs = [replace(topic, partitions=partitions) for topic in topics.ALL if topic.name in INPUTS.values()]
+    await kafka.ensure_topics(inputs)
     await kafka.ensure_topics(topics.ALL)
     producer = await kafka.producer()
     by_source: dict[str, tuple[list[bytes], list[bytes]]] = {source: ([], []) for source in INPUTS}
@@ -177,12 +180,14 @@ async def produce(kafka: Kafka, records: Iterable[Record]) -> None:
     await producer.close()
 
 
-def expected_rows(records: Iterable[Record], settings: EngineSettings) -> Rows:
+def expected_rows(
+    records: Iterable[Record], settings: EngineSettings, partitions: int = topics.TRADES.partitions
+) -> Rows:
     """Return the rows of an undisturbed run: the engine alone, a partition number at a time."""
     by_number: dict[int, list[Record]] = {}
     for record in records:
         key = json.loads(record.value)["symbol"].encode()
-        by_number.setdefault(partition_of(key, topics.TRADES.partitions), []).append(record)
+        by_number.setdefault(partition_of(key, partitions), []).append(record)
     rows: Rows = {}
     for its in by_number.values():
         run = Run(settings)

@@ -73,7 +73,8 @@ def ws() -> None:
 @app.command("ta")
 def ta(
     engine: Annotated[
-        TaEngine, typer.Option(help="process: all in this one; flink: on a Flink cluster within one JVM, see `make flink`")
+        TaEngine,
+        typer.Option(help="process: all in this one; flink: on a Flink cluster within one JVM, see `make flink`"),
     ] = TaEngine.PROCESS,
 ) -> None:
     """Compute micro-bars and indicators from Kafka to Kafka and ClickHouse (TA_*).

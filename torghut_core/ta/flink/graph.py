@@ -77,8 +77,10 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
 def folder_uri(settings: TaSettings, kind: str) -> str:
     """Return where this group's checkpoints or savepoints go."""
     scheme, _, rest = settings.checkpoint_dir.partition(":")
-    base = Path(rest.removeprefix("//") if rest.startswith("///") else rest).absolute().as_uri() if scheme == "file" else (
-        f"{scheme}:{rest}"
+    base = (
+        Path(rest.removeprefix("//") if rest.startswith("///") else rest).absolute().as_uri()
+        if scheme == "file"
+        else (f"{scheme}:{rest}")
     )
     return f"{base.rstrip('/')}/flink/{settings.group_id}/{kind}"
 
@@ -97,7 +99,9 @@ def build(
     key_type = Types.ROW([Types.INT()])
     selector = jvm.KeyByKeySelector()
     keyed = KeyedStream(
-        blocks._j_data_stream.keyBy(selector, key_type.get_java_type_info()), Types.PRIMITIVE_ARRAY(Types.BYTE()), blocks
+        blocks._j_data_stream.keyBy(selector, key_type.get_java_type_info()),
+        Types.PRIMITIVE_ARRAY(Types.BYTE()),
+        blocks,
     )
     # Of so many partitions: state of another count is another job's, whose symbols have other numbers.
     rows = keyed.process(operator, Types.PRIMITIVE_ARRAY(Types.BYTE())).uid(f"engines-of-{partitions}").name("engines")

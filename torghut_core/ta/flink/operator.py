@@ -87,7 +87,7 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
         self._write(partition)
         self._keep(partition)
 
-    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[bytes]:
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[bytes]:  # noqa: ARG002  PyFlink calls it so
         """Look whether something is due."""
         partition = self._partition(ctx)
         self._look_again(ctx)

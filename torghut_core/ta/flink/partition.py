@@ -98,9 +98,7 @@ class Partition:
         if self._settings.clickhouse_url is not None:
             self.rows += tables
         pieces = [piece for rows in tables for piece in rows.pieces(_PIECE_ROWS)]
-        return [
-            write_rows([(_PLACES[piece.table], *to_records(piece, self._settings.feed))]) for piece in pieces
-        ]
+        return [write_rows([(_PLACES[piece.table], *to_records(piece, self._settings.feed))]) for piece in pieces]
 
     def status(self) -> bytes:
         """Return a row block with the status record of this partition number, under a key of its own."""

@@ -60,7 +60,7 @@ class FlinkService:
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call, no lock
+            preexec_fn=_die_with_parent,
         )
         assert process.stdout is not None
         told = asyncio.create_task(self._listen(process.stdout))

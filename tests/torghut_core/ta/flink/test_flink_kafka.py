@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.ta_inputs import Record, market
 from tests.fakes.ta_process import Outputs, Rows, TaProcess, differences, expected_rows, produce
+from torghut_core import topics
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine.engine import EngineSettings
@@ -19,6 +21,10 @@ from torghut_core.ta.flink.versions import CONNECTOR_JAR
 
 ROOT = Path(__file__).resolve().parents[4]
 FLINK = ROOT / ".flink"
+needs_flink = pytest.mark.skipif(
+    not (FLINK / "lib-flink" / CONNECTOR_JAR).exists() or shutil.which("java") is None,
+    reason="PyFlink is not here: run `make flink` (needs Java 17 and Maven)",
+)
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.engine,
@@ -26,10 +32,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("apache-kafka"),
     pytest.mark.timeout(400),
-    pytest.mark.skipif(
-        not (FLINK / "lib-flink" / CONNECTOR_JAR).exists() or shutil.which("java") is None,
-        reason="PyFlink is not here: run `make flink` (needs Java 17 and Maven)",
-    ),
+    needs_flink,
 ]
 
 
@@ -84,6 +87,10 @@ async def test_flink_when_killed_saved_and_rescaled_then_the_rows_are_those_of_o
         # A live part's trades come before its quotes, and a silent source is not waited for.
         assert [line for line in differences(expected[2], outputs.rows) if "imbalance" not in line] == []
         assert outputs.count == len(expected[2])  # read committed: not one of them twice
+        told = await kafka.last_record(topics.TA_STATUS.name, 0)
+        assert told is not None
+        assert told.keys[0] in (b"ta-0", b"ta-1", b"ta-2")
+        assert json.loads(told.values[0])["payload"]["status"] == "ok"
     finally:
         first.kill()
         second.kill()

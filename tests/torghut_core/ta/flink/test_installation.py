@@ -33,7 +33,11 @@ def java(folder: Path, says: str, code: int = 0) -> dict[str, str]:
 def here(tmp_path: Path) -> Path:
     """A folder as `make flink` leaves it, with a connector of its own."""
     folder = tmp_path / "flink"
-    for name, text in (("bin/python", ""), (f"lib-flink/{CONNECTOR_JAR}", "connector"), (f"lib-flink/{OWN_JAR}", "own")):
+    for name, text in (
+        ("bin/python", ""),
+        (f"lib-flink/{CONNECTOR_JAR}", "connector"),
+        (f"lib-flink/{OWN_JAR}", "own"),
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
@@ -146,5 +150,3 @@ def test_versions_when_compared_then_there_is_one_flink() -> None:
     pins = dict(line.split("==") for line in (ROOT / "constraints-flink.txt").read_text().splitlines() if "==" in line)
     assert (pins["apache-flink"], pins["apache-flink-libraries"]) == (FLINK, FLINK)
     assert f'flink = ["apache-flink=={FLINK}"]' in (ROOT / "pyproject.toml").read_text()
-
-

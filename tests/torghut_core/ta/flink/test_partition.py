@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from tests.fakes.flink_blocks import block_of
 from tests.fakes.ta_inputs import Record, market
 from tests.fakes.ta_process import Rows, differences, expected_rows
 from torghut_core.clock import SystemClock
@@ -20,13 +21,6 @@ from torghut_core.ta.settings import TaSettings
 
 SETTINGS = load(TaSettings, {"TA_MAX_OUT_OF_ORDER_MS": "1000", "TA_GROUP_ID": "ta"})
 STARTS = dict.fromkeys(SOURCES, 0)
-
-
-def block_of(source: int, partition: int, first: int, values: Sequence[bytes]) -> bytes:
-    """Return records as the JVM packs them."""
-    head = struct.pack("<iiiqq", source, partition, len(values), first, first + len(values))
-    lengths = struct.pack(f"<{len(values)}i", *map(len, values))
-    return head + lengths + b"".join(value + b"\n" for value in values) + bytes(64)
 
 
 def rows_of(blocks: Iterable[bytes]) -> Rows:
@@ -62,11 +56,7 @@ async def run(records: Sequence[Record], size: int, *, restarts: bool) -> Rows:
     for number in range(3):
         partition = Partition(number, SETTINGS, STARTS, SystemClock(), None)
         offsets = dict.fromkeys(SOURCES, 0)
-        its = [
-            record
-            for record in records
-            if partition_of(json.loads(record.value)["symbol"].encode(), 3) == number
-        ]
+        its = [record for record in records if partition_of(json.loads(record.value)["symbol"].encode(), 3) == number]
         for start in range(0, len(its), size):
             for place, source in enumerate(SOURCES):
                 values = [record.value for record in its[start : start + size] if record.source == source]
