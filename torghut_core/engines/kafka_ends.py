@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,43 +18,75 @@ from torghut_core.engines.kafka_cluster import connection_options, translate
 _WAIT_SECONDS = 0.2
 _ANSWER_SECONDS = 5.0
 _LOOK_SECONDS = 30.0
+_GOOD_SECONDS = 0.4
 
 
 class PartitionEnds:
-    """Looks from a position on whether a committed record follows; markers of transactions are none.
+    """Looks whether a committed record follows a position; markers of transactions are none.
 
-    Holds one connection between the looks, and no place in any group. Not for use from two tasks at once.
+    The ends of all partitions that were ever asked about come with one request, and are good for a moment. Only a position
+    before the end is looked at itself: a record may stand there, or markers alone. Holds one connection between the looks,
+    and no place in any group. Not for use from two tasks at once.
     """
 
     def __init__(self, address: KafkaAddress) -> None:
         self._address = address
         self._consumer: Any = None
+        self._asked: set[TopicPartition] = set()
+        self._ends: dict[TopicPartition, int] = {}
+        self._looked_at = -math.inf
+        self._markers: dict[TopicPartition, tuple[int, int]] = {}
+        """Position and end between which there was no record."""
 
     async def is_at_end(self, partition: TopicPartition, position: int) -> bool:
         """Tell whether nothing is to be read at `position` or after it; a broker that does not answer says no."""
-        at = _TopicPartition(*partition)
+        self._asked.add(partition)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                if self._consumer is None:
-                    self._consumer = AIOKafkaConsumer(
-                        **connection_options(self._address), isolation_level="read_committed", fetch_max_wait_ms=100
-                    )
-                    await self._consumer.start()
-                self._consumer.assign([at])
-                self._consumer.seek(at, position)
-                if await self._consumer.getmany(at, timeout_ms=int(_WAIT_SECONDS * 1000), max_records=1):
-                    return False
-                end = self._consumer.last_stable_offset(at)
-                if end is None:
-                    end = self._consumer.highwater(at)
-                return end is not None and await self._consumer.position(at) >= end
+                end = await self._end(partition)
+                if position >= end or self._markers.get(partition) == (position, end):
+                    return True
+                is_at_end = await self._has_nothing(partition, position)
+                if is_at_end:
+                    self._markers[partition] = position, end
+                return is_at_end
         except (errors.KafkaError, OSError, TimeoutError):
             await self.close()
             return False
 
+    async def _end(self, partition: TopicPartition) -> int:
+        if partition not in self._ends or time.monotonic() - self._looked_at > _GOOD_SECONDS:
+            if self._consumer is None:
+                self._consumer = AIOKafkaConsumer(
+                    **connection_options(self._address),
+                    isolation_level="read_committed",
+                    fetch_max_wait_ms=100,
+                    max_partition_fetch_bytes=4096,
+                )
+                await self._consumer.start()
+            found = await self._consumer.end_offsets([_TopicPartition(*at) for at in self._asked])
+            self._ends = {TopicPartition(*at): end for at, end in found.items()}
+            self._looked_at = time.monotonic()
+        return self._ends[partition]
+
+    async def _has_nothing(self, partition: TopicPartition, position: int) -> bool:
+        at, consumer = _TopicPartition(*partition), self._consumer
+        consumer.assign([at])
+        try:
+            consumer.seek(at, position)
+            if await consumer.getmany(at, timeout_ms=int(_WAIT_SECONDS * 1000), max_records=1):
+                return False
+            stable = consumer.last_stable_offset(at)
+            if stable is None:
+                stable = consumer.highwater(at)
+            return stable is not None and bool(await consumer.position(at) >= stable)
+        finally:
+            consumer.assign([])
+
     async def close(self) -> None:
         """Close the connection, if there is one."""
         consumer, self._consumer = self._consumer, None
+        self._ends.clear()
         if consumer is not None:
             try:
                 await asyncio.wait_for(consumer.stop(), _ANSWER_SECONDS)

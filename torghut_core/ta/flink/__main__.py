@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     restored = None
     if is_local:
         restored = newest_state([graph.folder_uri(settings, kind) for kind in ("checkpoints", "savepoints")])
-    bearings = asyncio.run(take_bearings(settings, is_restored=restored is not None))
+    bearings = asyncio.run(take_bearings(settings, is_restored=not is_local or restored is not None))
     configured = graph.configuration(settings, is_local=is_local, restored=restored)
     env = graph.build(settings, bearings.partitions, bearings.starts, configured, [Path(jar) for jar in arguments])
     if not is_local:
