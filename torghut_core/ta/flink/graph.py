@@ -26,10 +26,11 @@ from torghut_core.ta.wiring import input_topics
 _logger = logging.getLogger("torghut.ta.flink")
 MAX_PARALLELISM = 720
 """Key groups, for good: a savepoint is of this many. As a multiple of all small numbers it is shared out evenly."""
-_LINGER_MS = 20
+_LINGER_MS = 250
+"""How long a record may wait for its block: a call of the engine costs a millisecond, however few records it is for."""
 _BLOCK_BYTES = 4 << 20
-_BUNDLE_MS = 200
-"""How often changed state is packed: a second of a live feed is rows five times, and some milliseconds of packing."""
+_BUNDLE_MS = 500
+"""How often changed state is packed, which takes some milliseconds per partition number."""
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 
 Starts = Mapping[int, Mapping[SourceName, int]]

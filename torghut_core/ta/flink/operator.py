@@ -16,7 +16,6 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
-from torghut_core import logs
 from torghut_core.clock import open_clock
 from torghut_core.engines.clickhouse import open_clickhouse
 from torghut_core.engines.kafka_ends import PartitionEnds
@@ -51,7 +50,6 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Read the settings where the worker runs: secrets are no part of the job."""
-        logs.configure()
         self._settings = settings = load(TaSettings, dict(os.environ))
         self._clock = open_clock(settings.clock)
         warm_up()
