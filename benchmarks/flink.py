@@ -1,4 +1,4 @@
-"""The TA on Flink beside the one process and beside Flink's own SQL windows: `python -m benchmarks.flink [EVENTS]`.
+"""The TA on Flink beside the one process and beside Flink's own SQL windows: `python -m benchmarks.flink [EVENTS [TURNS]]`.
 
 One Apache Kafka (`make engines`), one input, Kafka to Kafka, exactly once, checkpoints on, no ClickHouse; `make flink` first.
 CPU seconds are those of our own processes with all they started (JVM, Python workers), not the broker's. Start-up is
@@ -59,10 +59,10 @@ class Case(NamedTuple):
 
 
 CASES = (
+    Case("Flink SQL, second bars alone, 1 subtask", 1, "sql"),
     Case("`run ta`, one process", 1, "process"),
     Case("`run ta --engine flink`, 1 subtask", 1, "flink"),
     Case("`run ta --engine flink`, 2 subtasks", 2, "flink"),
-    Case("Flink SQL, second bars alone, 1 subtask", 1, "sql"),
 )
 
 
@@ -160,6 +160,7 @@ def main() -> None:
     from tests.fakes import apache_kafka
 
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000
+    turns = int(sys.argv[2]) if len(sys.argv) > 2 else _TURNS
     found: dict[Case, list[Run]] = {case: [] for case in CASES}
     with (
         tempfile.TemporaryDirectory() as name,
@@ -168,11 +169,13 @@ def main() -> None:
         path = Path(name) / "trades.ndjson"
         write_trades(path, events)
         asyncio.run(fill(broker.bootstrap, path.read_bytes().splitlines(), PARTITIONS, more=("sql-bars",)))
-        for turn in range(_TURNS):
+        for turn in range(turns):
             for case, runs in found.items():
                 runs.append(_measure(case, broker.bootstrap, Path(name), turn, events))
                 print(f"benchmarks.flink: {case.name} {runs[-1]}", file=sys.stderr, flush=True)
-    print("| case | CPU s for start-up and the first half | M events per CPU-second after it | M events/s by the clock |")
+    print(
+        "| case | CPU s for start-up and the first half | M events per CPU-second after it | M events/s by the clock |"
+    )
     print("|---|--:|--:|--:|")
     for case, runs in found.items():
         start, per_cpu, per_second = (median(each) for each in zip(*runs, strict=True))
@@ -188,6 +191,8 @@ def _run_sql(bootstrap: str, group: str) -> None:
     config.set("pipeline.jars", (_FLINK / "lib-flink" / CONNECTOR_JAR).as_uri())
     config.set("pipeline.object-reuse", "true")
     config.set("execution.checkpointing.interval", f"{_CHECKPOINT_MS} ms")
+    config.set("execution.checkpointing.storage", "filesystem")
+    config.set("execution.checkpointing.dir", os.environ["TA_CHECKPOINT_DIR"].replace("file:", "file://", 1) + "/sql")
     *tables, insert = _SQL.format(bootstrap=bootstrap, group=group).split(";\n")
     for statement in tables:
         environment.execute_sql(statement)

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     open_clock(settings.clock)
     is_local = "PYFLINK_GATEWAY_PORT" not in os.environ
     if is_local:  # else the client would run every worker in a thread of its own, all under one lock
-        os.environ["_python_worker_execution_mode"] = "process"
+        os.environ.update(_python_worker_execution_mode="process")
     from torghut_core.ta.flink import graph
 
     restored = None
