@@ -36,6 +36,8 @@ class FlinkService:
         self.reason: str | None = "starting"
         self._installation = installation
         self._environment = dict(environment)
+        self._failure: Exception | None = None
+        """What the driver said that it could not begin with."""
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the job runs, and `/readyz`'s body."""
@@ -83,8 +85,6 @@ class FlinkService:
             raise self._failure or UpstreamError(
                 f"Flink: the job's driver ended with exit code {code}", hint="its log is above"
             )
-
-    _failure: Exception | None = None
 
     async def _listen(self, lines: asyncio.StreamReader) -> None:
         async for line in lines:
