@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
-.PHONY: demo page browser test test-fast test-e2e test-kube lint format docs release bench soak mutants engines clean constraints
+.PHONY: demo page browser test test-fast test-e2e test-kube lint format docs release bench soak mutants engines flink clean constraints
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ demo: $(VENV)/.runtime  ## the whole system on a simulated market, with faults a
 engines: $(VENV)/.dev  ## fetch Apache Kafka for the tests that need the real broker
 	$(BIN)/python scripts/fetch_engines.py
 	$(BIN)/python scripts/fetch_github_description.py
+
+flink: $(VENV)/.dev  ## PyFlink in an environment of its own, its Kafka connector and the job's jar, into .flink (Java 17, Maven)
+	$(BIN)/python scripts/fetch_flink.py
 
 test: $(VENV)/.dev engines  ## every test but the soaks
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak and not kube and not e2e" $(ARGS)

@@ -8,11 +8,13 @@ before (imports, opening ClickHouse, tables, joining the group) is no rate. Case
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -54,8 +56,9 @@ async def _count(bootstrap: str, events: int, folder: str) -> tuple[float, int, 
 async def _ta(bootstrap: str, events: int, folder: str) -> tuple[float, int, int]:
     """The whole runtime. Returns CPU seconds, of how many events, rows."""
     from torghut_core.settings import load
-    from torghut_core.ta.service import TaService, warm_up
+    from torghut_core.ta.service import TaService
     from torghut_core.ta.settings import TaSettings
+    from torghut_core.ta.wiring import warm_up
 
     environment = {
         "TA_KAFKA_BOOTSTRAP": bootstrap,
@@ -100,7 +103,7 @@ def main() -> None:
     ):
         path = Path(name) / "trades.ndjson"
         write_trades(path, events)
-        asyncio.run(_fill(broker.bootstrap, path.read_bytes().splitlines()))
+        asyncio.run(fill(broker.bootstrap, path.read_bytes().splitlines()))
         print("| case | records measured | rows out in all | CPU s | M records per CPU-second | of the count |")
         print("|---|--:|--:|--:|--:|--:|")
         found: dict[str, list[tuple[float, int, int]]] = {"count": [], "ta": []}
@@ -120,18 +123,24 @@ def main() -> None:
             print(f"| {said} | {measured:,} | {rows:,} | {took:.2f} | {rate:.2f} | {rate / counted:.2f} |")
 
 
-async def _fill(bootstrap: str, records: list[bytes]) -> None:
+async def fill(
+    bootstrap: str, records: list[bytes], partitions: int | None = None, *, more: Sequence[str] = ()
+) -> None:
+    """Put trades into Kafka, with quotes and bars that are ahead of them; topics of so many partitions, or their own."""
     from tests.fakes.ta_inputs import bar, quote
 
     kafka = open_kafka(KafkaAddress(bootstrap=bootstrap, client_id="fill"))
-    await kafka.ensure_topics(topics.ALL)
+    if partitions is not None:
+        inputs = (topics.TRADES, topics.QUOTES, topics.BARS_1M)
+        await kafka.ensure_topics([dataclasses.replace(topic, partitions=partitions) for topic in inputs])
+    await kafka.ensure_topics([*topics.ALL, *map(topics.TA_SIGNALS.renamed, more)])
     producer = await kafka.producer()
     for start in range(0, len(records), 20_000):
         part = records[start : start + 20_000]
         await producer.send(topics.TRADES.name, [json.loads(record)["symbol"].encode() for record in part], part)
     # Quotes and bars that are ahead of all trades: windows close as trades pass them, as on a day when all three flow.
     ahead = len(records) // PER_SECOND // 60 + 60
-    symbols = [f"SYM{number:03d}" for number in range(20)]
+    symbols = [f"SYM{number:03d}" for number in range(40)]
     for topic, of_all in (
         (topics.QUOTES, [quote(symbol, 60.0 * ahead, 9.9, 10.0) for symbol in symbols]),
         (topics.BARS_1M, [bar(symbol, ahead, 10.0) for symbol in symbols]),

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "images").glob("*/Dockerfile"))
 BASE = re.compile(r"python:3\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}")
+FLINK = re.compile(r"flink:\d+\.\d+\.\d+-java\d+@sha256:[0-9a-f]{64}")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
@@ -25,20 +26,23 @@ def rest_of(path: Path, word: str) -> list[str]:
 
 def test_images_when_listed_then_each_workload_and_the_agent_runs_have_one() -> None:
     """The names are those in the manifests and in agentruns/."""
-    assert [path.parent.name for path in FILES] == ["torghut", "torghutctl"]
+    assert [path.parent.name for path in FILES] == ["torghut", "torghut-ta", "torghutctl"]
     named = "".join(
         path.read_text() for folder in ("manifests", "agentruns") for path in (ROOT / folder).rglob("*.yaml")
     )
-    assert [name for name in ("torghut/torghut:", "torghut/torghutctl@sha256:") if name not in named] == []
+    assert [
+        name for name in ("torghut/torghut:", "torghut/torghut-ta:", "torghut/torghutctl@sha256:") if name not in named
+    ] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
 def test_image_when_built_then_from_a_base_pinned_by_digest(path: Path) -> None:
     """A tag moves, a digest does not; every stage starts from the one base."""
-    (argument,) = rest_of(path, "ARG")
-    name, _, base = argument.partition("=")
-    assert (name, bool(BASE.fullmatch(base))) == ("BASE", True)
-    assert rest_of(path, "FROM") == ["${BASE} AS build", "${BASE}"]
+    arguments = dict(rest.split("=", 1) for rest in rest_of(path, "ARG"))
+    pins = {"BASE": BASE, "FLINK": FLINK}
+    assert [name for name, base in arguments.items() if not pins[name].fullmatch(base)] == []
+    others = [f"${{{name}}} AS {name.lower()}" for name in arguments if name != "BASE"]
+    assert rest_of(path, "FROM") == [*others, "${BASE} AS build", "${BASE}"]
     assert ":latest" not in path.read_text()
 
 
@@ -71,8 +75,10 @@ def test_image_when_built_then_whatever_it_copies_is_there(path: Path) -> None:
 def test_image_when_it_installs_then_pinned_and_nothing_is_left_behind(path: Path) -> None:
     """pip by the constraints, no cache; apt without recommendations and its lists removed."""
     runs = rest_of(path, "RUN")
+    by_script = [run for run in runs if "fetch_flink.py" in run]  # which installs by constraints-flink.txt
+    assert [run for run in by_script if "PIP_NO_CACHE_DIR=1" not in run] == []
     installs = [part for run in runs for part in run.split("&&") if "pip install" in part]
-    assert installs
+    assert installs or by_script
     assert [part for part in installs if "-c constraints.txt" not in part or "--no-cache-dir" not in part] == []
     for run in runs:
         if "apt-get install" in run:

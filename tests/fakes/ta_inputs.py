@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -103,6 +104,36 @@ def bar(symbol: str, minute: int, close: float, *, volume: float = 10, vwap: flo
     if vwap is not None:
         payload["vw"] = vwap
     return Record("bars", _envelope("bars", symbol, 60 * minute, payload, ingest_after=61))
+
+
+SYMBOLS = [f"SYM{i}" for i in range(12)]
+
+
+def market(seconds: int, seed: int = 3, *, start: int = 0, late: int = 0) -> list[Record]:
+    """Return trades, quotes and minute bars of 12 symbols, 80 records a second from `start` on.
+
+    Trades are up to 1.2 s out of order; `late` more of each minute are 30 s late.
+    """
+    chance = random.Random(seed)
+    records: list[Record] = []
+    for second in range(start, start + seconds):
+        for _ in range(60):
+            records.append(
+                trade(
+                    chance.choice(SYMBOLS),
+                    max(0, round(second + chance.random() - chance.random() * 1.2, 3)),
+                    round(100 + chance.gauss(0, 1), 2),
+                    chance.randint(1, 500),
+                )
+            )
+        for _ in range(20):
+            bid = round(100 + chance.gauss(0, 1), 2)
+            records.append(quote(chance.choice(SYMBOLS), second + chance.random(), bid, bid + 0.02))
+        if second % 60 == 0:
+            records += [bar(symbol, second // 60, round(100 + chance.gauss(0, 1), 2)) for symbol in SYMBOLS]
+        if second % 60 == 40:
+            records += [trade(chance.choice(SYMBOLS), second - 30.0, 101.0, 7) for _ in range(late)]
+    return records
 
 
 class Run:

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ def in_process(folder: Path, **changed: str) -> dict[str, str]:
 
 
 class TaProcess:
-    """One instance; what it logs goes to `log`."""
+    """One instance; what it logs goes to `log`. `options` are the command's."""
 
-    def __init__(self, folder: Path, bootstrap: str, name: str = "a", **environment: str) -> None:
+    def __init__(
+        self, folder: Path, bootstrap: str, name: str = "a", *, options: Sequence[str] = (), **environment: str
+    ) -> None:
+        self._options = options
         self.folder = folder
         self.clickhouse = f"embedded:{folder / f'clickhouse-{name}'}"
         self.log = folder / f"ta-{name}.log"
@@ -87,14 +91,15 @@ class TaProcess:
             "TORGHUT_CLOCK": f"file:{clock}",
             **environment,
         }
+        self._environment = {name: value for name, value in self._environment.items() if value}
 
     def start(self) -> None:
         self._logged = self.log.stat().st_size if self.log.exists() else 0
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME", "PYTHONPATH") if name in os.environ}
         root = str(Path(__file__).resolve().parents[2])
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "torghutctl", "run", "ta"],
+                [sys.executable, "-m", "torghutctl", "run", "ta", *self._options],
                 env=kept | {"PYTHONPATH": root} | self._environment,
                 stdout=log,
                 stderr=log,
@@ -158,8 +163,10 @@ class TaProcess:
         return rows
 
 
-async def produce(kafka: Kafka, records: Iterable[Record]) -> None:
-    """Send records to their topics, keyed by symbol, order kept."""
+async def produce(kafka: Kafka, records: Iterable[Record], partitions: int = topics.TRADES.partitions) -> None:
+    """Send records to their topics, keyed by symbol, order kept; inputs that are not there get so many partitions."""
+    inputs = [replace(topic, partitions=partitions) for topic in topics.ALL if topic.name in INPUTS.values()]
+    await kafka.ensure_topics(inputs)
     await kafka.ensure_topics(topics.ALL)
     producer = await kafka.producer()
     by_source: dict[str, tuple[list[bytes], list[bytes]]] = {source: ([], []) for source in INPUTS}
@@ -173,12 +180,14 @@ async def produce(kafka: Kafka, records: Iterable[Record]) -> None:
     await producer.close()
 
 
-def expected_rows(records: Iterable[Record], settings: EngineSettings) -> Rows:
+def expected_rows(
+    records: Iterable[Record], settings: EngineSettings, partitions: int = topics.TRADES.partitions
+) -> Rows:
     """Return the rows of an undisturbed run: the engine alone, a partition number at a time."""
     by_number: dict[int, list[Record]] = {}
     for record in records:
         key = json.loads(record.value)["symbol"].encode()
-        by_number.setdefault(partition_of(key, topics.TRADES.partitions), []).append(record)
+        by_number.setdefault(partition_of(key, partitions), []).append(record)
     rows: Rows = {}
     for its in by_number.values():
         run = Run(settings)

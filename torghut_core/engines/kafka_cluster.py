@@ -113,6 +113,26 @@ async def _translated(doing: str, within: float | None = None) -> AsyncIterator[
         raise translate(error, doing) from error
 
 
+def connection_options(address: KafkaAddress) -> dict[str, Any]:
+    """Return what every client of the library needs to connect and to prove who it is."""
+    security = address.security
+    options: dict[str, Any] = {
+        "bootstrap_servers": address.bootstrap,
+        "client_id": address.client_id,
+        "security_protocol": security.protocol,
+        "request_timeout_ms": address.tuning.request_timeout_ms,
+    }
+    if security.protocol.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": security.mechanism,
+            "sasl_plain_username": security.username,
+            "sasl_plain_password": security.password.get_secret_value() if security.password else None,
+        }
+    if security.protocol.endswith("SSL"):
+        options["ssl_context"] = ssl.create_default_context(cafile=security.ca_file)
+    return options
+
+
 class ClusterKafka:
     """A Kafka cluster by its bootstrap servers."""
 
@@ -122,22 +142,7 @@ class ClusterKafka:
         logging.getLogger("asyncio").addFilter(_is_news)
 
     def _connection(self) -> dict[str, Any]:
-        security = self._address.security
-        options: dict[str, Any] = {
-            "bootstrap_servers": self._address.bootstrap,
-            "client_id": self._address.client_id,
-            "security_protocol": security.protocol,
-            "request_timeout_ms": self._address.tuning.request_timeout_ms,
-        }
-        if security.protocol.startswith("SASL"):
-            options |= {
-                "sasl_mechanism": security.mechanism,
-                "sasl_plain_username": security.username,
-                "sasl_plain_password": security.password.get_secret_value() if security.password else None,
-            }
-        if security.protocol.endswith("SSL"):
-            options["ssl_context"] = ssl.create_default_context(cafile=security.ca_file)
-        return options
+        return connection_options(self._address)
 
     @asynccontextmanager
     async def _connecting(self, doing: str) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ import uuid
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torghut_core.engines.kafka import Batch, Committed, Consumer, OffsetReset, TopicPartition
 from torghut_core.errors import ConfigurationError
@@ -29,6 +30,13 @@ _logger = logging.getLogger("torghut.ta")
 _LOOK_SECONDS = 1.0
 """How old the look may be that found a silent input read to its end, if the silence itself is not longer."""
 _OF_OTHER_LOGS = "give the group's own topics, or start with a new TA_GROUP_ID"
+
+
+class Ends(Protocol):
+    """Whoever knows what there is to be read."""
+
+    async def is_at_end(self, partition: TopicPartition, within: float) -> bool:
+        """Tell whether everything has been read that was there at the last look, no longer than `within` seconds ago."""
 
 
 @dataclass
@@ -102,7 +110,7 @@ class PartitionJob:
         its.behind = 0
         its.heard_at = time.monotonic()
 
-    async def silent_sources(self, consumer: Consumer, silence_seconds: float) -> frozenset[SourceName]:
+    async def silent_sources(self, consumer: Ends, silence_seconds: float) -> frozenset[SourceName]:
         """Return the sources of which nothing came for `silence_seconds`, and of which there is nothing to be read."""
         now, within = time.monotonic(), max(silence_seconds, _LOOK_SECONDS)
         found: set[SourceName] = set()
@@ -264,6 +272,39 @@ async def open_job(
     its_own = [each.rpartition("/")[2] for each in stored]
     job.superseded = [each for each in its_own if each.startswith(f"{number}-") and each != job.checkpoint_name]
     return job
+
+
+def held_job(
+    number: int,
+    topics: Mapping[SourceName, str],
+    starts: Mapping[SourceName, int],
+    *,
+    data: bytes | None,
+    settings: EngineSettings,
+    group: str,
+) -> PartitionJob:
+    """Return a partition number's job from a checkpoint's bytes, or a new one that begins at the offsets `starts`.
+
+    For a runtime that reads the inputs and keeps checkpoints and commits itself: nothing is sought, and no row is silent.
+    Raises CheckpointError when the bytes cannot be trusted.
+    """
+    checkpoint = None if data is None else unpack(data, settings, f"{group}/{number}")
+    if checkpoint is not None and (checkpoint.group, checkpoint.partition) != (group, number):
+        raise CheckpointError(f"checkpoint {group}/{number}: belongs to {checkpoint.group}/{checkpoint.partition}")
+    offsets = {source: checkpoint.offsets[source] if checkpoint is not None else starts[source] for source in topics}
+    now = time.monotonic()
+    return PartitionJob(
+        number=number,
+        group=group,
+        engine=Engine(settings) if checkpoint is None else checkpoint.engine,
+        inputs={
+            source: _Input(TopicPartition(topic, number), offsets[source], now, offsets[source])
+            for source, topic in topics.items()
+        },
+        checkpoint_name="",
+        ingest_ms=0 if checkpoint is None else checkpoint.ingest_ms,
+        output_rows=0 if checkpoint is None else checkpoint.output_rows,
+    )
 
 
 def _first_position(at: TopicPartition, bounds: tuple[int, int], group: str, reset: OffsetReset) -> int:

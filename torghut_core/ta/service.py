@@ -8,7 +8,6 @@ fenced: the group says whose the partitions are now. Only an embedded log's fenc
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
@@ -17,21 +16,17 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from torghut_core import heap, topics
+from torghut_core import heap
 from torghut_core.clock import open_clock
-from torghut_core.engines import kafka_batches, kafka_columns
-from torghut_core.engines.clickhouse import Address, ClickHouse, open_clickhouse
+from torghut_core.engines.clickhouse import ClickHouse, open_clickhouse
 from torghut_core.engines.kafka import (
     Consumer,
     FencedError,
     Kafka,
-    KafkaAddress,
     KafkaUnavailableError,
     Producer,
-    Security,
     TopicPartition,
     TransactionFencedError,
-    Tuning,
 )
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.errors import ConfigurationError, UpstreamError
@@ -39,24 +34,26 @@ from torghut_core.feeds import FEEDS
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
-from torghut_core.settings import load, reveal
+from torghut_core.settings import load
 from torghut_core.ta.checkpoint import CheckpointStore
-from torghut_core.ta.decoding import scanner, verdicts
-from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
-from torghut_core.ta.engine.engine import EngineSettings, SourceName
 from torghut_core.ta.job import PartitionJob, open_job
-from torghut_core.ta.outputs import json_rows
 from torghut_core.ta.outputs.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.status import Metrics, Progress, status_record
+from torghut_core.ta.wiring import (
+    assert_has_kafka_password,
+    assert_same_partitions,
+    clickhouse_address,
+    engine_settings,
+    input_topics,
+    kafka_address,
+    s3_options,
+    used_topics,
+    warm_up,
+)
 from torghut_core.ta.worker import RETRY, Outlets, PartitionWorker, answered
 
 _logger = logging.getLogger("torghut.ta")
-_VARIABLES: dict[SourceName, str] = {
-    "trades": "TA_TRADES_TOPIC",
-    "quotes": "TA_QUOTES_TOPIC",
-    "bars": "TA_BARS1M_TOPIC",
-}
 _POLL_RECORDS = 30_000
 _POLL_SECONDS = 0.05
 _MUCH = 5_000
@@ -65,8 +62,6 @@ _SENDING_SECONDS = 0.02
 """How long the reading of a live feed waits for turns that send: it would take this thread's time from them."""
 _AWAY_SECONDS = 1.0
 """From one poll's end to the next one's, what is more is no listening: the process was stopped, or the machine busy."""
-_WRITE_SECONDS = 14.0
-"""What ClickHouse may take over a batch before it is sent again. Twice, once a table, is less than a pod has to end."""
 _END_SECONDS = 8.0
 """What a session may take to end by itself when told to stop; then it is cut off, as a kill would do it."""
 
@@ -88,7 +83,7 @@ class TaService:
         self._sink: ClickHouseSink | None = None
         if clickhouse is not None or settings.clickhouse_url is not None:
             self._sink = ClickHouseSink(
-                lambda: clickhouse or open_clickhouse(_clickhouse_address(settings)),
+                lambda: clickhouse or open_clickhouse(clickhouse_address(settings)),
                 SchemaOptions(cluster=settings.clickhouse_cluster, is_simulated=self._clock.is_simulated),
                 batching=Batching(
                     rows=settings.clickhouse_batch_size,
@@ -104,22 +99,8 @@ class TaService:
             sink=self._sink,
             metrics=self.metrics,
         )
-        self._engine_settings = EngineSettings(
-            max_out_of_order_ms=settings.max_out_of_order_ms,
-            quote_stale_after_ms=settings.quote_stale_after_ms,
-            vwap_window_seconds=settings.vwap_window_seconds,
-            vol_window_seconds=settings.vol_window_seconds,
-            revises_late_trades=settings.late_trades == "revise",
-            trade_conditions=settings.trade_conditions,
-            odd_lots=settings.odd_lots,
-            calendar=settings.market_calendar,
-            is_replay=settings.is_replay,
-        )
-        self._inputs: dict[SourceName, str] = {
-            "trades": settings.trades_topic,
-            "quotes": settings.quotes_topic,
-            "bars": settings.bars_topic,
-        }
+        self._engine_settings = engine_settings(settings)
+        self._inputs = input_topics(settings)
         self._workers: dict[int, PartitionWorker] = {}
         self._owned: frozenset[TopicPartition] | None = None
         """What the group gave this session, None before it said."""
@@ -162,20 +143,8 @@ class TaService:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set. Raises FencedError when another process took over an embedded log."""
-        address = KafkaAddress(
-            bootstrap=self.settings.kafka_bootstrap,
-            client_id=self.settings.client_id,
-            variable="TA_KAFKA_BOOTSTRAP",
-            security=Security(
-                protocol=self.settings.kafka_security,
-                mechanism=self.settings.kafka_mechanism,
-                username=self.settings.kafka_username,
-                password=self.settings.kafka_password,
-            ),
-            tuning=Tuning(transaction_timeout_ms=self.settings.transaction_timeout_ms),
-        )
         await asyncio.to_thread(warm_up)
-        kafka = self._kafka or open_kafka(address)
+        kafka = self._kafka or open_kafka(kafka_address(self.settings))
         ended = asyncio.Event()
         writing = asyncio.create_task(self._sink.run(ended) if self._sink else ended.wait())
         work = asyncio.create_task(self._work(kafka, stop))
@@ -227,7 +196,7 @@ class TaService:
 
     async def _session(self, kafka: Kafka, stop: asyncio.Event) -> None:
         async with AsyncExitStack() as stack:
-            self._assert_same_partitions(await kafka.ensure_topics(self._topics()))
+            assert_same_partitions(self.settings, await kafka.ensure_topics(used_topics(self.settings)))
             status = await kafka.producer()
             stack.push_async_callback(self._close_producers, status)
             heartbeats = asyncio.create_task(self._heartbeats(status))
@@ -267,27 +236,6 @@ class TaService:
             except (UpstreamError, TransactionFencedError) as error:
                 self.reason = _reason(error)  # told before the stack is closed, which takes its time without Kafka
                 raise
-
-    def _assert_same_partitions(self, counts: Mapping[str, int]) -> None:
-        """Refuse inputs of unequal size: a symbol's trades, quotes and bars would not have the same number."""
-        found = [(_VARIABLES[source], topic, counts.get(topic)) for source, topic in self._inputs.items()]
-        if len({count for *_, count in found if count is not None}) > 1:
-            said = ", ".join(f"{variable}={topic!r} has {count}" for variable, topic, count in found)
-            raise ConfigurationError(
-                f"{said}: the inputs must have equally many partitions",
-                hint="a symbol's trades, quotes and bars are joined by partition number; make the topics anew",
-            )
-
-    def _topics(self) -> list[topics.Topic]:
-        settings = self.settings
-        return [
-            topics.TRADES.renamed(settings.trades_topic),
-            topics.QUOTES.renamed(settings.quotes_topic),
-            topics.BARS_1M.renamed(settings.bars_topic),
-            topics.TA_BARS_1S.renamed(settings.microbars_topic),
-            topics.TA_SIGNALS.renamed(settings.signals_topic),
-            topics.TA_STATUS.renamed(settings.status_topic),
-        ]
 
     @property
     def _unopened(self) -> list[int]:
@@ -413,34 +361,6 @@ def _reason(error: UpstreamError | TransactionFencedError) -> str:
     return error.reason if isinstance(error, KafkaUnavailableError) else "checkpoint_store"
 
 
-def warm_up() -> None:
-    """Compile every kernel, or load it from the cache; takes a minute the first time."""
-    rooms = (indicators, outliers, prices, quotes, scanner, verdicts, reduction, json_rows)
-    for module in (*rooms, kafka_batches, kafka_columns):
-        module.warm_up()
-    gc.freeze()  # what is loaded by now stays: looking through it for cycles took a tenth of the time
-
-
-def _clickhouse_address(settings: TaSettings) -> Address:
-    return Address(
-        url=settings.clickhouse_url or "",
-        username=settings.clickhouse_username,
-        password=reveal(settings.clickhouse_password),
-        connect_timeout=settings.clickhouse_timeout_seconds,
-        answer_timeout=_WRITE_SECONDS,
-    )
-
-
-def s3_options(settings: TaSettings) -> Mapping[str, Any]:
-    """Return what the checkpoint store needs to reach S3."""
-    options: dict[str, Any] = {}
-    if settings.s3_endpoint:
-        options["client_kwargs"] = {"endpoint_url": settings.s3_endpoint}
-    if settings.s3_access_key:
-        options |= {"key": reveal(settings.s3_access_key), "secret": reveal(settings.s3_secret_key)}
-    return options
-
-
 async def run(
     environment: Mapping[str, str],
     *,
@@ -453,10 +373,8 @@ async def run(
     settings = load(TaSettings, environment)
     if settings.health_port and settings.health_port == settings.metrics_port:
         raise ConfigurationError(f"TA_METRICS_PORT={settings.metrics_port}: must differ from TA_HEALTH_PORT")
-    if kafka is None and settings.lacks_kafka_password:
-        raise ConfigurationError(
-            f"TA_KAFKA_PASSWORD: must be set where TA_KAFKA_SECURITY is {settings.kafka_security!r}"
-        )
+    if kafka is None:
+        assert_has_kafka_password(settings)
     heap.share()
     service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
     app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)

@@ -48,6 +48,12 @@ class TaSettings(Settings):
     checkpoint_dir: str = Field(default="file:/var/lib/torghut/checkpoints", alias="TA_CHECKPOINT_DIR")
     """`file:DIR` or `s3://BUCKET/PREFIX`."""
     checkpoint_interval_ms: int = Field(default=10_000, alias="TA_CHECKPOINT_INTERVAL_MS", ge=100)
+    checkpoint_timeout_ms: int = Field(default=300_000, alias="TA_CHECKPOINT_TIMEOUT_MS", ge=1000)
+    """With `--engine flink` alone: what a checkpoint may take."""
+    parallelism: int = Field(default=1, alias="TA_PARALLELISM", ge=1, le=128)
+    """With `--engine flink` alone, and on this machine: subtasks. On a cluster the FlinkDeployment says it."""
+    flink_dir: str = Field(default=".flink", alias="TA_FLINK_DIR", min_length=1)
+    """With `--engine flink` alone: what `make flink` made."""
     s3_endpoint: str | None = Field(default=None, alias="TA_S3_ENDPOINT")
     s3_access_key: SecretStr | None = Field(default=None, alias="TA_S3_ACCESS_KEY")
     s3_secret_key: SecretStr | None = Field(default=None, alias="TA_S3_SECRET_KEY")

@@ -314,7 +314,7 @@ class PartitionWorker:
                 event(_logger, "checkpoint_not_deleted", logging.WARNING, error=str(error))
 
     async def last_checkpoint(self) -> None:
-        """Before a clean end: checkpoint, unless ClickHouse does not take the rows in time. No turn is under way."""
+        """Before a clean end or a hand-over: checkpoint, unless ClickHouse does not take the rows in time. No turn is under way."""
         job = self.job
         storing, self._storing = self._storing, None
         try:
@@ -332,9 +332,13 @@ class PartitionWorker:
     # The end
 
     async def hand_over(self) -> None:
-        """Let the turn under way end, for the group takes the partition number away; then close."""
+        """Let the turn under way end, for the group takes the partition number away; checkpoint, then close.
+
+        Whoever has the number next reads again what lies behind the checkpoint: of a backlog that could be a minute's work.
+        """
         try:
             await self.ended()
+            await self.last_checkpoint()
         except (UpstreamError, TransactionFencedError) as error:
             # What it was about is not committed: whoever has the number next does it again.
             event(_logger, "turn_lost", logging.WARNING, partition=self.job.number, error=str(error))

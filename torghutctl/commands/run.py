@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,13 @@ app = typer.Typer(
     help="Run one runtime until it is told to stop (SIGTERM), configured by environment variables.\n\n"
     "A variable that is wrong stops start-up with exit code 2 and one line that names variable, value and rule.",
 )
+
+
+class TaEngine(StrEnum):
+    """What runs the TA."""
+
+    PROCESS = "process"
+    FLINK = "flink"
 
 
 def _until_signalled(run: Callable[..., Awaitable[None]]) -> None:
@@ -63,10 +71,23 @@ def ws() -> None:
 
 
 @app.command("ta")
-def ta() -> None:
-    """Compute micro-bars and indicators from Kafka to Kafka and ClickHouse (TA_*)."""
+def ta(
+    engine: Annotated[
+        TaEngine,
+        typer.Option(help="process: all in this one; flink: on a Flink cluster within one JVM, see `make flink`"),
+    ] = TaEngine.PROCESS,
+) -> None:
+    """Compute micro-bars and indicators from Kafka to Kafka and ClickHouse (TA_*).
+
+    Several processes share the partitions of one TA_GROUP_ID. With --engine flink the same engine runs as a Flink job:
+    TA_PARALLELISM subtasks, checkpoints and savepoints under TA_CHECKPOINT_DIR, PyFlink from TA_FLINK_DIR.
+    """
 
     def load() -> Any:
+        if engine is TaEngine.FLINK:
+            from torghut_core.ta.flink import service as on_flink
+
+            return on_flink.run
         from torghut_core.ta import service
 
         return service.run

@@ -15,8 +15,8 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.settings import load
 from torghut_core.ta.checkpoint import FORMAT_VERSION, Checkpoint, CheckpointError, CheckpointStore, pack, unpack
 from torghut_core.ta.engine.engine import EngineSettings
-from torghut_core.ta.service import s3_options
 from torghut_core.ta.settings import TaSettings
+from torghut_core.ta.wiring import s3_options
 
 
 def _data() -> bytes:

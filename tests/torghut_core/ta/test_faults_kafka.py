@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
-from tests.fakes.ta_inputs import Record, bar, quote, trade
+from tests.fakes.ta_inputs import market
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
 from torghut_core import topics
 from torghut_core.engines.kafka import Kafka, KafkaAddress
@@ -28,28 +28,6 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 SETTINGS = EngineSettings(max_out_of_order_ms=1000)
-SYMBOLS = [f"SYM{i}" for i in range(12)]
-
-
-def _market(seconds: int, seed: int = 3) -> list[Record]:
-    chance = random.Random(seed)
-    records: list[Record] = []
-    for second in range(seconds):
-        for _ in range(60):
-            records.append(
-                trade(
-                    chance.choice(SYMBOLS),
-                    max(0, round(second + chance.random() - chance.random() * 1.2, 3)),
-                    round(100 + chance.gauss(0, 1), 2),
-                    chance.randint(1, 500),
-                )
-            )
-        for _ in range(20):
-            bid = round(100 + chance.gauss(0, 1), 2)
-            records.append(quote(chance.choice(SYMBOLS), second + chance.random(), bid, bid + 0.02))
-        if second % 60 == 0:
-            records += [bar(symbol, second // 60, round(100 + chance.gauss(0, 1), 2)) for symbol in SYMBOLS]
-    return records
 
 
 @pytest.fixture
@@ -69,7 +47,7 @@ async def test_ta_when_killed_three_times_then_kafka_and_clickhouse_are_as_if_it
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
     """SIGKILL during a backlog: read_committed records and ClickHouse FINAL equal the engine's own rows."""
-    records = _market(1500)
+    records = market(1500)
     expected = expected_rows(records, SETTINGS)
     await produce(kafka, records)
     outputs = await Outputs(kafka).start()
@@ -98,7 +76,7 @@ async def test_ta_when_the_broker_restarts_then_it_goes_on_by_itself(
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
     """A broker that is killed and comes back is waited for; no row is lost, doubled or changed."""
-    records = _market(900)
+    records = market(900)
     expected = expected_rows(records, SETTINGS)
     await produce(kafka, records)
     process = TaProcess(tmp_path, broker.bootstrap)
@@ -125,7 +103,7 @@ async def test_ta_when_the_transaction_coordinator_does_not_answer_then_it_waits
     """A coordinator without its log is no reason to end: when it has one, the rows come by themselves."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    records = _market(120)
+    records = market(120)
     expected = expected_rows(records, SETTINGS)
     broker = Broker(tmp_path / "kafka", {"transaction.state.log.replication.factor": "2"})
     broker.start()
@@ -159,7 +137,7 @@ async def test_ta_when_kafka_does_not_answer_then_it_is_told_and_a_stop_is_obeye
     waiting = TaProcess(tmp_path, broker.bootstrap)
     running = TaProcess(tmp_path, broker.bootstrap, "b", TA_KAFKA_DELIVERY_GUARANTEE="AT_LEAST_ONCE")
     try:
-        await produce(kafka, _market(20))
+        await produce(kafka, market(20))
         waiting.start()
         outputs = await Outputs(kafka).start()
         await outputs.until(lambda: "session_started" in waiting.log.read_text(), 60, [waiting])
@@ -182,7 +160,7 @@ async def test_ta_when_its_transaction_times_out_while_it_is_stopped_then_it_joi
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
     """Nobody took over: the coordinator alone fenced it, so it is no zombie, and needs nobody to start it again."""
-    records = _market(120)
+    records = market(120)
     first, second = records[: 55 * 80 + 12], records[60 * 80 + 12 :]  # a gap, so that the silence makes nothing late
     expected = expected_rows(first + second, SETTINGS)
     of_first = expected_rows(first, SETTINGS)
@@ -218,7 +196,7 @@ async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_n
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
     """A second instance takes half; the first is stopped, loses the rest, wakes up and must not write a row."""
-    records = _market(600)
+    records = market(600)
     half = len(records) // 2
     expected = expected_rows(records, SETTINGS)
     await produce(kafka, records[:half])

@@ -16,7 +16,7 @@ from torghut_core.ta.engine import indicators, outliers, prices, quotes, reducti
 from torghut_core.ta.engine.engine import Engine, EngineSettings
 from torghut_core.ta.outputs import json_rows
 from torghut_core.ta.outputs.rows import to_records, to_tables
-from torghut_core.ta.service import warm_up
+from torghut_core.ta.wiring import warm_up
 
 MODULES = (indicators, json_rows, outliers, prices, quotes, scanner, verdicts, reduction, kafka_batches, kafka_columns)
 

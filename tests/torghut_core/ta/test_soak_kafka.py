@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import apache_kafka
-from tests.fakes.recordings import recorded_day
-from tests.fakes.ta_inputs import Record
+from tests.fakes.recordings import recorded_day, records_of
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine.engine import EngineSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.kafka, pytest.mark.engine, pytest.mark.timeout(3600)]
-_SOURCES = {"t": ("trades", "trades"), "q": ("quotes", "quotes"), "b": ("bars", "bars"), "u": ("bars", "updatedBars")}
-
-
-def _records(path: Path) -> list[Record]:
-    records = []
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        for line in lines:
-            message = json.loads(line)
-            source, channel = _SOURCES[message.pop("T")]
-            said = {
-                "ingest_ts": message["t"], "event_ts": message["t"], "feed": "sip", "channel": channel,
-                "symbol": message["S"], "seq": 1, "is_final": True, "source": "ws", "window": None,
-                "payload": message, "version": 1,
-            }  # fmt: skip
-            records.append(Record(source, json.dumps(said, separators=(",", ":")).encode()))  # type: ignore[arg-type]
-    return records
 
 
 async def test_ta_when_killed_twenty_times_over_a_recorded_day_then_no_row_differs(tmp_path: Path) -> None:
@@ -41,7 +22,7 @@ async def test_ta_when_killed_twenty_times_over_a_recorded_day_then_no_row_diffe
     recorded = recorded_day()
     if not recorded:
         pytest.skip("no recorded day: RECORDED_DAY=day.ndjson.gz make soak")
-    records = _records(Path(recorded))
+    records = records_of(Path(recorded))
     expected = expected_rows(records, EngineSettings(max_out_of_order_ms=1000))
     chance = random.Random(20)
     with apache_kafka.running(tmp_path / "kafka") as broker:

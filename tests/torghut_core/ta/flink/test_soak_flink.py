@@ -1,0 +1,114 @@
+"""`make soak`: the Flink job through Apache Kafka, at 1 and 4 subtasks, both late policies, idle partitions, and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import apache_kafka
+from tests.fakes.apache_kafka import Broker
+from tests.fakes.recordings import recorded_day, records_of
+from tests.fakes.ta_inputs import market
+from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
+from tests.torghut_core.ta.flink.test_flink_kafka import come, needs_flink, on_flink
+from torghut_core.engines.kafka import Kafka, KafkaAddress
+from torghut_core.engines.kafka_opening import open_kafka
+from torghut_core.ta.engine.engine import EngineSettings
+
+pytestmark = [pytest.mark.soak, pytest.mark.kafka, pytest.mark.engine, pytest.mark.timeout(1200), needs_flink]
+PARTITIONS = 16
+"""More than there are symbols: some numbers have none, and their partitions are idle."""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """One broker for one test."""
+    with apache_kafka.running(tmp_path / "kafka") as running:
+        yield running
+
+
+async def written(kafka: Kafka) -> int:
+    """Return how many records are there, read once more: a checker that lost its place in its group reads some again."""
+    again = await Outputs(kafka).start()
+    await again.settle(4)
+    await again.close()
+    return again.count
+
+
+def workers(process: TaProcess) -> list[int]:
+    """Return the Python workers that a process's JVM has started."""
+    found = [process.pid]
+    for pid in found:
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    return [pid for pid in found if b"beam_boot" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("late", ["drop", "revise"])
+@pytest.mark.parametrize("parallelism", [1, 4])
+async def test_flink_when_a_worker_is_killed_in_a_backlog_then_no_row_differs(
+    tmp_path: Path, broker: Broker, parallelism: int, late: str
+) -> None:
+    """Trades 30 s late in it; the job restarts by itself from its checkpoint: every row is the engine's own."""
+    records = market(2500, late=3)
+    settings = EngineSettings(max_out_of_order_ms=1000, revises_late_trades=late == "revise")
+    expected = expected_rows(records, settings, PARTITIONS)
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    await produce(kafka, records, PARTITIONS)
+    outputs = await Outputs(kafka).start()
+    process = on_flink(tmp_path, broker, parallelism, TA_LATE_TRADES=late)
+    try:
+        process.start()
+        await outputs.until(lambda: len(outputs.rows) > 0, 120, [process])
+        victims = workers(process)
+        assert victims
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        killed_at = outputs.count
+        await come(outputs, expected, [process], 200)
+        await outputs.settle(3)
+        assert process.end() == 0
+        await outputs.settle(2)
+        assert differences(expected, outputs.rows) == []
+        if late == "drop":
+            assert await written(kafka) == len(expected)
+        print(f"{late}, {parallelism} subtasks: {len(records)} records, {len(expected)} keys, killed after {killed_at}")
+    finally:
+        process.kill()
+        await outputs.close()
+
+
+@pytest.mark.parametrize("parallelism", [1, 4])
+async def test_flink_when_killed_over_a_recorded_day_then_no_row_differs(
+    tmp_path: Path, broker: Broker, parallelism: int
+) -> None:
+    """Killed whole in the middle of the day and started again: read committed, no row differs and none is there twice."""
+    recorded = recorded_day()
+    if not recorded:
+        pytest.skip("no recorded day: RECORDED_DAY=day.ndjson.gz make soak")
+    records = records_of(Path(recorded))
+    expected = expected_rows(records, EngineSettings(max_out_of_order_ms=1000), 4)
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    await produce(kafka, records, 4)
+    outputs = await Outputs(kafka).start()
+    process = on_flink(tmp_path, broker, parallelism)
+    try:
+        process.start()
+        await outputs.until(lambda: len(outputs.rows) > 0, 120, [process])
+        process.kill()
+        killed_at = outputs.count
+        process.start()
+        await come(outputs, expected, [process], 200)
+        await outputs.settle(3)
+        assert process.end() == 0
+        await outputs.settle(2)
+        assert differences(expected, outputs.rows) == []
+        assert await written(kafka) == len(expected)
+        print(f"{parallelism} subtasks: {len(records)} records, {len(expected)} rows, killed after {killed_at}")
+    finally:
+        process.kill()
+        await outputs.close()

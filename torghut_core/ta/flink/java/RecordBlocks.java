@@ -1,0 +1,154 @@
+package torghut.ta;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
+import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
+import org.apache.flink.streaming.api.operators.BoundedOneInput;
+import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.types.Row;
+
+/**
+ * Gathers tagged records into blocks, one per source and partition number, so that Python is called once a block.
+ *
+ * <p>A block goes on when it is large, when its first record has waited for the linger, and before each checkpoint's
+ * barrier: so nothing of it is state. Records of one partition keep their order.
+ *
+ * <p>A block, little endian: source, partition number, count (int), first offset, next offset (long), the values' lengths
+ * (int each), the values with a newline after each, 64 zeros. That is how the engine's scanner wants them.
+ */
+public final class RecordBlocks extends AbstractStreamOperator<Row>
+        implements OneInputStreamOperator<byte[], Row>, BoundedOneInput {
+    private static final long serialVersionUID = 1L;
+    private static final int HEADER_BYTES = 28;
+    private static final int PADDING = 64;
+
+    private final int[] keys;
+    private final long lingerMs;
+    private final int mostBytes;
+
+    private transient Map<Long, Block> blocks;
+    private transient boolean isTimed;
+
+    public RecordBlocks(int[] keys, long lingerMs, int mostBytes) {
+        this.keys = keys;
+        this.lingerMs = lingerMs;
+        this.mostBytes = mostBytes;
+    }
+
+    /**
+     * Returns a key per partition number, such that the numbers are spread evenly at every parallelism up to theirs.
+     *
+     * <p>Flink gives a key to a subtask by its hash: a handful of numbers, taken as they are, might all meet in one.
+     */
+    public static int[] keys(int partitions, int maxParallelism) {
+        int[] keys = new int[partitions];
+        int key = 0;
+        for (int number = 0; number < partitions; number++) {
+            int wanted = (int) (((long) number * maxParallelism + partitions - 1) / partitions);
+            while (KeyGroupRangeAssignment.assignToKeyGroup(Row.of(key), maxParallelism) != wanted) {
+                key++;
+            }
+            keys[number] = key++;
+        }
+        return keys;
+    }
+
+    @Override
+    public void open() throws Exception {
+        super.open();
+        blocks = new LinkedHashMap<>();
+    }
+
+    @Override
+    public void processElement(StreamRecord<byte[]> element) {
+        byte[] tagged = element.getValue();
+        ByteBuffer tag = ByteBuffer.wrap(tagged).order(ByteOrder.LITTLE_ENDIAN);
+        int source = tag.getInt();
+        int partition = tag.getInt();
+        Block block = blocks.computeIfAbsent((long) source << 32 | partition, any -> new Block(source, partition));
+        block.add(tagged, tag.getLong());
+        if (block.size >= mostBytes) {
+            emit(block);
+        } else if (!isTimed) {
+            isTimed = true;
+            long at = getProcessingTimeService().getCurrentProcessingTime() + lingerMs;
+            getProcessingTimeService().registerTimer(at, time -> {
+                isTimed = false;
+                emitAll();
+            });
+        }
+    }
+
+    @Override
+    public void prepareSnapshotPreBarrier(long checkpointId) throws Exception {
+        emitAll();
+        super.prepareSnapshotPreBarrier(checkpointId);
+    }
+
+    @Override
+    public void endInput() {
+        emitAll();
+    }
+
+    private void emitAll() {
+        for (Block block : blocks.values()) {
+            if (block.count > 0) {
+                emit(block);
+            }
+        }
+    }
+
+    private void emit(Block block) {
+        output.collect(new StreamRecord<>(Row.of(keys[block.partition], block.taken())));
+    }
+
+    private static final class Block {
+        private final int source;
+        private final int partition;
+        private byte[] data = new byte[1 << 16];
+        private int[] lengths = new int[256];
+        private int size;
+        private int count;
+        private long first;
+        private long next;
+
+        private Block(int source, int partition) {
+            this.source = source;
+            this.partition = partition;
+        }
+
+        private void add(byte[] tagged, long offset) {
+            int length = tagged.length - TaggedRecords.TAG_BYTES;
+            if (count == 0) {
+                first = offset;
+            }
+            if (count == lengths.length) {
+                lengths = Arrays.copyOf(lengths, 2 * count);
+            }
+            if (size + length + 1 > data.length) {
+                data = Arrays.copyOf(data, Math.max(2 * data.length, size + length + 1));
+            }
+            System.arraycopy(tagged, TaggedRecords.TAG_BYTES, data, size, length);
+            size += length;
+            data[size++] = '\n';
+            lengths[count++] = length;
+            next = offset + 1;
+        }
+
+        private byte[] taken() {
+            byte[] block = new byte[HEADER_BYTES + 4 * count + size + PADDING];
+            ByteBuffer out = ByteBuffer.wrap(block).order(ByteOrder.LITTLE_ENDIAN);
+            out.putInt(source).putInt(partition).putInt(count).putLong(first).putLong(next);
+            out.asIntBuffer().put(lengths, 0, count);
+            System.arraycopy(data, 0, block, HEADER_BYTES + 4 * count, size);
+            size = 0;
+            count = 0;
+            return block;
+        }
+    }
+}
