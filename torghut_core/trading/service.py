@@ -47,6 +47,7 @@ from torghut_core.trading.store.deadlines import with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.exits import ExitStore
 from torghut_core.trading.store.listing import Listing
+from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import prepare, read_schema
@@ -207,6 +208,7 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
         prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
+        money=MoneyStore(database, account_label=label),
         exits=ExitStore(database, account_label=label),
         control=ControlStore(database, account_label=label),
         reviews=ReviewStore(database),
