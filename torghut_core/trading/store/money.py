@@ -77,6 +77,14 @@ class MoneyStore:
             rows = connection.execute("SELECT id::text AS id, name FROM strategies").fetchall()
         return {row["id"]: row["name"] for row in rows}
 
+    def order_ids(self) -> frozenset[str]:
+        """Return the broker's ids of all own orders, filled or not."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT alpaca_order_id FROM executions WHERE alpaca_account_label = %s", (self._account_label,)
+            ).fetchall()
+        return frozenset(row["alpaca_order_id"] for row in rows)
+
     def settled(self) -> dict[str, Settled]:
         """Return what was held of each symbol when last nothing was on its way."""
         with self._database.transaction() as connection:
