@@ -50,9 +50,17 @@ _GAUGES: Mapping[str, str] = {
     "leader_silent": "1 while another process leads and gives no sign of life.",
     "market_session_open": "1 during the regular session.",
     "signal_lag_seconds": "Age of the newest signal when it was read.",
-    "nobodys_notional": "Dollars held that are no strategy's.",
+    "nobodys_notional_dollars": "Dollars held that are no strategy's.",
+    "profit_realised_dollars": "Dollars that own orders realised, fees not taken off.",
+    "profit_unrealised_dollars": "Dollars that strategies' positions are worth above their cost.",
+    "fees_dollars": "Dollars of fees by the configured rates.",
     "universe_symbols": "Symbols that may be traded.",
     "universe_age_seconds": "Seconds since the universe was last read.",
+}
+
+
+_LABELLED_GAUGES: Mapping[str, tuple[str, str]] = {
+    "strategy_profit_dollars": ("strategy", "Dollars a strategy realised and not yet, fees not taken off."),
 }
 
 
@@ -63,6 +71,7 @@ class Metrics(Collector):
         self._counters: dict[str, float] = dict.fromkeys(_COUNTERS, 0)
         self._labelled: dict[str, dict[str, float]] = {name: {} for name in _LABELLED}
         self._gauges: dict[str, float] = {}
+        self._labelled_gauges: dict[str, dict[str, float]] = {name: {} for name in _LABELLED_GAUGES}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -81,6 +90,12 @@ class Metrics(Collector):
             raise KeyError(name)
         self._gauges[name] = value
 
+    def put_labelled(self, name: str, values: Mapping[str, float]) -> None:
+        """Set every series of a labelled gauge."""
+        if name not in _LABELLED_GAUGES:
+            raise KeyError(name)
+        self._labelled_gauges[name] = dict(values)
+
     def get(self, name: str) -> float:
         """Return a counter's value."""
         return self._counters[name]
@@ -93,7 +108,7 @@ class Metrics(Collector):
             **{name: _whole(value) for name, value in self._gauges.items()},
             **{
                 name: {label: _whole(value) for label, value in series.items()}
-                for name, series in self._labelled.items()
+                for name, series in [*self._labelled.items(), *self._labelled_gauges.items()]
             },
         }
 
@@ -106,6 +121,11 @@ class Metrics(Collector):
             for value_of_label, value in list(self._labelled[name].items()):
                 family.add_metric([value_of_label], value)
             yield family
+        for name, (label, help_text) in _LABELLED_GAUGES.items():
+            gauge = GaugeMetricFamily(PREFIX + name, help_text, labels=[label])
+            for value_of_label, value in list(self._labelled_gauges[name].items()):
+                gauge.add_metric([value_of_label], value)
+            yield gauge
         for name, value in list(self._gauges.items()):
             yield GaugeMetricFamily(PREFIX + name, _GAUGES[name], value=value)
 

@@ -208,7 +208,7 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
         prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
-        money=MoneyStore(database, account_label=label),
+        money=MoneyStore(database, account_label=label, rates=settings.fee_rates),
         exits=ExitStore(database, account_label=label),
         control=ControlStore(database, account_label=label),
         reviews=ReviewStore(database),

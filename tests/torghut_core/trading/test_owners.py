@@ -113,6 +113,7 @@ async def test_two_strategies_when_one_stops_out_after_a_sale_elsewhere_and_a_sp
     assert {row["cause"] for row in rows if row["leg"] == "exit"} == {"stop_loss"}
     assert MoneyStore(database, account_label="paper").owned() == {(strategies["second"].id, "AAPL"): 20}
     assert status["metrics"]["share_corrections_total"] == {"handed_over": 2, "split": 2}
+    assert set(status["metrics"]["strategy_profit_dollars"]) == {"first", "second"}
     assert len([text for text in status["alerts"] if text.startswith("AAPL: the account holds")]) == 2
 
 
