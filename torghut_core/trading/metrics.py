@@ -33,6 +33,8 @@ _COUNTERS: Mapping[str, str] = {
     "llm_veto_total": "AI reviews that vetoed.",
     "llm_adjust_total": "AI reviews that adjusted.",
     "llm_error_total": "AI reviews that failed.",
+    "llm_repaired_total": "AI reviews whose answer was not the schema's, but could be read.",
+    "llm_budget_exceeded_total": "AI reviews not asked for because the day's budget was spent or could not be read.",
     "llm_circuit_open_total": "AI reviews not asked for because the circuit was open.",
     "llm_shadow_total": "AI reviews in shadow mode.",
 }
