@@ -101,12 +101,17 @@ def as_table(document: Mapping[str, Any]) -> str:
             )
         )
     costs = [("MODEL", "PROMPT", "REVIEWS", "ERRORS", "TOKENS SENT", "TOKENS ANSWERED")]
-    costs += [
-        tuple(
-            str(row[name]) for name in ("model", "promptVersion", "count", "errors", "tokensPrompt", "tokensCompletion")
+    for row in document["models"]:
+        costs.append(
+            (
+                row["model"],
+                row["promptVersion"],
+                str(row["count"]),
+                str(row["errors"]),
+                str(row["tokensPrompt"]),
+                str(row["tokensCompletion"]),
+            )
         )
-        for row in document["models"]
-    ]
     window = document["window"]
     said = [
         f"{window['since']} to {window['until']}, judged {document['horizonMinutes']:g} minutes later",

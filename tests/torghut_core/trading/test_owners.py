@@ -198,6 +198,12 @@ def test_exitable_when_something_arrives_then_ones_own_are_never_fewer() -> None
     assert book.exitable(B, "AAPL") == 10
 
 
+def test_closable_when_all_that_is_nobodys_may_be_anothers_then_the_wish_to_exit_stays() -> None:
+    """What cannot be sold yet is no reason to give an exit up."""
+    book = make_book(make_position(qty=10), arriving={(A, "AAPL"): Decimal(10)})
+    assert (book.exitable(B, "AAPL"), book.closable(B, "AAPL")) == (0, 10)
+
+
 def test_average_when_the_account_holds_exactly_what_strategies_own_then_it_is_trusted() -> None:
     """A split that is not recorded yet must not look like a loss."""
 
