@@ -19,7 +19,7 @@ from torghut_core.trading.decision.desk import open_book
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Side, Snapshot, Strategy
 from torghut_core.trading.money.attribution import Settled, corrections
-from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.database import Database, DatabaseError
 from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OpenExecution
 from torghut_core.trading.strategies.catalogue import read_catalogue
@@ -134,6 +134,9 @@ async def test_shares_when_read_on_and_when_read_anew_then_the_same(
     expected = {(first, "AAPL"): 4, (second, "AAPL"): 3}
     assert (store.owned(), MoneyStore(database, account_label="paper").owned()) == (expected, expected)
     assert store.settled() == {"AAPL": reading}
+    for statement in ("UPDATE ownership_corrections SET qty = 1", "DELETE FROM ownership_corrections"):
+        with pytest.raises(DatabaseError), database.transaction() as connection:
+            connection.execute(statement)
 
 
 @pytest.mark.engine
