@@ -184,6 +184,26 @@ def test_page_when_decisions_are_refused_then_why_not_is_read_in_the_list(opened
     assert page.locator("#decisions .reasons").first.inner_text() != ""
 
 
+_SHOWS_EQUITY = """async () => {
+  const { account, equityCurve } = await (await fetch('/api/torghut/system')).json();
+  const shown = Number(document.getElementById('equity').textContent.replaceAll(',', ''));
+  const points = document.getElementById('curve-line').getAttribute('points') ?? '';
+  const isNear = Math.abs(shown - account.equity) < 0.005 + Math.abs(account.equity) * 1e-5;
+  return isNear && points.split(' ').length > 1 && Math.abs(points.split(' ').length - equityCurve.length) <= 2;
+}"""
+
+
+def test_page_when_the_account_is_known_then_paper_equity_and_its_curve_are_shown(
+    opened: Any, system: RunningSystem
+) -> None:
+    """The badge, the broker's equity and one point of the curve for each that is kept."""
+    page = opened().page
+    page.wait_for_function(_SHOWS_EQUITY)
+    assert page.inner_text("#badge") == "PAPER"
+    account = httpx.get(f"{system.page}/api/torghut/system").json()["account"]
+    assert 90_000 < account["equity"] < 110_000
+
+
 def test_page_when_a_fault_comes_and_goes_then_the_strip_turns_within_five_seconds_and_back(
     opened: Any, system: RunningSystem
 ) -> None:
