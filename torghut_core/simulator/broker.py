@@ -15,6 +15,7 @@ from uuid import UUID, uuid5
 from torghut_core.clock import Clock
 from torghut_core.market_calendar import MarketCalendar, Session
 from torghut_core.rfc3339 import format_ns
+from torghut_core.simulator.activities import Activities
 from torghut_core.simulator.book import Book
 from torghut_core.simulator.faults import FaultPanel
 from torghut_core.simulator.ledger import ZERO, Ledger, plain
@@ -42,8 +43,11 @@ class Broker:
         calendar: MarketCalendar,
         faults: FaultPanel,
         seed: int,
+        charges_fees: bool = False,
     ) -> None:
         self.ledger = ledger
+        self.activities = Activities()
+        self._charges_fees = charges_fees
         self._book = book
         self._clock = clock
         self._calendar = calendar
@@ -238,7 +242,9 @@ class Broker:
                 self._touch_stop(order, message)
 
     def end_day(self, now_ns: int) -> None:
-        """Expire day orders once the session they were for has closed."""
+        """Expire day orders once the session they were for has closed; book the fees of days that are over."""
+        if self._charges_fees:
+            self.ledger.cash -= self.activities.charge(now_ns)
         if self._calendar.is_always_open:
             return
         if self._day_closes_ns is None:
@@ -292,6 +298,7 @@ class Broker:
         order.updated_ns = now_ns
         is_whole = order.remaining == 0
         order.status = "filled" if is_whole else "partially_filled"
+        self.activities.fill(order, qty, price, now_ns)
         if is_whole:
             order.filled_ns = now_ns
             self._forget(order)

@@ -132,6 +132,14 @@ class TradingApi:
             "change_today": "0",
         }
 
+    def activities(self, request: Request) -> Response:
+        """GET /v2/account/activities."""
+        return json_response(self._broker.activities.listed(request.query))
+
+    def activities_of(self, request: Request, kind: str) -> Response:
+        """GET /v2/account/activities/{type}."""
+        return json_response(self._broker.activities.listed(request.query, kind))
+
     def submit_order(self, request: Request) -> Response:
         """POST /v2/orders."""
         try:

@@ -88,6 +88,7 @@ class Simulator:
             calendar=calendar,
             faults=self._faults,
             seed=options.seed,
+            charges_fees=options.fees,
         )
         self._broker.on_update = self._publish_update
         self._broker.on_submit = self._orders_wait.set
@@ -250,6 +251,8 @@ def _routes(trading: TradingApi, data: DataApi, control: ControlApi) -> list[tup
     symbol, order = r"(?P<symbol>[^/]+)", r"(?P<order_id>[^/]+)"
     table: list[tuple[str, str, Handler]] = [
         ("GET", "/v2/account", trading.account),
+        ("GET", "/v2/account/activities", trading.activities),
+        ("GET", "/v2/account/activities/(?P<kind>[^/]+)", trading.activities_of),
         ("GET", "/v2/positions", trading.positions),
         ("GET", f"/v2/positions/{symbol}", trading.position),
         ("DELETE", f"/v2/positions/{symbol}", trading.close_position),

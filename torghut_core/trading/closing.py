@@ -20,6 +20,7 @@ from torghut_core.trading.decision.quote import quote_of
 from torghut_core.trading.decision.sizing import Size
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Signal, Strategy
+from torghut_core.trading.owners import Owners
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.risk import refusals
 from torghut_core.trading.risk.context import Control, GateContext
@@ -43,6 +44,7 @@ class Closer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._owners = Owners(parts)
         self._holdings: dict[str, Holding] | None = None
         self._pauses: dict[UUID, _Pause] = {}
         self._newest_row: dict[str, int] = {}
@@ -61,6 +63,7 @@ class Closer:
         """Read everything anew when this process leads again."""
         self._holdings, self._read_at, self.book = None, None, None
         self._pauses.clear()
+        self._owners.forget()
 
     async def look(self, strategies: Sequence[Strategy], control: Control) -> None:
         """Bring holdings up to date, and make the attempts that are due."""
@@ -69,7 +72,7 @@ class Closer:
         if not self._is_due() and not is_pressed:
             return
         reading = await read_book(self._parts, [item.symbol for item in exits])
-        await self.update(reading)
+        reading = await self.update(reading)
         if reading.book is not None:
             await self._watch_positions(reading.book, strategies)
             await self._flatten(reading.book, strategies)
@@ -93,14 +96,16 @@ class Closer:
         self._read_at = now
         return True
 
-    async def update(self, reading: Reading) -> None:
-        """Open and close holdings as positions came and went. What could not be read changes nothing."""
+    async def update(self, reading: Reading) -> Reading:
+        """Open and close holdings as positions came and went. What could not be read changes nothing.
+
+        Return the reading with the strategies' shares corrected to what the account holds.
+        """
         parts, book = self._parts, reading.book
         if self._holdings is None:
             self._holdings = await asyncio.to_thread(parts.exits.holdings)
         if book is None:
-            return
-        self.book = book
+            return reading
         now_ns = parts.clock.now_ns()
         for symbol, holding in list(self._holdings.items()):
             held = book.held(symbol)
@@ -121,6 +126,22 @@ class Closer:
                 - parts.settings.signal_max_staleness_ms * 1_000_000
                 - parts.settings.feed_delay_ns,
             )
+        reading, splits = await self._owners.settle(reading)
+        await self._follow_splits(splits)
+        self.book = reading.book
+        return reading
+
+    async def _follow_splits(self, splits: Mapping[str, Decimal]) -> None:
+        """Keep the best price of a holding comparable with prices after a split."""
+        assert self._holdings is not None
+        changed = []
+        for symbol, ratio in splits.items():
+            holding = self._holdings.get(symbol)
+            if holding is not None:
+                self._holdings[symbol] = replace(holding, best_price=round(holding.best_price / ratio, 8))
+                changed.append(self._holdings[symbol])
+        if changed:
+            await asyncio.to_thread(self._parts.exits.save_best_prices, changed)
 
     async def watch(self, signals: Iterable[Signal], strategies: Sequence[Strategy], book: Book) -> None:
         """Let the rows, in their order, touch the strategies' stops: the same rows give the same exits at any speed."""
@@ -155,8 +176,9 @@ class Closer:
         position = book.positions.get(holding.symbol)
         if position is not None:
             for strategy in _traders(strategies, holding.symbol):
-                cause = triggered(seen, strategy, entry_price=position.entry_price, price=price)
-                if cause is not None and book.exitable(strategy.id, holding.symbol) != 0:
+                entry = book.averages.get((strategy.id, holding.symbol), position.entry_price)
+                cause = triggered(seen, strategy, entry_price=entry, price=price)
+                if cause is not None and book.closable(strategy.id, holding.symbol) != 0:
                     await self._open(seen, strategy, cause, f"{cause} at {price:f}", signal)
         return seen is not holding
 
@@ -172,7 +194,7 @@ class Closer:
                 holding is None
                 or intent.side != holding.closing_side
                 or intent.signal.event_ns <= holding.opened_ns
-                or (book is not None and book.exitable(intent.strategy.id, intent.symbol) == 0)
+                or (book is not None and book.closable(intent.strategy.id, intent.symbol) == 0)
             ):
                 left.append(intent)
             else:
@@ -232,7 +254,7 @@ class Closer:
         if holding is None or holding.number != wish.holding_number or not self._may_attempt(wish, pause, now):
             return reading
         if reading.book is not None and wish.symbol not in reading.book.unreadable:
-            if reading.book.exitable(strategy.id, wish.symbol) == 0:
+            if reading.book.closable(strategy.id, wish.symbol) == 0:
                 await asyncio.to_thread(parts.exits.close_exit, wish.id, now_ns=parts.clock.now_ns())
                 return reading
             await self._make_room(reading, holding)
@@ -330,7 +352,9 @@ class Closer:
             return reading
         if outcome == "rejected":
             return reading
-        pending = PendingOrder(symbol=wish.symbol, side=context.side, qty=context.qty, price=None)
+        pending = PendingOrder(
+            symbol=wish.symbol, side=context.side, qty=context.qty, price=None, strategy_id=str(wish.strategy_id)
+        )
         return replace(reading, book=reading.book.with_order(pending))
 
     async def _reject(self, decision_id: UUID, reasons: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ class Handler:
                 await self._closer.look(strategies, control)
             return
         reading = await read_book(parts, {intent.symbol for intent in intents})
-        await self._closer.update(reading)
+        reading = await self._closer.update(reading)
         if reading.book is not None:
             await self._closer.watch(signals, strategies, reading.book)
         entries = await self._closer.take_signals(intents, reading.book)

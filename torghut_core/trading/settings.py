@@ -15,6 +15,7 @@ from torghut_core.feeds import FEEDS
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings, load
 from torghut_core.trading.model import is_symbol
+from torghut_core.trading.money.fees import SEC_RATE, TAF_CAP, TAF_PER_SHARE, FeeRates
 from torghut_core.trading.review.policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
 
 LIVE_BROKER_HOST = "api.alpaca.markets"
@@ -60,6 +61,7 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Money = Annotated[Decimal, Field(gt=0)]
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Rate = Annotated[Decimal, Field(ge=0, lt=1)]
 
 
 _NS_PER_MINUTE = 60_000_000_000
@@ -170,6 +172,12 @@ class TradingSettings(Settings):
     portfolio_max_gross_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE_PCT_EQUITY")
     portfolio_max_net_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NET_EXPOSURE_PCT_EQUITY")
 
+    fee_sec_rate: Rate = Field(SEC_RATE, alias="TRADING_FEE_SEC_RATE")
+    fee_taf_per_share: Rate = Field(TAF_PER_SHARE, alias="TRADING_FEE_TAF_PER_SHARE")
+    fee_taf_cap: Decimal = Field(TAF_CAP, ge=0, alias="TRADING_FEE_TAF_CAP")
+    commission_per_share: Rate = Field(Decimal(0), alias="TRADING_COMMISSION_PER_SHARE")
+    """What trades cost, dollars: of a dollar sold, of a share sold, at most for an order, of a share bought or sold."""
+
     leader_lock_name: str = Field("torghut:trading-scheduler", alias="TRADING_SCHEDULER_LEADERSHIP_LOCK_NAME")
     leader_check_seconds: Seconds = Field(5, alias="TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS")
     migrate_server: bool = Field(False, alias="TRADING_MIGRATE_ON_START")
@@ -197,6 +205,12 @@ class TradingSettings(Settings):
     llm_timeout_seconds: Seconds = Field(20, alias="LLM_TIMEOUT_SECONDS")
     llm_max_concurrent_reviews: int = Field(4, ge=1, le=64, alias="LLM_MAX_CONCURRENT_REVIEWS")
     """Reviews asked for at a time; entries beyond wait for a place, exits and other symbols for none."""
+    llm_daily_token_budget: int | None = Field(None, ge=1, alias="LLM_DAILY_TOKEN_BUDGET")
+    llm_daily_cost_budget: Money | None = Field(None, alias="LLM_DAILY_COST_BUDGET")
+    """Tokens and dollars of a New York day; beyond them entries go by the fail mode."""
+    llm_price_prompt: Decimal | None = Field(None, ge=0, alias="LLM_PRICE_PROMPT_PER_MILLION")
+    llm_price_completion: Decimal | None = Field(None, ge=0, alias="LLM_PRICE_COMPLETION_PER_MILLION")
+    """Dollars of a million tokens sent, and answered: the provider's own prices."""
     llm_circuit_max_errors: int = Field(3, ge=1, alias="LLM_CIRCUIT_MAX_ERRORS")
     llm_circuit_window_seconds: Seconds = Field(300, alias="LLM_CIRCUIT_WINDOW_SECONDS")
     llm_circuit_cooldown_seconds: Seconds = Field(600, alias="LLM_CIRCUIT_COOLDOWN_SECONDS")
@@ -246,6 +260,16 @@ class TradingSettings(Settings):
         return "jangar" if self.symbols_url is not None and not self.static_symbols else "static"
 
     @property
+    def fee_rates(self) -> FeeRates:
+        """What trades cost."""
+        return FeeRates(
+            sec_rate=self.fee_sec_rate,
+            taf_per_share=self.fee_taf_per_share,
+            taf_cap=self.fee_taf_cap,
+            commission_per_share=self.commission_per_share,
+        )
+
+    @property
     def review_switches(self) -> ReviewSwitches:
         """The AI review's switches, as its policy judges them."""
         return ReviewSwitches(
@@ -284,6 +308,14 @@ def contradictions(settings: TradingSettings) -> tuple[str, ...]:
         found.append("TRADING_UNIVERSE_SOURCE=jangar contradicts JANGAR_SYMBOLS_URL unset: the source has no address")
     if (settings.broker_key is None) != (settings.broker_secret is None):
         found.append("one of APCA_API_KEY_ID and APCA_API_SECRET_KEY is set without the other")
+    if settings.llm_daily_cost_budget is not None and None in (
+        settings.llm_price_prompt,
+        settings.llm_price_completion,
+    ):
+        found.append(
+            "LLM_DAILY_COST_BUDGET contradicts LLM_PRICE_PROMPT_PER_MILLION or LLM_PRICE_COMPLETION_PER_MILLION unset:"
+            " without prices nothing costs anything"
+        )
     if settings.llm_fail_mode_enforcement == "strict_veto" and settings.llm_fail_mode != "veto":
         found.append(
             f"LLM_FAIL_MODE_ENFORCEMENT=strict_veto contradicts LLM_FAIL_MODE={settings.llm_fail_mode}: strict always vetoes"

@@ -39,6 +39,8 @@ def _record(fields: dict[str, Schema], *, optional: dict[str, Schema] | None = N
     }
 
 
+_SUMS: Schema = {"type": "object"}
+"""Amounts by name, each a number and beside it, as `NAME_text`, its exact text."""
 _ERROR = _record({"exitCode": _EXIT, "message": _TEXT, "hint": _TEXT})
 _LEVEL = _one_of("down", "degraded", "unknown", "info")
 _CLASS = _one_of("healthy", "degraded", "down", "unknown")
@@ -148,6 +150,18 @@ _DOCUMENTS: dict[str, Schema] = {
     ),
     "torghut.error/v1": _record({"error": _ERROR}),
     "torghut.health/v1": _record(_HEALTH),
+    "torghut.llm-evaluation/v1": _record(
+        {
+            "window": _record({"since": _TIME, "until": _TIME}),
+            "horizonMinutes": {"type": "number"},
+            **dict.fromkeys(("skippedRows", "reviews", "shadow", "judged"), _COUNT),
+            "verdicts": _list(_SUMS),
+            **dict.fromkeys(
+                ("passedMeanBps", "vetoedMeanBps", "advantageBps", "errorShare"), _maybe({"type": "number"})
+            ),
+            "models": _list(_SUMS),
+        }
+    ),
     "torghut.llm-promotion/v1": _record(
         {"stage": _TEXT, "promotable": _FLAG, "reasons": _list(_TEXT), "counts": _ANY, "minima": _ANY, "window": _ANY},
         is_open=True,
@@ -209,6 +223,31 @@ _DOCUMENTS: dict[str, Schema] = {
     ),
     "torghut.trading-config/v1": _record(
         {"settings": _list(_record({"variable": _TEXT, "value": _ANY, "source": _TEXT, "means": _TEXT}))}, is_open=True
+    ),
+    "torghut.trading-report/v1": _record(
+        {
+            "account": _TEXT,
+            "from": _TEXT,
+            "to": _TEXT,
+            "pricedBy": _one_of("broker", "fills"),
+            **{
+                name: {"type": "number"}
+                for name in ("realised", "unrealised", "net", "profit", "foreign_proceeds", "bought", "sold")
+            },
+            **dict.fromkeys(("fills", "closes", "wins"), _COUNT),
+            **dict.fromkeys(("fees", "charged", "drawdown"), _SUMS),
+            **dict.fromkeys(("days", "strategies", "symbols", "rows", "positions", "curve"), _list(_SUMS)),
+            "broker": _record(
+                {
+                    "read": _FLAG,
+                    "detail": _TEXT,
+                    "comparedOrders": _COUNT,
+                    "foreignFills": _COUNT,
+                    "differences": _list(_SUMS),
+                }
+            ),
+        },
+        is_open=True,
     ),
     "torghut.why/v1": _record(
         {

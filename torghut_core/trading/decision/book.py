@@ -46,6 +46,12 @@ class Book:
     """Dollars a share, for symbols that are not held."""
     owned: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     """Signed shares by (strategy id, symbol), folded from order events."""
+    averages: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Dollars a share that a strategy's own were opened at, where all that is held is the strategies'."""
+    arriving: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Shares by (strategy id, symbol) that may be a strategy's among those held: its fill is not heard of yet."""
+    leaving: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Shares by (strategy id, symbol) that a strategy may have sold already of those that stand as its own."""
     unreadable: frozenset[str] = frozenset()
     """Symbols of which something could not be read."""
 
@@ -166,11 +172,24 @@ class Book:
             total += (order.qty - closes) * (price or ZERO) * (1 + PRICE_SLACK)
         return total
 
-    def exitable(self, strategy_id: str, symbol: str) -> Decimal:
-        """Return the signed shares of a holding that a strategy may close: its own, and those of no strategy."""
+    def closable(self, strategy_id: str, symbol: str) -> Decimal:
+        """Return the signed shares of a holding that may be a strategy's to close: its own, and those of no strategy."""
         held = self.held(symbol)
-        of_others = sum(
-            (qty for (owner, name), qty in self.owned.items() if name == symbol and owner != strategy_id), ZERO
-        )
-        rest = held - of_others
-        return max(ZERO, min(held, rest)) if held > 0 else min(ZERO, max(held, rest))
+        sign = 1 if held > 0 else -1
+        return sign * max(ZERO, min(abs(held), abs(held) - sign * self._of_others(self.owned, strategy_id, symbol)))
+
+    def exitable(self, strategy_id: str, symbol: str) -> Decimal:
+        """Return those of them that certainly are, now.
+
+        What may be another's, newly bought, is not taken for nobody's until that is heard of; a strategy's own are never
+        fewer for that, but for those that its own order may have sold.
+        """
+        closable = self.closable(strategy_id, symbol)
+        sign = 1 if closable > 0 else -1
+        key = (strategy_id, symbol)
+        own = min(abs(closable), sign * self.owned.get(key, ZERO) - self.leaving.get(key, ZERO))
+        rest = abs(closable) - self._of_others(self.arriving, strategy_id, symbol)
+        return sign * max(ZERO, own, rest)
+
+    def _of_others(self, shares: Mapping[tuple[str, str], Decimal], strategy_id: str, symbol: str) -> Decimal:
+        return sum((qty for (owner, name), qty in shares.items() if name == symbol and owner != strategy_id), ZERO)
