@@ -11,7 +11,7 @@ from torghut_core.trading.decision.book import Book
 from torghut_core.trading.decision.desk import open_book
 from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.model import Order, Snapshot
-from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError
+from torghut_core.trading.orders.broker import Brokerage, BrokerUnavailableError
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.settings import check_broker_account
 
@@ -58,7 +58,7 @@ async def read_book(parts: Parts, symbols: Iterable[str]) -> Reading:
     )
 
 
-async def _snapshot(parts: Parts, broker: Broker) -> Snapshot:
+async def _snapshot(parts: Parts, broker: Brokerage) -> Snapshot:
     snapshot = await broker.snapshot()
     parts.state.succeeded("broker")
     check_broker_account(parts.settings, snapshot.account.number)

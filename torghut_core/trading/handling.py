@@ -80,20 +80,18 @@ class Handler:
         universe: frozenset[str],
         control: Control,
     ) -> None:
-        parts = self._parts
-        if not intents:
+        closer = self._closer
+        if intents:
+            reading = await closer.read({intent.symbol for intent in intents})
+            await closer.update(reading)
+            if reading.book is not None:
+                await closer.watch(signals, strategies, reading.book)
+            entries = await closer.take_signals(intents, reading.book)
+            await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
+        elif closer.book is not None and any(signal.symbol in closer.holdings for signal in signals):
             # Prices alone ask the broker nothing: a second's rows come every second.
-            if self._closer.book is not None and any(signal.symbol in self._closer.holdings for signal in signals):
-                await self._closer.watch(signals, strategies, self._closer.book)
-                await self._closer.look(strategies, control)
-            return
-        reading = await read_book(parts, {intent.symbol for intent in intents})
-        await self._closer.update(reading)
-        if reading.book is not None:
-            await self._closer.watch(signals, strategies, reading.book)
-        entries = await self._closer.take_signals(intents, reading.book)
-        await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
-        await self._closer.look(strategies, control)
+            await closer.watch(signals, strategies, closer.book)
+        await closer.look(strategies, control)
 
     async def _enter(self, intents: Sequence[Intent], batch: _Batch) -> None:
         parts = self._parts
@@ -280,6 +278,7 @@ class Handler:
             )
         )
         if outcome in _SENT:
+            self._closer.sent()
             pending = PendingOrder(
                 symbol=intent.symbol,
                 side=intent.side,

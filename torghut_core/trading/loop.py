@@ -8,19 +8,21 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from torghut_core.clock import StepClock
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
 from torghut_core.logs import event
-from torghut_core.market_calendar import Session, new_york_date
+from torghut_core.market_calendar import Session
 from torghut_core.trading.closing import Closer
-from torghut_core.trading.decision.intents import Intent, make_intent
-from torghut_core.trading.decision.losses import EquityMarks, broken_limit
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.inputs.universe import Universe
+from torghut_core.trading.instants import SETTLING_SECONDS, Waiting, by_instant
+from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
 from torghut_core.trading.parts import Parts
+from torghut_core.trading.proposing import propose
 from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.status import Lane
@@ -61,7 +63,9 @@ class TradingLoop:
         self._cursor = Cursor()
         self._newest_ns: int | None = None
         self._late_looked_at = -math.inf
-        self._marks: EquityMarks | None = None
+        clock = parts.clock
+        self._steps = clock if isinstance(clock, StepClock) and clock.base is not None else None
+        self._waiting = None if self._steps is None else Waiting(parts.settings.reconcile_ms * 1_000_000)
         self._strategies: tuple[Strategy, ...] = ()
         self._catalogue_looked_at = -math.inf
         self._catalogue_version: tuple[int, int] | None = None
@@ -159,39 +163,11 @@ class TradingLoop:
                 await parts.reconciler.reconcile()
                 parts.state.orphans = len(parts.reconciler.orphans)
                 parts.state.not_obeyed = len(parts.reconciler.not_obeyed)
-                await self._watch_losses()
+                if self._waiting is None:
+                    await watch_losses(parts)
         since_ns = parts.clock.now_ns() - LATE_NS
         parts.state.uncertain = await asyncio.to_thread(parts.orders.uncertain, since_ns=since_ns)
         parts.state.last_reconcile_ns = parts.clock.now_ns()
-
-    async def _watch_losses(self) -> None:
-        """Measure equity, and latch entries shut when a loss limit is reached."""
-        parts, settings = self._parts, self._parts.settings
-        limits = (settings.max_daily_loss, settings.max_daily_loss_pct, settings.max_drawdown_pct)
-        if parts.broker is None or all(limit is None for limit in limits):
-            return
-        account = await parts.broker.account()
-        check_broker_account(settings, account.number)
-        now_ns = parts.clock.now_ns()
-        known = await asyncio.to_thread(parts.control.marks)
-        day = new_york_date(now_ns)
-        start = known or EquityMarks(day=day, day_equity=account.equity, peak_equity=account.equity)
-        marks = start.seen(day, account.equity)
-        if marks != known:
-            await asyncio.to_thread(parts.control.save_marks, marks)
-        limit = broken_limit(
-            marks,
-            account.equity,
-            daily_loss=settings.max_daily_loss,
-            daily_loss_share=settings.max_daily_loss_pct,
-            drawdown_share=settings.max_drawdown_pct,
-        )
-        if limit is None:
-            return
-        mark = marks.day_equity if limit == "daily_loss" else marks.peak_equity
-        if await asyncio.to_thread(parts.control.latch, limit, equity=account.equity, mark=mark, now_ns=now_ns):
-            text = f"{limit}: equity {account.equity:f} against {mark:f}; no entry until a person resumes"
-            parts.alerts.tell("loss_limit_latched", f"{limit}:{now_ns}", text)
 
     async def cycle(self) -> None:
         """Obey the kill switch, look at the catalogue, keep exits, and deal with new signals when this process leads."""
@@ -206,7 +182,8 @@ class TradingLoop:
             async with self._handler.turn:
                 self._closer.forget()
         elif control is not None:
-            await self._look_at_exits(control)
+            if self._waiting is None:
+                await self._look_at_exits(control)
             await self._trade(control)
         parts.state.last_run_ns = parts.clock.now_ns()
 
@@ -361,12 +338,13 @@ class TradingLoop:
         symbols = sorted(universe | set(self._closer.holdings))
         try:
             for _ in range(_MAX_PAGES):
-                since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
+                since_ns = self._market_ns() - parts.settings.signal_lookback_ns
                 history = await self._warm_history(symbols, timeframes, since_ns)
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
                 )
                 await self._handle_batch(batch, history, active, universe, control)
+                await self._handle_ripe(history, active, universe, control)
                 if not batch.is_full:
                     break
             await self._handle_late(symbols, timeframes, active, universe, control)
@@ -386,7 +364,7 @@ class TradingLoop:
         parts, now = self._parts, self._parts.wall.monotonic()
         if self._history is None or now - self._late_looked_at < _LATE_EVERY_SECONDS:
             return
-        since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
+        since_ns = self._market_ns() - parts.settings.signal_lookback_ns
         batch = await asyncio.to_thread(
             self._reader.read_late, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
         )
@@ -396,6 +374,11 @@ class TradingLoop:
             parts.metrics.add("signals_late_total", len(batch.signals))
             await self._handle_batch(batch, self._history, active, universe, control)
 
+    def _market_ns(self) -> int:
+        """Return the market's own time, which on a simulated clock is ahead of the instant that is dealt with."""
+        base = None if self._steps is None else self._steps.base
+        return self._parts.clock.now_ns() if base is None else base.now_ns()
+
     async def _warm_history(self, symbols: list[str], timeframes: list[str], since_ns: int) -> SignalHistory:
         if self._history is not None:
             return self._history
@@ -403,7 +386,7 @@ class TradingLoop:
         self._reader.forget_all()
         self._late_looked_at = -math.inf
         self._cursor = await asyncio.to_thread(parts.decisions.cursor)
-        if self._cursor.ingest_ms * 1_000_000 > parts.clock.now_ns() + _CURSOR_AHEAD_NS:
+        if self._cursor.ingest_ms * 1_000_000 > self._market_ns() + _CURSOR_AHEAD_NS:
             # The stream was made anew, or the clock is a replay's: from the lookback on, which does nothing twice.
             parts.metrics.add_labelled("no_signal_reason_total", "cursor_ahead_of_stream")
             event(_LOG, "cursor_rewound", logging.WARNING)
@@ -432,50 +415,60 @@ class TradingLoop:
     ) -> None:
         parts = self._parts
         now_ns = parts.clock.now_ns()
-        if batch.signals:
-            newest = max(signal.event_ns for signal in batch.signals)
+        if self._waiting is None:
+            self._observe_lag(batch.signals)
+        if not batch.signals:
+            parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
+        else:
+            parts.metrics.add("signals_total", len(batch.signals))
+            await self._handle_signals(batch.signals, history, active, universe, control)
+        if batch.cursor != self._cursor:
+            await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
+            self._cursor = batch.cursor
+
+    def _observe_lag(self, signals: Sequence[Signal]) -> None:
+        parts, now_ns = self._parts, self._parts.clock.now_ns()
+        if signals:
+            newest = max(signal.event_ns for signal in signals)
             self._newest_ns = max(newest, self._newest_ns or newest)
         lag = None if self._newest_ns is None else (now_ns - self._newest_ns) / 1e9
         parts.emergency.observe(lag_seconds=lag, is_open=parts.calendar.session(now_ns) is Session.REGULAR)
         if lag is not None:
             parts.metrics.put("signal_lag_seconds", round(lag, 3))
-        if not batch.signals:
-            parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
-        else:
-            parts.metrics.add("signals_total", len(batch.signals))
-            intents = self._propose(batch.signals, history, active)
-            await self._handler.handle(batch.signals, intents, self._strategies, universe, control)
-        if batch.cursor != self._cursor:
-            await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
-            self._cursor = batch.cursor
 
-    def _propose(self, signals: Sequence[Signal], history: SignalHistory, active: tuple[Strategy, ...]) -> list[Intent]:
-        """Ask every rule of every window, each for itself."""
+    async def _handle_signals(
+        self,
+        signals: Sequence[Signal],
+        history: SignalHistory,
+        active: tuple[Strategy, ...],
+        universe: frozenset[str],
+        control: Control,
+    ) -> None:
+        """Deal with one instant after the other: each is judged by the book as it was made by those before."""
+        if self._waiting is not None:
+            self._waiting.add(signals)
+            return
         parts = self._parts
-        intents: list[Intent] = []
-        for window in history.add(signals):
-            signal = window[-1]
-            for strategy in active:
-                if strategy.timeframe != signal.timeframe:
-                    continue
-                if strategy.symbols and signal.symbol not in strategy.symbols:
-                    continue
-                try:
-                    proposal = RULES[strategy.rule](window, strategy.parameters)
-                except Exception as error:  # noqa: BLE001  one rule on one symbol fails alone
-                    parts.metrics.add("rule_errors_total")
-                    event(
-                        _LOG,
-                        "rule_failed",
-                        logging.ERROR,
-                        strategy=strategy.name,
-                        symbol=signal.symbol,
-                        error_type=type(error).__name__,
-                    )
-                    continue
-                if proposal is not None:
-                    intents.append(make_intent(strategy, signal, proposal, parts.settings.account_label))
-        return intents
+        for _, rows in by_instant(signals):
+            intents = propose(parts, history.add(rows), active)
+            await self._handler.handle(rows, intents, self._strategies, universe, control)
+
+    async def _handle_ripe(
+        self, history: SignalHistory, active: tuple[Strategy, ...], universe: frozenset[str], control: Control
+    ) -> None:
+        """On a simulated clock: deal with the instants whose rows are surely all there."""
+        if self._waiting is None or self._steps is None or self._steps.base is None:
+            return
+        parts, period_ns = self._parts, self._parts.settings.reconcile_ms * 1_000_000
+        latency_ns = parts.settings.simulated_latency_ms * 1_000_000
+        ripe_ns = self._steps.base.now_ns() - round(SETTLING_SECONDS * self._steps.speed * 1e9) - latency_ns
+        for instant_ns, rows in self._waiting.take(ripe_ns):
+            self._steps.move_to(instant_ns + latency_ns)
+            self._observe_lag(rows)
+            intents = propose(parts, history.add(rows), active)
+            await self._handler.handle(rows, intents, self._strategies, universe, control)
+            if instant_ns % period_ns == 0:
+                await watch_losses(parts)
 
     async def _read_universe(self) -> frozenset[str]:
         parts = self._parts

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from torghut_core.backoff import Backoff
-from torghut_core.clock import Clock, SystemClock, open_clock
+from torghut_core.clock import Clock, StepClock, SystemClock, open_clock
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Queries
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError, TorghutError
@@ -31,7 +31,7 @@ from torghut_core.trading.inputs.universe import Universe
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.loop import TradingLoop
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.broker import Broker, Brokerage
 from torghut_core.trading.orders.execution import Execution
 from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.orders.updates import TradeUpdates
@@ -115,7 +115,15 @@ async def _runtime(
     unknown: tuple[str, ...],
 ) -> AsyncIterator[_Runtime]:
     database = Database(postgres)
-    parts = _make_parts(settings, postgres, database, clickhouse)
+    clock = _open_clock(settings)
+    parts = make_parts(
+        settings,
+        postgres,
+        database,
+        clock=clock,
+        broker=_open_broker(settings, SystemClock(), clock),
+        prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
+    )
     policy = resolve_policy(settings.review_switches)
     parts.metrics.add_labelled("llm_policy_resolution_total", policy.classification)
     reader = SignalReader(
@@ -171,15 +179,23 @@ async def _runtime(
         await asyncio.to_thread(database.close)
 
 
-def _make_parts(settings: TradingSettings, postgres: Postgres, database: Database, clickhouse: Queries | None) -> Parts:
-    clock, wall = open_clock(settings.clock), SystemClock()
+def make_parts(
+    settings: TradingSettings,
+    postgres: Postgres,
+    database: Database,
+    *,
+    clock: Clock,
+    broker: Brokerage | None,
+    prices: PriceReader,
+) -> Parts:
+    """Return the parts of trading by `clock` at `broker`, over the stores of a database."""
+    wall = SystemClock()
     label = settings.account_label
     metrics, state = Metrics(), RunState()
     orders = OrderStore(database, account_label=label)
     revision = _revision(settings)
     leadership = Leadership(postgres, lock_name=settings.leader_lock_name, holder=revision or "unnamed", clock=wall)
     alerts = Alerts(settings, AlertStore(database, account_label=label), clock=clock, wall=wall)
-    broker = _open_broker(settings, wall)
     execution = reconciler = None
     if broker is not None and settings.trades:
         execution = Execution(
@@ -204,7 +220,7 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
         wall=wall,
         calendar=MarketCalendar(settings.market_calendar),
         broker=broker,
-        prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
+        prices=prices,
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
         exits=ExitStore(database, account_label=label),
@@ -222,6 +238,12 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
         state=state,
         revision=revision,
     )
+
+
+def _open_clock(settings: TradingSettings) -> Clock:
+    """Return the clock that trading judges by: the machine's, or one that goes from instant to instant of the market."""
+    clock = open_clock(settings.clock)
+    return StepClock(clock.now_ns(), base=clock) if clock.is_simulated else clock
 
 
 def _revision(settings: TradingSettings) -> str | None:
@@ -333,7 +355,7 @@ async def _until_done(runtime: _Runtime, stop: asyncio.Event, step: Callable[[_R
     return False
 
 
-def _open_broker(settings: TradingSettings, wall: Clock) -> Broker | None:
+def _open_broker(settings: TradingSettings, wall: Clock, clock: Clock) -> Brokerage | None:
     key, secret = reveal(settings.broker_key), reveal(settings.broker_secret)
     if key is None or secret is None:
         return None
@@ -344,6 +366,7 @@ def _open_broker(settings: TradingSettings, wall: Clock) -> Broker | None:
         timeout_seconds=settings.broker_timeout_seconds,
         per_minute=settings.broker_requests_per_minute,
         clock=wall,
+        market_time=clock.now_ns if clock.is_simulated else None,
     )
 
 

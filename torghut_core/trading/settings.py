@@ -126,6 +126,8 @@ class TradingSettings(Settings):
     price_lookback_minutes: float = Field(5, gt=0, alias="TRADING_PRICE_LOOKBACK_MINUTES")
     poll_ms: int = Field(5000, ge=10, alias="TRADING_POLL_MS")
     reconcile_ms: int = Field(15_000, ge=10, alias="TRADING_RECONCILE_MS")
+    simulated_latency_ms: int = Field(2500, ge=0, le=600_000, alias="TRADING_SIMULATED_LATENCY_MS")
+    """On a simulated clock, how long after its bar's end a row is acted on: what TA and transport take in real time."""
     planned_timeout_seconds: Seconds = Field(600, alias="TRADING_PLANNED_DECISION_TIMEOUT_SECONDS")
 
     strategy_path: str | None = Field(None, alias="TRADING_STRATEGY_CONFIG_PATH")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -196,3 +198,77 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
+
+
+class Fills(StrEnum):
+    """How orders are filled."""
+
+    QUOTE = "quote"
+    NEXT_BAR = "next-bar"
+    WORST = "worst"
+
+
+class Calendar(StrEnum):
+    """Which sessions there are."""
+
+    XNYS = "XNYS"
+    ALWAYS_OPEN = "always-open"
+
+
+@app.command()
+def backtest(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
+        ),
+    ],
+    *,
+    catalogue: Annotated[Path | None, typer.Option(help="The strategy file; the default one when left out.")] = None,
+    strategy: Annotated[Path | None, typer.Option(help="A Python file with one strategy, beside or instead.")] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="RFC3339", help="First row to trade on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="RFC3339", help="Rows from here on are left out.")] = None,
+    symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Trade these alone.")] = None,
+    fills: Annotated[
+        Fills,
+        typer.Option(
+            help="quote: the exchange's own rules on recorded quotes; next-bar: the next bar's open; worst: its worst"
+            " price."
+        ),
+    ] = Fills.QUOTE,
+    seed: Annotated[int, typer.Option(help="Of the exchange's ids; the same seed gives the same bytes.")] = 1,
+    cash: Annotated[str, typer.Option(metavar="DOLLARS", help="What the account begins with.")] = "100000",
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write summary, every decision and an HTML report there.")
+    ] = None,
+    calendar: Annotated[Calendar, typer.Option(help="The sessions of the market.")] = Calendar.XNYS,
+    output: OutputOption = None,
+) -> None:
+    """Trade over recorded data: the trading loop's own handler, gates, sizes and order path; nothing live is touched.
+
+    Messages are put through the TA engine first, as by `ta replay-file`; rows that it wrote can be given instead. Each
+    row is acted on TRADING_SIMULATED_LATENCY_MS after its bar's end, and orders are filled by the rules of the simulator.
+    Caps, gates and sizes are those of the environment (TRADING_*); mode, account and keys of it are left out. The state is
+    kept in a PostgreSQL of its own, which ends with the command. The same input and seed give the same report.
+
+    Example: torghutctl trading backtest day.ndjson.gz --report out/
+    Example: torghutctl trading backtest out/ta_signals.ndjson out/ta_microbars.ndjson --fills worst -o json
+    """
+    from torghutctl.commands.trading_backtest import BacktestOptions, run_backtest_command
+
+    run_backtest_command(
+        BacktestOptions(
+            files=files,
+            catalogue=catalogue,
+            strategy=strategy,
+            start=start,
+            end=end,
+            symbols=symbols,
+            fills=fills.value,
+            seed=seed,
+            cash=cash,
+            report=report,
+            calendar=calendar.value,
+            output=output,
+        )
+    )

@@ -1,0 +1,279 @@
+"""One backtest: the parts of trading over a recording, gone through instant by instant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+
+from torghut_core.clock import StepClock
+from torghut_core.engines.postgres import Postgres
+from torghut_core.exchange.broker import Broker as Exchange
+from torghut_core.exchange.ledger import Ledger
+from torghut_core.market_calendar import MarketCalendar, Session
+from torghut_core.trading.backtest import judges
+from torghut_core.trading.backtest.fills import Fills, market_of
+from torghut_core.trading.backtest.outcomes import Outcome, read_outcomes
+from torghut_core.trading.backtest.recording import Ints, Recording, Series, Window
+from torghut_core.trading.backtest.steps import Steps, silences, touching
+from torghut_core.trading.backtest.tape import Tape
+from torghut_core.trading.closing import Closer
+from torghut_core.trading.handling import Handler
+from torghut_core.trading.inputs.signals import PriceReader
+from torghut_core.trading.loss_watch import has_loss_limit, watch_losses
+from torghut_core.trading.model import Signal, Strategy
+from torghut_core.trading.orders.paper import PaperBroker
+from torghut_core.trading.parts import Parts
+from torghut_core.trading.proposing import propose
+from torghut_core.trading.service import make_parts
+from torghut_core.trading.settings import TradingSettings
+from torghut_core.trading.store.database import Database
+from torghut_core.trading.strategies.catalogue import Entry
+
+MARGIN_MULTIPLIER = Decimal(2)
+Progress = Callable[[int, int], None]
+"""Told the instant that was reached, and the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked of a backtest."""
+
+    entries: Sequence[Entry]
+    settings: TradingSettings
+    fills: Fills = "quote"
+    seed: int = 1
+    cash: Decimal = Decimal(100_000)
+    from_ns: int = 0
+    to_ns: int = 1 << 62
+    """Rows of [from, to) are traded on; those before are what windows go back to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of it."""
+
+    plan: Plan
+    strategies: Sequence[Strategy]
+    outcomes: Sequence[Outcome]
+    symbols: Sequence[str]
+    first_ns: int
+    last_ns: int
+    cash: Decimal
+    """At the end, with what is still held at its last price: `equity`."""
+    equity: Decimal
+    held: dict[str, Decimal]
+    steps: int
+    rows: int
+    """Rows that were traded on, whether they were looked at one by one or in columns."""
+
+
+class _RecordedPrices(PriceReader):
+    """The newest close of each symbol at an instant."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self._series = series
+
+    def prices(self, symbols: Sequence[str], *, since_ns: int, until_ns: int) -> dict[str, Decimal]:
+        found: dict[str, tuple[int, Decimal]] = {}
+        for each in self._series:
+            if each.symbol not in symbols:
+                continue
+            at = each.at_or_before(until_ns)
+            if at < 0 or each.event_ns[at] < since_ns:
+                continue
+            event_ns = int(each.event_ns[at])
+            if each.symbol not in found or event_ns > found[each.symbol][0]:
+                found[each.symbol] = (event_ns, Decimal(str(float(each.columns["close"][at]))))
+        return {symbol: price for symbol, (_, price) in found.items()}
+
+
+async def run_backtest(
+    recording: Recording, plan: Plan, postgres: Postgres, *, progress: Progress | None = None
+) -> Result:
+    """Trade over the recording, on an empty migrated database; raises InputError for what it cannot be traded on.
+
+    The same recording, plan and seed give the same result.
+    """
+    market = market_of(recording, plan.fills)
+    first_ns = max(plan.from_ns, recording.span[0])
+    clock, tape = StepClock(first_ns), Tape(market)
+    exchange = Exchange(
+        ledger=Ledger(cash=plan.cash, multiplier=MARGIN_MULTIPLIER),
+        prices=tape,
+        clock=clock,
+        calendar=MarketCalendar(plan.settings.market_calendar),
+        seed=plan.seed,
+    )
+    exchange.known_symbols |= set(recording.symbols)
+    broker = PaperBroker(
+        exchange, cash=plan.cash, created_ns=first_ns, advance=lambda: tape.advance(clock.now_ns(), exchange)
+    )
+    with _opened(postgres) as database:
+        parts = make_parts(
+            plan.settings,
+            postgres,
+            database,
+            clock=clock,
+            broker=broker,
+            prices=_RecordedPrices(recording.series),
+        )
+        driver = _Driver(parts, clock, recording, plan)
+        try:
+            await driver.run(progress)
+        finally:
+            await asyncio.to_thread(parts.leadership.release)
+        tape.advance(clock.now_ns(), exchange)
+        return Result(
+            plan=plan,
+            strategies=driver.strategies,
+            outcomes=read_outcomes(database),
+            symbols=recording.symbols,
+            first_ns=first_ns,
+            last_ns=min(recording.span[1], plan.to_ns),
+            cash=exchange.ledger.cash,
+            equity=exchange.ledger.equity(tape.last_price),
+            held={position.symbol: position.qty for position in exchange.ledger.positions()},
+            steps=driver.steps_done,
+            rows=driver.rows,
+        )
+
+
+@contextmanager
+def _opened(postgres: Postgres) -> Iterator[Database]:
+    database = Database(postgres)
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+class _Driver:
+    def __init__(self, parts: Parts, clock: StepClock, recording: Recording, plan: Plan) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._plan = plan
+        self._closer = Closer(parts)
+        self._handler = Handler(parts, self._closer)
+        self._series: Sequence[Series] = recording.series
+        self._universe = frozenset(recording.symbols)
+        self._latency_ns = parts.settings.simulated_latency_ms * 1_000_000
+        self._period_ns = parts.settings.reconcile_ms * 1_000_000
+        self._watched_of: object = None
+        self._touching: dict[str, Ints] = {}
+        self._newest_ns: int | None = None
+        self.strategies: tuple[Strategy, ...] = ()
+        self.steps_done = 0
+        self.rows = 0
+
+    async def run(self, progress: Progress | None) -> None:
+        await self._begin()
+        active = tuple(strategy for strategy in self.strategies if strategy.is_enabled)
+        looked_at = [series for series in self._series if judges.takers(active, series)]
+        self._series = looked_at
+        places = [judges.candidates(active, series) for series in looked_at]
+        steps = Steps(
+            looked_at,
+            places,
+            period_ns=self._period_ns,
+            from_ns=self._plan.from_ns,
+            to_ns=self._plan.to_ns,
+        )
+        forced = silences(
+            steps.instants,
+            limit_ns=round(self._parts.settings.emergency_lag_seconds * 1e9) - self._latency_ns,
+            period_ns=self._period_ns,
+            calendar=self._parts.calendar,
+            latency_ns=self._latency_ns,
+        )
+        steps.force(forced)
+        self.rows = steps.count
+        last_ns = int(steps.instants[-1]) if len(steps.instants) else 0
+        control = await asyncio.to_thread(self._parts.control.read)
+        done_ns = int(steps.instants[0]) - 1 if len(steps.instants) else 0
+        while True:
+            closer = self._closer
+            # Before the first reading nothing can be open: the account is new.
+            has_business = closer.has_business and self.steps_done > 0
+            instant_ns = steps.after(done_ns, has_business=has_business, is_holding=bool(closer.holdings))
+            if instant_ns is None:
+                break
+            self._observe(steps, instant_ns)
+            await self._lead()
+            self._clock.move_to(instant_ns + self._latency_ns)
+            rows = steps.candidates(instant_ns)
+            windows = [Window(series, at, judges.lookback(active)) for series, at in rows]
+            signals = [window[-1] for window in windows]
+            signals += self._held_rows(instant_ns, done_ns, {signal.key for signal in signals})
+            intents = propose(self._parts, windows, active)
+            await self._handler.handle(signals, intents, self.strategies, self._universe, control)
+            if instant_ns % self._period_ns == 0 and has_loss_limit(self._parts.settings):
+                await watch_losses(self._parts)
+                control = await asyncio.to_thread(self._parts.control.read)
+            self._watch(steps, active, instant_ns)
+            self.steps_done += 1
+            done_ns = instant_ns
+            if progress is not None:
+                progress(instant_ns, last_ns)
+
+    async def _begin(self) -> None:
+        """Do what a start of the runtime does: revision, lock, account, catalogue."""
+        parts, now_ns = self._parts, self._clock.now_ns()
+        assert parts.broker is not None
+        await asyncio.to_thread(parts.control.register, "backtest", now_ns=now_ns, stop=None)
+        parts.leadership.start_beating()
+        await self._lead()
+        account = await parts.broker.account()
+        await asyncio.to_thread(parts.control.bind, account.number, now_ns=now_ns)
+        parts.state.is_account_confirmed = True
+        self.strategies = await asyncio.to_thread(
+            parts.decisions.apply_catalogue, self._plan.entries, mode="sync", now_ns=now_ns
+        )
+
+    async def _lead(self) -> None:
+        """Keep the lock: the server ends a session that was silent while columns were computed."""
+        leadership = self._parts.leadership
+        leadership.turned()
+        if not leadership.is_leader:
+            await asyncio.to_thread(leadership.check, now_ns=self._clock.now_ns())
+
+    def _observe(self, steps: Steps, instant_ns: int) -> None:
+        parts = self._parts
+        newest_ns = steps.newest(instant_ns)
+        if newest_ns is None:
+            return
+        now_ns = instant_ns + self._latency_ns
+        is_open = parts.calendar.session(now_ns) is Session.REGULAR
+        parts.emergency.observe(lag_seconds=(now_ns - newest_ns) / 1e9, is_open=is_open)
+
+    def _held_rows(self, instant_ns: int, done_ns: int, known: set[tuple[str, str, int]]) -> list[Signal]:
+        """Return the rows of what is held since the instant before: those that may touch its stops."""
+        holdings = self._closer.holdings
+        found: list[Signal] = []
+        if not holdings:
+            return found
+        for series in self._series:
+            if series.symbol not in holdings:
+                continue
+            last, before = series.at_or_before(instant_ns), series.at_or_before(done_ns)
+            # Rows between touched nothing, or they had been gone through; the newest says that rows still come.
+            if last > before and (series.symbol, series.timeframe, int(series.event_ns[last])) not in known:
+                found.append(series.signal(last))
+        return found
+
+    def _watch(self, steps: Steps, active: Sequence[Strategy], instant_ns: int) -> None:
+        """Look ahead for what may touch a stop, whenever the book was read anew."""
+        closer = self._closer
+        if closer.book is self._watched_of and all(symbol in self._touching for symbol in closer.holdings):
+            return
+        self._watched_of = closer.book
+        self._touching = {}
+        for symbol, holding in closer.holdings.items():
+            position = None if closer.book is None else closer.book.positions.get(symbol)
+            entry = holding.best_price if position is None else position.entry_price
+            found = touching(holding, entry, active, self._series, instant_ns)
+            self._touching[symbol] = steps.instants if found is None else found
+        steps.watch(self._touching)

@@ -1,0 +1,51 @@
+"""Rows by the instant they speak of, and when an instant is dealt with on a clock that is not the machine's.
+
+On a simulated clock a row is read long after its second, by the market's time: how long hangs on speed and load. So what
+is done there is a function of the rows alone. An instant is dealt with once all its rows are surely there, at its own
+time and a fixed latency; marks of the clock between rows are instants too. The backtest goes through the same instants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torghut_core.trading.model import Signal
+
+SETTLING_SECONDS = 4.0
+"""Real seconds after which a second's rows are surely in the store: silence, flush, poll, and as much again."""
+
+
+def by_instant(signals: Iterable[Signal]) -> list[tuple[int, list[Signal]]]:
+    """Return the signals by their event time, the earliest first; in an instant by symbol and timeframe."""
+    found: dict[int, list[Signal]] = {}
+    for signal in sorted(signals, key=lambda item: (item.event_ns, item.symbol, item.timeframe)):
+        found.setdefault(signal.event_ns, []).append(signal)
+    return list(found.items())
+
+
+class Waiting:
+    """Rows that were read, until their instant is ripe."""
+
+    def __init__(self, period_ns: int) -> None:
+        self._period_ns = period_ns
+        self._rows: dict[tuple[str, str, int], Signal] = {}
+        self._done_ns: int | None = None
+
+    def add(self, signals: Iterable[Signal]) -> None:
+        """Take rows; a revision replaces the row it is of."""
+        for signal in signals:
+            known = self._rows.get(signal.key)
+            if known is None or known.ingest_ms <= signal.ingest_ms:
+                self._rows[signal.key] = signal
+
+    def take(self, until_ns: int) -> list[tuple[int, list[Signal]]]:
+        """Return the instants up to `until_ns`, each once: those of rows, and the marks of the clock between them."""
+        ripe = [signal for signal in self._rows.values() if signal.event_ns <= until_ns]
+        self._rows = {key: signal for key, signal in self._rows.items() if signal.event_ns > until_ns}
+        found = dict(by_instant(ripe))
+        if self._done_ns is not None:
+            first = self._done_ns // self._period_ns + 1
+            for mark in range(first, until_ns // self._period_ns + 1):
+                found.setdefault(mark * self._period_ns, [])
+        self._done_ns = max(until_ns, self._done_ns or 0)
+        return sorted(found.items())
