@@ -14,12 +14,12 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from torghut_core.clock import Clock
-from torghut_core.market_calendar import MarketCalendar, Session
-from torghut_core.rfc3339 import format_ns
 from torghut_core.exchange.ledger import ZERO, Ledger, plain
 from torghut_core.exchange.messages import Message, decode_fields
 from torghut_core.exchange.orders import ApiError, Order, OrderRequest
 from torghut_core.exchange.prices import Prices
+from torghut_core.market_calendar import MarketCalendar, Session
+from torghut_core.rfc3339 import format_ns
 
 _ASSET_NAMESPACE = UUID("6a3f6f0e-5d0b-4b60-9f0c-0c6a9d2f7b11")
 _HALTS, _RESUMPTIONS = frozenset(["2", "H", "P"]), frozenset(["3", "T"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 
-from torghut_core.simulator.bars import BarBoard
 from torghut_core.exchange.messages import Message
 from torghut_core.exchange.prices import Board
+from torghut_core.simulator.bars import BarBoard
 
 _TRADES_KEPT = 250_000
 _BARS_KEPT = 30_000

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.exchange.messages import Message
 from torghut_core.simulator.book import Book
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.distortion import Distortion
 from torghut_core.simulator.following import Following
-from torghut_core.exchange.messages import Message
 from torghut_core.simulator.stock_stream import StockSession
 
 _BATCH = 2000

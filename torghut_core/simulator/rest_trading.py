@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
 from torghut_core import market_calendar_table
 from torghut_core.clock import NANOS_PER_SECOND, Clock, utc_datetime
-from torghut_core.market_calendar import NEW_YORK, MarketCalendar, Session, new_york_date, trading_day
-from torghut_core.rfc3339 import format_ns
 from torghut_core.exchange.broker import Broker, asset_id
 from torghut_core.exchange.ledger import Position, plain
-from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
 from torghut_core.exchange.orders import ApiError, Order, invalid, parse_order
+from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
+from torghut_core.market_calendar import NEW_YORK, MarketCalendar, Session, new_york_date, trading_day
 from torghut_core.simulator.query import limit_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 

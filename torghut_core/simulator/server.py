@@ -10,20 +10,20 @@ from decimal import Decimal
 from typing import Any
 
 from torghut_core.errors import InputError
+from torghut_core.exchange.broker import Broker
+from torghut_core.exchange.ledger import Ledger
+from torghut_core.exchange.orders import ApiError
+from torghut_core.exchange.prices import Board
 from torghut_core.market_calendar import MarketCalendar, new_york_date
 from torghut_core.simulator.book import Book
-from torghut_core.exchange.broker import Broker
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.control import ControlApi
 from torghut_core.simulator.distortion import Distortion
 from torghut_core.simulator.faults import FaultPanel
 from torghut_core.simulator.following import BrokerClock, Following, time_said
 from torghut_core.simulator.generator import GeneratedSource
-from torghut_core.exchange.ledger import Ledger
 from torghut_core.simulator.market import Market, Source
 from torghut_core.simulator.options import Options
-from torghut_core.exchange.orders import ApiError
-from torghut_core.exchange.prices import Board
 from torghut_core.simulator.replay import ReplaySource
 from torghut_core.simulator.rest_data import DataApi
 from torghut_core.simulator.rest_trading import TradingApi

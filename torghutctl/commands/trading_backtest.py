@@ -154,7 +154,9 @@ def _check_span(recording: Recording, plan: Plan) -> None:
     if plan.from_ns >= plan.to_ns:
         raise ConfigurationError("--from, --to: the first must be before the second")
     if plan.from_ns > last or plan.to_ns <= first:
-        raise InputError(f"--from, --to: no row is between them; the rows are of {format_ns(first)} to {format_ns(last)}")
+        raise InputError(
+            f"--from, --to: no row is between them; the rows are of {format_ns(first)} to {format_ns(last)}"
+        )
 
 
 @contextmanager

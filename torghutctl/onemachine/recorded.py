@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.rfc3339 import parse_ns
 from torghut_core.ta.decoding.columns import Decoded
 from torghut_core.ta.decoding.lines import LineDecoder
 from torghut_core.ta.engine.engine import Engine, EngineSettings, RowBlock
 from torghut_core.ta.files import kinds_in, read_bytes, whole_lines
 from torghut_core.ta.outputs.rows import MICROBAR_COLUMNS, MICROBARS, SIGNAL_COLUMNS, to_tables
-from torghut_core.rfc3339 import parse_ns
 from torghut_core.trading.backtest import files
 from torghut_core.trading.backtest.recording import BAR_COLUMNS, Market, Recording, Ticks
 from torghut_core.trading.backtest.tables import SIGNAL_COLUMNS as SIGNALS_WANTED
@@ -30,9 +30,7 @@ _BAR_PLACES = [MICROBAR_COLUMNS.index(name) for name in BAR_COLUMNS]
 _SIGNAL_PLACES = [SIGNAL_COLUMNS.index(name) for name in SIGNALS_WANTED]
 
 
-def read_recording(
-    paths: Sequence[Path], settings: EngineSettings, progress: Progress | None = None
-) -> Recording:
+def read_recording(paths: Sequence[Path], settings: EngineSettings, progress: Progress | None = None) -> Recording:
     """Return what the files hold: messages of the stock stream, or rows, of a time after another in the order given.
 
     Raises InputError, naming file, line and field, for what cannot be used; single messages that cannot are counted.

@@ -34,9 +34,7 @@ _SignalRow = msgspec.defstruct(
     ],
     gc=False,
 )
-_BarRow = msgspec.defstruct(
-    "BarRow", [*_COMMON[:3], *((name, float) for name in BAR_COLUMNS), _COMMON[3]], gc=False
-)
+_BarRow = msgspec.defstruct("BarRow", [*_COMMON[:3], *((name, float) for name in BAR_COLUMNS), _COMMON[3]], gc=False)
 _ROWS: dict[str, tuple[Any, Sequence[str]]] = {"signals": (_SignalRow, SIGNAL_COLUMNS), "bars": (_BarRow, BAR_COLUMNS)}
 
 
@@ -89,9 +87,7 @@ def _read_ndjson(path: Path, kind: str, table: Table) -> int:
     return count + _add(path, rows, columns, table, times, first)
 
 
-def _add(
-    path: Path, rows: list[Any], columns: Sequence[str], table: Table, times: dict[str, int], first: int
-) -> int:
+def _add(path: Path, rows: list[Any], columns: Sequence[str], table: Table, times: dict[str, int], first: int) -> int:
     rows = [row for row in rows if row.is_final == 1]
     if not rows:
         return 0

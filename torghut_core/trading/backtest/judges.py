@@ -16,7 +16,9 @@ def takers(strategies: Sequence[Strategy], series: Series) -> list[Strategy]:
     return [
         each
         for each in strategies
-        if each.is_enabled and each.timeframe == series.timeframe and (not each.symbols or series.symbol in each.symbols)
+        if each.is_enabled
+        and each.timeframe == series.timeframe
+        and (not each.symbols or series.symbol in each.symbols)
     ]
 
 

@@ -77,7 +77,18 @@ class Outcome:
 
 
 _TOLD = frozenset(
-    ["strategy_id", "strategy", "symbol", "timeframe", "action", "leg", "cause", "event_ts", "rationale", "risk_reasons"]
+    [
+        "strategy_id",
+        "strategy",
+        "symbol",
+        "timeframe",
+        "action",
+        "leg",
+        "cause",
+        "event_ts",
+        "rationale",
+        "risk_reasons",
+    ]
 )
 
 

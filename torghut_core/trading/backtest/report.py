@@ -12,9 +12,7 @@ from torghut_core.trading.backtest.recording import Recording
 from torghut_core.trading.backtest.run import Result
 
 
-def write_report(
-    folder: Path, told: dict[str, Any], result: Result, figures: Figures, recording: Recording
-) -> None:
+def write_report(folder: Path, told: dict[str, Any], result: Result, figures: Figures, recording: Recording) -> None:
     """Write summary.json and decisions.ndjson into `folder`. Raises InputError when it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

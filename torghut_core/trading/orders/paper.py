@@ -85,9 +85,7 @@ class PaperBroker:
             return
 
     def _account(self) -> Account:
-        fields = account_fields(
-            self._exchange, number=NUMBER, starting_cash=self._cash, created_ns=self._created_ns
-        )
+        fields = account_fields(self._exchange, number=NUMBER, starting_cash=self._cash, created_ns=self._created_ns)
         return answers.parse_account(fields)
 
     def _positions(self) -> dict[str, Position]:
