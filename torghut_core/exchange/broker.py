@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from torghut_core.clock import Clock
+from torghut_core.exchange.activities import Activities
 from torghut_core.exchange.ledger import ZERO, Ledger, plain
 from torghut_core.exchange.messages import Message, decode_fields
 from torghut_core.exchange.orders import ApiError, Order, OrderRequest
@@ -47,8 +48,11 @@ class Broker:
         calendar: MarketCalendar,
         seed: int,
         refuses: Callable[[], bool] = lambda: False,
+        charges_fees: bool = False,
     ) -> None:
         self.ledger = ledger
+        self.activities = Activities()
+        self._charges_fees = charges_fees
         self.prices = prices
         self._clock = clock
         self._calendar = calendar
@@ -259,7 +263,9 @@ class Broker:
             self._halted.discard(message.symbol)
 
     def end_day(self, now_ns: int) -> None:
-        """Expire day orders once the session they were for has closed."""
+        """Expire day orders once the session they were for has closed; book the fees of days that are over."""
+        if self._charges_fees:
+            self.ledger.cash -= self.activities.charge(now_ns)
         if self._calendar.is_always_open:
             return
         if self._day_closes_ns is None:
@@ -314,6 +320,7 @@ class Broker:
         order.updated_ns = now_ns
         is_whole = order.remaining == 0
         order.status = "filled" if is_whole else "partially_filled"
+        self.activities.fill(order, qty, price, now_ns)
         if is_whole:
             order.filled_ns = now_ns
             self._forget(order)

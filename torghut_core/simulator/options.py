@@ -42,6 +42,7 @@ class Options:
     secret_key: str
     account_number: str
     cash: Decimal
+    fees: bool
     start: str | None
     hold: bool
     history_minutes: int
@@ -101,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--secret-key", default=DEFAULT_SECRET_KEY, help=f"the account's secret ({DEFAULT_SECRET_KEY})")
     add("--account-number", default="PA0SIMULATED", help="the account's number (PA0SIMULATED)")
     add("--cash", default="100000", help="the account's starting cash (100000)")
+    add(
+        "--fees",
+        action="store_true",
+        help="charge the regulators' fees of each day's sales, as a live account; a paper one is charged none",
+    )
     add("--feeds", default="iex,sip,delayed_sip,overnight", help="feeds the account's plan includes; others answer 409")
     add("--symbol-limit", type=int, help="symbols allowed in trades and quotes together; beyond it 405 (no limit)")
     add("--auth-seconds", type=float, default=10.0, help="how long a client may take to authenticate, then 404 (10)")
@@ -149,6 +155,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         secret_key=given.secret_key,
         account_number=given.account_number,
         cash=_cash(given.cash),
+        fees=given.fees,
         start=_start(given.start),
         hold=given.hold,
         history_minutes=given.history_minutes,

@@ -11,7 +11,7 @@ from torghut_core.exchange.orders import ApiError, invalid
 from torghut_core.rfc3339 import format_ns
 from torghut_core.simulator.bars import Bar
 from torghut_core.simulator.book import Book
-from torghut_core.simulator.query import limit_of, offset_of, symbols_of, time_of
+from torghut_core.exchange.query import limit_of, offset_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 
 _MAX_PAGE = 10_000

@@ -18,7 +18,7 @@ from torghut_core.exchange.ledger import Position, plain
 from torghut_core.exchange.orders import ApiError, Order, invalid, parse_order
 from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
 from torghut_core.market_calendar import NEW_YORK, MarketCalendar, Session, new_york_date, trading_day
-from torghut_core.simulator.query import limit_of, symbols_of, time_of
+from torghut_core.exchange.query import limit_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 
 _MAX_ORDERS = 500
@@ -68,6 +68,14 @@ class TradingApi:
             if symbol.upper() == position.symbol or symbol == asset_id(position.symbol):
                 return position
         raise ApiError(404, 40410000, "position does not exist")
+
+    def activities(self, request: Request) -> Response:
+        """GET /v2/account/activities."""
+        return json_response(self._broker.activities.listed(request.query))
+
+    def activities_of(self, request: Request, kind: str) -> Response:
+        """GET /v2/account/activities/{type}."""
+        return json_response(self._broker.activities.listed(request.query, kind))
 
     def submit_order(self, request: Request) -> Response:
         """POST /v2/orders."""

@@ -91,6 +91,7 @@ class Simulator:
             calendar=calendar,
             seed=options.seed,
             refuses=lambda: self._faults.is_on("reject_orders"),
+            charges_fees=options.fees,
         )
         self._following = Following(broker=self._broker, board=board, clock=broker_clock)
         self._broker.on_update = self._publish_update
@@ -266,6 +267,8 @@ def _routes(trading: TradingApi, data: DataApi, control: ControlApi) -> list[tup
     symbol, order = r"(?P<symbol>[^/]+)", r"(?P<order_id>[^/]+)"
     table: list[tuple[str, str, Handler]] = [
         ("GET", "/v2/account", trading.account),
+        ("GET", "/v2/account/activities", trading.activities),
+        ("GET", "/v2/account/activities/(?P<kind>[^/]+)", trading.activities_of),
         ("GET", "/v2/positions", trading.positions),
         ("GET", f"/v2/positions/{symbol}", trading.position),
         ("DELETE", f"/v2/positions/{symbol}", trading.close_position),

@@ -22,6 +22,7 @@ from torghut_core.trading.decision.sizing import Size
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Signal, Strategy
 from torghut_core.trading.orders.broker import BrokerUnavailableError
+from torghut_core.trading.owners import Owners
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.risk import refusals
 from torghut_core.trading.risk.context import Control, GateContext
@@ -48,6 +49,7 @@ class Closer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._owners = Owners(parts)
         self._holdings: dict[str, Holding] | None = None
         self._pauses: dict[UUID, _Pause] = {}
         self._newest_row: dict[str, int] = {}
@@ -79,6 +81,7 @@ class Closer:
         self._holdings, self._read_at, self.book = None, None, None
         self.awaits_orders = self._may_have_exits = True
         self._pauses.clear()
+        self._owners.forget()
 
     async def look(self, strategies: Sequence[Strategy], control: Control) -> None:
         """Bring holdings up to date, and make the attempts that are due."""
@@ -88,7 +91,7 @@ class Closer:
             return
         self._read_at = self._parts.clock.monotonic()
         reading = await self.read(item.symbol for item in exits)
-        await self.update(reading)
+        reading = await self.update(reading)
         if reading.book is not None:
             await self._watch_positions(reading.book, strategies)
             await self._flatten(reading.book, strategies)
@@ -131,13 +134,16 @@ class Closer:
             return True
         return self.awaits_orders and now - self._read_at >= _SETTLING_SECONDS
 
-    async def update(self, reading: Reading) -> None:
-        """Open and close holdings as positions came and went. What could not be read changes nothing."""
+    async def update(self, reading: Reading) -> Reading:
+        """Open and close holdings as positions came and went. What could not be read changes nothing.
+
+        Return the reading with the strategies' shares corrected to what the account holds.
+        """
         parts, book = self._parts, reading.book
         if self._holdings is None:
             self._holdings = await asyncio.to_thread(parts.exits.holdings)
         if book is None:
-            return
+            return reading
         self.book = book
         self._read_at = parts.clock.monotonic()
         self.awaits_orders = bool(reading.unknown_symbols) or any(
@@ -163,6 +169,22 @@ class Closer:
                 - parts.settings.signal_max_staleness_ms * 1_000_000
                 - parts.settings.feed_delay_ns,
             )
+        reading, splits = await self._owners.settle(reading)
+        await self._follow_splits(splits)
+        self.book = reading.book
+        return reading
+
+    async def _follow_splits(self, splits: Mapping[str, Decimal]) -> None:
+        """Keep the best price of a holding comparable with prices after a split."""
+        assert self._holdings is not None
+        changed = []
+        for symbol, ratio in splits.items():
+            holding = self._holdings.get(symbol)
+            if holding is not None:
+                self._holdings[symbol] = replace(holding, best_price=round(holding.best_price / ratio, 8))
+                changed.append(self._holdings[symbol])
+        if changed:
+            await asyncio.to_thread(self._parts.exits.save_best_prices, changed)
 
     async def watch(self, signals: Iterable[Signal], strategies: Sequence[Strategy], book: Book) -> None:
         """Let the rows, in their order, touch the strategies' stops: the same rows give the same exits at any speed."""
@@ -197,7 +219,8 @@ class Closer:
         position = book.positions.get(holding.symbol)
         if position is not None:
             for strategy in _traders(strategies, holding.symbol):
-                cause = triggered(seen, strategy, entry_price=position.entry_price, price=price)
+                entry = book.averages.get((strategy.id, holding.symbol), position.entry_price)
+                cause = triggered(seen, strategy, entry_price=entry, price=price)
                 if cause is not None and book.exitable(strategy.id, holding.symbol) != 0:
                     await self._open(seen, strategy, cause, f"{cause} at {price:f}", signal)
         return seen is not holding
@@ -374,7 +397,9 @@ class Closer:
         if outcome == "rejected":
             return reading
         self.sent()
-        pending = PendingOrder(symbol=wish.symbol, side=context.side, qty=context.qty, price=None)
+        pending = PendingOrder(
+            symbol=wish.symbol, side=context.side, qty=context.qty, price=None, strategy_id=str(wish.strategy_id)
+        )
         return replace(reading, book=reading.book.with_order(pending))
 
     async def _reject(self, decision_id: UUID, reasons: tuple[str, ...]) -> None:

@@ -83,7 +83,7 @@ class Handler:
         closer = self._closer
         if intents:
             reading = await closer.read({intent.symbol for intent in intents})
-            await closer.update(reading)
+            reading = await closer.update(reading)
             if reading.book is not None:
                 await closer.watch(signals, strategies, reading.book)
             entries = await closer.take_signals(intents, reading.book)

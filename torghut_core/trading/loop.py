@@ -258,7 +258,7 @@ class TradingLoop:
         parts = self._parts
         assert parts.broker is not None
         snapshot = await parts.broker.snapshot()
-        owned = await asyncio.to_thread(parts.orders.owned)
+        owned = await asyncio.to_thread(parts.money.owned)
         mine: dict[str, object] = {}
         for _, symbol in owned:
             mine[symbol] = True

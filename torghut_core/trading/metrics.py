@@ -38,6 +38,7 @@ _COUNTERS: Mapping[str, str] = {
 }
 _LABELLED: Mapping[str, tuple[str, str]] = {
     "decision_reject_reason_total": ("reason", "Refusals by gate."),
+    "share_corrections_total": ("kind", "Strategies' shares corrected by the account's reading."),
     "exits_total": ("cause", "Exits wanted, by what called for them."),
     "signal_rows_skipped_total": ("reason", "Rows of ta_signals that no signal can be made of."),
     "lane_errors_total": ("lane", "Unforeseen errors of a lane."),
@@ -49,6 +50,7 @@ _GAUGES: Mapping[str, str] = {
     "leader_silent": "1 while another process leads and gives no sign of life.",
     "market_session_open": "1 during the regular session.",
     "signal_lag_seconds": "Age of the newest signal when it was read.",
+    "nobodys_notional": "Dollars held that are no strategy's.",
     "universe_symbols": "Symbols that may be traded.",
     "universe_age_seconds": "Seconds since the universe was last read.",
 }

@@ -20,6 +20,7 @@ from torghut_core.trading.status import RunState
 from torghut_core.trading.store.control import ControlStore
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.exits import ExitStore
+from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 
@@ -36,6 +37,7 @@ class Parts:
     prices: PriceReader
     decisions: DecisionStore
     orders: OrderStore
+    money: MoneyStore
     exits: ExitStore
     control: ControlStore
     reviews: ReviewStore

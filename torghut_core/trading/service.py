@@ -47,6 +47,7 @@ from torghut_core.trading.store.deadlines import with_deadlines
 from torghut_core.trading.store.decisions import DecisionStore
 from torghut_core.trading.store.exits import ExitStore
 from torghut_core.trading.store.listing import Listing
+from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import prepare, read_schema
@@ -223,6 +224,7 @@ def make_parts(
         prices=prices,
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
+        money=MoneyStore(database, account_label=label),
         exits=ExitStore(database, account_label=label),
         control=ControlStore(database, account_label=label),
         reviews=ReviewStore(database),

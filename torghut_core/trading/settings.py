@@ -15,6 +15,7 @@ from torghut_core.feeds import FEEDS
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings, load
 from torghut_core.trading.model import is_symbol
+from torghut_core.trading.money.fees import SEC_RATE, TAF_CAP, TAF_PER_SHARE, FeeRates
 from torghut_core.trading.review.policy import FailMode, ReviewSwitches, RolloutStage, resolve_policy
 
 LIVE_BROKER_HOST = "api.alpaca.markets"
@@ -60,6 +61,7 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Money = Annotated[Decimal, Field(gt=0)]
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Rate = Annotated[Decimal, Field(ge=0, lt=1)]
 
 
 _NS_PER_MINUTE = 60_000_000_000
@@ -172,6 +174,12 @@ class TradingSettings(Settings):
     portfolio_max_gross_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_GROSS_EXPOSURE_PCT_EQUITY")
     portfolio_max_net_pct: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NET_EXPOSURE_PCT_EQUITY")
 
+    fee_sec_rate: Rate = Field(SEC_RATE, alias="TRADING_FEE_SEC_RATE")
+    fee_taf_per_share: Rate = Field(TAF_PER_SHARE, alias="TRADING_FEE_TAF_PER_SHARE")
+    fee_taf_cap: Decimal = Field(TAF_CAP, ge=0, alias="TRADING_FEE_TAF_CAP")
+    commission_per_share: Rate = Field(Decimal(0), alias="TRADING_COMMISSION_PER_SHARE")
+    """What trades cost, dollars: of a dollar sold, of a share sold, at most for an order, of a share bought or sold."""
+
     leader_lock_name: str = Field("torghut:trading-scheduler", alias="TRADING_SCHEDULER_LEADERSHIP_LOCK_NAME")
     leader_check_seconds: Seconds = Field(5, alias="TRADING_SCHEDULER_LEADERSHIP_CHECK_SECONDS")
     migrate_server: bool = Field(False, alias="TRADING_MIGRATE_ON_START")
@@ -246,6 +254,16 @@ class TradingSettings(Settings):
         if self.universe_source is not None:
             return self.universe_source
         return "jangar" if self.symbols_url is not None and not self.static_symbols else "static"
+
+    @property
+    def fee_rates(self) -> FeeRates:
+        """What trades cost."""
+        return FeeRates(
+            sec_rate=self.fee_sec_rate,
+            taf_per_share=self.fee_taf_per_share,
+            taf_cap=self.fee_taf_cap,
+            commission_per_share=self.commission_per_share,
+        )
 
     @property
     def review_switches(self) -> ReviewSwitches:

@@ -20,6 +20,7 @@ Lane = Literal[
     "catalogue",
     "universe",
     "losses",
+    "shares",
     "trade_updates",
     "alerts",
     "status",

@@ -156,6 +156,9 @@ class Holding(Shape):
     qty_text: str
     own_qty: float
     own_qty_text: str
+    nobodys_qty: float
+    nobodys_qty_text: str
+    owners: list[dict[str, Any]] = Field(description="by strategy, from order events")
     market_value: float
     market_value_text: str
 
@@ -175,7 +178,24 @@ class Account(Shape):
 class Profit(Shape):
     realised: float
     realised_text: str
+    unrealised: float
+    unrealised_text: str
+    net: float = Field(description="realised, fees taken off")
+    net_text: str
+    profit: float = Field(description="realised and not, fees taken off")
+    profit_text: str
+    foreign_proceeds: float = Field(description="dollars from closing shares of unknown cost; in no profit")
+    foreign_proceeds_text: str
+    fees: dict[str, Any]
+    charged: dict[str, Any] = Field(description="fees as the broker charges them: each day's rounded up to the cent")
+    days: list[dict[str, Any]] = Field(description="by New York day")
+    strategies: list[dict[str, Any]] = Field(description="by strategy")
     symbols: list[dict[str, Any]] = Field(description="by symbol")
+    rows: list[dict[str, Any]] = Field(description="by day, strategy and symbol")
+    positions: list[dict[str, Any]] = Field(description="open, by strategy and symbol")
+    drawdown: dict[str, Any]
+    curve: list[dict[str, Any]]
+    priced_by: str = Field(description="broker, or fills where it did not answer")
 
 
 class Metrics(Shape):

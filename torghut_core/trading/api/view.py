@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,11 +15,14 @@ from torghut_core.trading.encoding import format_datetime
 from torghut_core.trading.errors import NotTradingError
 from torghut_core.trading.leadership import SILENT_SECONDS
 from torghut_core.trading.model import Position
-from torghut_core.trading.orders.ledger import Lot
-from torghut_core.trading.orders.ledger import positions as fold_positions
+from torghut_core.trading.money.events import Event, Mark
+from torghut_core.trading.money.shown import statement_json
+from torghut_core.trading.money.statement import make_statement
+from torghut_core.trading.orders.broker import BrokerUnavailableError
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.review.policy import PolicyResolution
 from torghut_core.trading.status import Lane
+from torghut_core.trading.store.money import Shares
 from torghut_core.trading.store.schema import SchemaState
 
 _PROBE_SECONDS = 2.0
@@ -258,9 +261,10 @@ class RuntimeView:
         if broker is None:
             raise NotTradingError("alpaca keys missing")
         held = await broker.positions()
-        lots = fold_positions(await asyncio.to_thread(self._parts.orders.fills))
-        symbols = sorted({*held, *(symbol for symbol, lot in lots.items() if lot.qty)})
-        return [_position_json(symbol, held.get(symbol), lots.get(symbol, Lot())) for symbol in symbols]
+        shares = await asyncio.to_thread(self._parts.money.shares)
+        names = await asyncio.to_thread(self._parts.money.names)
+        symbols = sorted({*held, *(symbol for _, symbol in shares.owned)})
+        return [_position_json(symbol, held.get(symbol), shares, names) for symbol in symbols]
 
     async def account(self) -> dict[str, Any]:
         """Return the broker's account without its number: equity now and at the end of the last session, cash, power.
@@ -282,17 +286,30 @@ class RuntimeView:
         return {"last_equity": None, **told, "last_equity_text": None, **texts, "is_blocked": account.is_blocked}
 
     async def profit(self) -> dict[str, Any]:
-        """Return what the own fills realised, by symbol and in all, dollars at average cost."""
-        lots = fold_positions(await asyncio.to_thread(self._parts.orders.fills))
-        total = sum((lot.realised for lot in lots.values()), Decimal(0))
-        return {
-            "realised": total,
-            "realised_text": _plain(total),
-            "symbols": [
-                {"symbol": symbol, "realised": lot.realised, "realised_text": _plain(lot.realised), "qty": lot.qty}
-                for symbol, lot in sorted(lots.items())
-            ],
-        }
+        """Return what the own fills came to: realised and not, fees, by day, strategy and symbol, curve and drawdown.
+
+        Positions are priced by the broker where it answers, else by their newest own fill (`priced_by`).
+        """
+        parts = self._parts
+        events: list[Event] = list(await asyncio.to_thread(parts.money.events))
+        marks = await self._marks()
+        names = await asyncio.to_thread(parts.money.names)
+        statement = await asyncio.to_thread(make_statement, [*events, *marks], rates=parts.settings.fee_rates)
+        shown = statement_json(statement, names)
+        for row in shown["symbols"]:
+            lots = [lot.qty for (_, symbol), lot in statement.account.lots.items() if symbol == row["symbol"]]
+            row["qty"] = sum(lots, Decimal(0))
+        return {**shown, "priced_by": "broker" if marks else "fills"}
+
+    async def _marks(self) -> list[Mark]:
+        broker, now_ns = self._parts.broker, self._parts.clock.now_ns()
+        if broker is None:
+            return []
+        try:
+            held = await broker.positions()
+        except BrokerUnavailableError:
+            return []
+        return [Mark(at_ns=now_ns, symbol=symbol, price=position.price) for symbol, position in held.items()]
 
     async def _probe_clickhouse(self) -> dict[str, Any]:
         clickhouse = self._clickhouse
@@ -309,9 +326,11 @@ class RuntimeView:
         return await _probe("alpaca", broker.account)
 
 
-def _position_json(symbol: str, position: Position | None, lot: Lot) -> dict[str, Any]:
+def _position_json(symbol: str, position: Position | None, shares: Shares, names: Mapping[str, str]) -> dict[str, Any]:
     qty = Decimal(0) if position is None else position.qty
     value = Decimal(0) if position is None else position.market_value
+    owners = {owner: held for (owner, name), held in shares.owned.items() if name == symbol}
+    own = sum(owners.values(), Decimal(0))
     return {
         "symbol": symbol,
         "qty": qty,
@@ -320,8 +339,20 @@ def _position_json(symbol: str, position: Position | None, lot: Lot) -> dict[str
         "market_value": value,
         "market_value_text": _plain(value),
         "avg_entry_price": None if position is None else position.entry_price,
-        "own_qty": lot.qty,
-        "own_qty_text": _plain(lot.qty),
+        "own_qty": own,
+        "own_qty_text": _plain(own),
+        "nobodys_qty": qty - own,
+        "nobodys_qty_text": _plain(qty - own),
+        "owners": [
+            {
+                "strategy_id": owner,
+                "strategy": names.get(owner, owner),
+                "qty": held,
+                "qty_text": _plain(held),
+                "average_price": shares.lots[owner, symbol].average_price,
+            }
+            for owner, held in sorted(owners.items(), key=lambda item: names.get(item[0], item[0]))
+        ],
     }
 
 

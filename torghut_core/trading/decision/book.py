@@ -46,6 +46,10 @@ class Book:
     """Dollars a share, for symbols that are not held."""
     owned: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     """Signed shares by (strategy id, symbol), folded from order events."""
+    averages: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Dollars a share that a strategy's own were opened at, where all that is held is the strategies'."""
+    arriving: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Shares by (strategy id, symbol) that may be a strategy's among those held: its fill is not heard of yet."""
     unreadable: frozenset[str] = frozenset()
     """Symbols of which something could not be read."""
 
@@ -167,10 +171,18 @@ class Book:
         return total
 
     def exitable(self, strategy_id: str, symbol: str) -> Decimal:
-        """Return the signed shares of a holding that a strategy may close: its own, and those of no strategy."""
+        """Return the signed shares of a holding that a strategy may close: its own, and those of no strategy.
+
+        What may be another's, newly bought, is not taken for nobody's; a strategy's own are never fewer for that.
+        """
         held = self.held(symbol)
+        sign = 1 if held > 0 else -1
         of_others = sum(
             (qty for (owner, name), qty in self.owned.items() if name == symbol and owner != strategy_id), ZERO
         )
-        rest = held - of_others
-        return max(ZERO, min(held, rest)) if held > 0 else min(ZERO, max(held, rest))
+        others_arriving = sum(
+            (qty for (owner, name), qty in self.arriving.items() if name == symbol and owner != strategy_id), ZERO
+        )
+        rest = abs(held) - sign * of_others
+        own = min(rest, sign * self.owned.get((strategy_id, symbol), ZERO))
+        return sign * max(ZERO, min(abs(held), max(own, rest - others_arriving)))

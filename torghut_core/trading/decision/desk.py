@@ -10,6 +10,21 @@ from torghut_core.trading.decision.book import ZERO, Book, PendingOrder
 from torghut_core.trading.model import Order, Position, Side, Snapshot
 
 
+class Known(Protocol):
+    """An order of ours as the store knows it: it may be further along at the broker."""
+
+    @property
+    def client_order_id(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def side(self) -> Side: ...
+    @property
+    def qty(self) -> Decimal: ...
+    @property
+    def filled_qty(self) -> Decimal: ...
+
+
 class Claimed(Protocol):
     """An order of unknown fate, as the store tells of it."""
 
@@ -32,13 +47,19 @@ def open_book(
     strategies: Mapping[str, str],
     owned: Mapping[tuple[str, str], Decimal],
     prices: Mapping[str, Decimal],
+    known: Iterable[Known] = (),
+    averages: Mapping[tuple[str, str], Decimal] | None = None,
 ) -> Book:
     """Return the book: open orders of anyone once, claims that the broker does not list beside them.
 
     `strategies` are the strategies' ids by client order id. What a strategy owns is what it bought, as far as that is
-    still held: shares that somebody else sold are nobody's.
+    still held: shares that somebody else sold are nobody's. `known` are our orders that were open when last heard of:
+    what they may have traded since is counted for and against their strategies.
     """
+    claims = tuple(claims)
     listed = {order.client_order_id for order in snapshot.orders}
+    arriving, leaving = _unheard(snapshot, claims, tuple(known), strategies)
+    own = still_owned(owned, snapshot.positions, leaving=leaving)
     pending = [_pending(order, strategies) for order in snapshot.orders if order.remaining > 0]
     pending += [
         PendingOrder(
@@ -58,7 +79,9 @@ def open_book(
         positions=snapshot.positions,
         orders=tuple(pending),
         prices=prices,
-        owned=still_owned(owned, snapshot.positions),
+        owned=own,
+        averages=_trusted(averages or {}, owned, snapshot.positions),
+        arriving=arriving,
         unreadable=snapshot.unreadable,
     )
 
@@ -74,16 +97,61 @@ def _pending(order: Order, strategies: Mapping[str, str]) -> PendingOrder:
     )
 
 
-def still_owned(
-    owned: Mapping[tuple[str, str], Decimal], positions: Mapping[str, Position]
+def _unheard(
+    snapshot: Snapshot, claims: tuple[Claimed, ...], known: tuple[Known, ...], strategies: Mapping[str, str]
+) -> tuple[dict[tuple[str, str], Decimal], dict[tuple[str, str], Decimal]]:
+    """Return what strategies may have bought into holdings, and sold out of them, that was not heard of yet."""
+    listed = {order.client_order_id: order for order in snapshot.orders}
+    arriving: dict[tuple[str, str], Decimal] = {}
+    leaving: dict[tuple[str, str], Decimal] = {}
+    unheard = [(order, order.qty - order.filled_qty, order.filled_qty) for order in known]
+    unheard += [(claim, claim.qty, ZERO) for claim in claims]
+    for order, left, heard in unheard:
+        strategy, position = strategies.get(order.client_order_id), snapshot.positions.get(order.symbol)
+        if strategy is None or position is None or position.qty == 0:
+            continue
+        found = listed.get(order.client_order_id)
+        qty = left if found is None else max(ZERO, found.filled_qty - heard)
+        into = arriving if (order.side == "buy") == (position.qty > 0) else leaving
+        if qty > 0:
+            into[strategy, order.symbol] = into.get((strategy, order.symbol), ZERO) + qty
+    return arriving, leaving
+
+
+def _trusted(
+    averages: Mapping[tuple[str, str], Decimal],
+    owned: Mapping[tuple[str, str], Decimal],
+    positions: Mapping[str, Position],
 ) -> dict[tuple[str, str], Decimal]:
-    """Return what strategies own of what is held: never more in all than there is, each losing its share of the rest."""
+    """Return the averages of symbols of which exactly what is held is the strategies': no split stands in between."""
+    totals: dict[str, Decimal] = {}
+    for (_, symbol), qty in owned.items():
+        totals[symbol] = totals.get(symbol, ZERO) + qty
+    exact = {symbol for symbol, position in positions.items() if totals.get(symbol) == position.qty}
+    return {key: price for key, price in averages.items() if key[1] in exact}
+
+
+def still_owned(
+    owned: Mapping[tuple[str, str], Decimal],
+    positions: Mapping[str, Position],
+    *,
+    leaving: Mapping[tuple[str, str], Decimal] | None = None,
+) -> dict[tuple[str, str], Decimal]:
+    """Return what strategies own of what is held: never more in all than there is, each losing its share of the rest.
+
+    Who may have sold (`leaving`) loses first: it was most likely that.
+    """
     found: dict[tuple[str, str], Decimal] = {}
     for symbol, position in positions.items():
         claims = {
             key: qty for key, qty in owned.items() if key[1] == symbol and (qty > 0) == (position.qty > 0) and qty
         }
+        for key, gone in (leaving or {}).items():
+            missing = sum((abs(qty) for qty in claims.values()), ZERO) - abs(position.qty)
+            if key in claims and missing > 0:
+                sold = min(gone, missing, abs(claims[key]))
+                claims[key] -= sold if position.qty > 0 else -sold
         total = sum((abs(qty) for qty in claims.values()), ZERO)
         share = min(Decimal(1), abs(position.qty) / total) if total else ZERO
-        found |= {key: qty * share for key, qty in claims.items()} if position.qty else {}
+        found |= {key: qty * share for key, qty in claims.items() if qty} if position.qty else {}
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -18,9 +18,11 @@ import httpx
 
 from torghut_core.clock import Clock, SystemClock
 from torghut_core.errors import UpstreamError
+from torghut_core.market_calendar import NEW_YORK
 from torghut_core.trading.bounded import TooLongError, read_limited
 from torghut_core.trading.encoding import format_datetime
 from torghut_core.trading.model import Account, Asset, Order, OrderRequest, Position, Snapshot
+from torghut_core.trading.orders.activities import Activity, parse_activity
 from torghut_core.trading.orders.answers import (
     AnswerError,
     decode,
@@ -35,6 +37,8 @@ from torghut_core.trading.orders.pacing import Pacing
 _Value = TypeVar("_Value")
 _PAGE = 500
 _MAX_PAGES = 20
+_ACTIVITIES = 100
+_MAX_ACTIVITY_PAGES = 1000
 _MAX_ANSWER_BYTES = 8_000_000
 _UNDECIDED_STATUSES = frozenset({408, 425, 429})
 """Client errors that say nothing about the order itself."""
@@ -144,6 +148,38 @@ class Broker:
     async def asset(self, symbol: str) -> Asset:
         """Return what `symbol` may be traded as. Raises BrokerUnavailableError, also when it is not said."""
         return _parsed(parse_asset, await self._get(f"/assets/{quote(symbol, safe='')}"), "an asset")
+
+    async def activities(self, first: date, last: date) -> tuple[Activity, ...]:
+        """Return fills and fees of the New York days `first` to `last`, both included, in the broker's order.
+
+        Raises BrokerUnavailableError, also for a page that does not move on or an activity that cannot be read: a
+        comparison with a part of them would find differences that are none.
+        """
+        found: dict[str, Activity] = {}
+        query = {
+            "activity_types": "FILL,FEE",
+            "after": _midnight(first),
+            "until": _midnight(last + timedelta(days=1)),
+            "direction": "asc",
+            "page_size": str(_ACTIVITIES),
+        }
+        for _ in range(_MAX_ACTIVITY_PAGES):
+            page = list(
+                _parsed(
+                    lambda body: each(body, "activities"), await self._get("/account/activities", query), "activities"
+                )
+            )
+            for item in page:
+                activity = _parsed(parse_activity, item, "an activity")
+                if activity is not None:
+                    found[activity.id] = activity
+            if len(page) < _ACTIVITIES:
+                return tuple(found.values())
+            token = page[-1].get("id") if isinstance(page[-1], dict) else None
+            if not isinstance(token, str) or token == query.get("page_token"):
+                break
+            query["page_token"] = token
+        raise BrokerUnavailableError("broker: a page of activities does not move on")
 
     async def submit(self, request: OrderRequest) -> Order:
         """Send an order, once.
@@ -294,6 +330,11 @@ class Broker:
                 if response.status_code == 429:
                     self._pacing.refused(_REFUSED_SECONDS)
                 return _Answer(status=response.status_code, body=await read_limited(response, _MAX_ANSWER_BYTES))
+
+
+def _midnight(day: date) -> str:
+    """Return a New York day's first instant, RFC 3339 in UTC."""
+    return format_datetime(datetime.combine(day, time(0), NEW_YORK))
 
 
 def order_body(request: OrderRequest) -> dict[str, str]:

@@ -19,6 +19,7 @@ from torghut_core.trading.encoding import datetime_ns, dumps
 from torghut_core.trading.model import TERMINAL_ORDER_STATES, Leg, Order, Side
 from torghut_core.trading.orders.ledger import Fill, Reading, fills, fold
 from torghut_core.trading.store.database import Connection, Database, at, jsonb
+from torghut_core.trading.store.money import lock_events
 
 _TERMINAL = sorted(TERMINAL_ORDER_STATES)
 Source = Literal["submit", "poll", "stream", "found", "cancel"]
@@ -51,6 +52,10 @@ class OpenExecution:
     order_id: str
     client_order_id: str
     symbol: str
+    side: Side
+    qty: Decimal
+    filled_qty: Decimal
+    """As far as it was heard of."""
     strategy_id: UUID | None
     created_at: datetime
 
@@ -97,8 +102,8 @@ class OrderStore:
         """Return this account's orders that are not in a terminal state and not missing, oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT trade_decision_id AS decision_id, alpaca_order_id AS order_id, client_order_id, symbol,"
-                " strategy_id, created_at FROM executions"
+                "SELECT trade_decision_id AS decision_id, alpaca_order_id AS order_id, client_order_id, symbol, side,"
+                " submitted_qty AS qty, filled_qty, strategy_id, created_at FROM executions"
                 " WHERE alpaca_account_label = %s AND status <> ALL(%s) AND NOT is_missing ORDER BY created_at",
                 (self._account_label, _TERMINAL),
             ).fetchall()
@@ -118,17 +123,6 @@ class OrderStore:
             ).fetchone()
         assert row is not None
         return dict(row)
-
-    def owned(self) -> Mapping[tuple[str, str], Decimal]:
-        """Return each strategy's signed shares by symbol, from the fills of its orders."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT strategy_id, symbol, sum(CASE WHEN side = 'buy' THEN filled_qty ELSE -filled_qty END) AS qty"
-                " FROM executions WHERE alpaca_account_label = %s AND filled_qty > 0 AND strategy_id IS NOT NULL"
-                " GROUP BY strategy_id, symbol",
-                (self._account_label,),
-            ).fetchall()
-        return {(str(row["strategy_id"]), row["symbol"]): row["qty"] for row in rows if row["qty"]}
 
     def fills(self) -> tuple[Fill, ...]:
         """Return every fill of this account's own orders, in the order of their first event."""
@@ -266,8 +260,8 @@ class OrderStore:
     def _hear(
         self, connection: Connection, order: Order, decision_id: UUID | None, source: Source, now_ns: int
     ) -> bool:
-        # Two that hear of an order at once fold one after the other.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('torghut:order:' || %s, 0))", (order.id,))
+        # Two that hear of an order at once fold one after the other; and whoever reads on from an event misses none.
+        lock_events(connection, self._account_label)
         strategy = connection.execute(
             "SELECT strategy_id FROM trade_decisions WHERE id = %s", (decision_id,)
         ).fetchone()

@@ -1,0 +1,199 @@
+"""The fold: trades and corrections in their order → each strategy's position in each symbol, profit and fees.
+
+Profit is at average cost: a sale realises its price less the average price of what is held, and the rest keeps its
+average. It is the method by which Alpaca tells `avg_entry_price` within a day (weighted average,
+https://alpaca.markets/docs/position-average-entry-price-calculation; overnight it compresses by FIFO, which changes the
+split between realised and unrealised, never their sum).
+
+An exit closes the strategy's own shares first. What it closes beyond them is nobody's: at the cost at which a
+strategy's shares were handed over, as far as there are such; of the others (a person's, older ones) the cost is not
+known, so they are counted and realise nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from torghut_core.trading.model import Side
+from torghut_core.trading.money.events import Correction, Event, Mark, Trade
+from torghut_core.trading.money.fees import FeeRates, Fees, fees_of_fill
+from torghut_core.trading.orders.ledger import Lot
+
+ZERO = Decimal(0)
+NOBODY = ""
+"""The owner of shares that are no strategy's."""
+Key = tuple[str, str]
+"""(strategy id or NOBODY, symbol)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Booked:
+    """What one trade came to: dollars realised before fees, its fees, and whether it closed something."""
+
+    trade: Trade
+    owner: str
+    qty: Decimal
+    """Shares of it that are this owner's."""
+    realised: Decimal
+    fees: Fees
+    is_closing: bool
+    is_cost_known: bool = True
+
+
+@dataclass
+class Account:
+    """Positions by strategy and symbol; `take` moves it on by one event."""
+
+    rates: FeeRates = field(default_factory=FeeRates)
+    lots: dict[Key, Lot] = field(default_factory=dict)
+    prices: dict[str, Decimal] = field(default_factory=dict)
+    """Each symbol's newest price: of a mark, or of a trade."""
+    realised: Decimal = ZERO
+    fees: Fees = field(default_factory=Fees)
+    foreign_proceeds: Decimal = ZERO
+    """Dollars from closing shares of which the cost is not known; not in the profit."""
+    cash: Decimal = ZERO
+    """Dollars that all trades brought, fees not taken off."""
+    unrealised: Decimal = ZERO
+    """Dollars that the positions are worth above their cost, at the newest prices."""
+    _filled: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    _owners: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _open: dict[str, Decimal] = field(default_factory=dict)
+
+    def take(self, event: Event) -> tuple[Booked, ...]:
+        """Book an event, and return what each owner's part of it came to."""
+        booked: tuple[Booked, ...] = ()
+        if isinstance(event, Mark):
+            self.prices[event.symbol] = event.price
+        elif isinstance(event, Correction):
+            self._correct(event)
+        else:
+            booked = self._trade(event)
+        self._value(event.symbol)
+        return booked
+
+    def _value(self, symbol: str) -> None:
+        """Value one symbol anew: an event moves no other."""
+        worth = sum((self.unrealised_of((owner, symbol)) for owner in self._owners[symbol]), ZERO)
+        self.unrealised += worth - self._open.get(symbol, ZERO)
+        self._open[symbol] = worth
+
+    def _put(self, key: Key, lot: Lot) -> None:
+        self.lots[key] = lot
+        self._owners[key[1]].add(key[0])
+
+    def _trade(self, trade: Trade) -> tuple[Booked, ...]:
+        before = self._filled[trade.order_id]
+        self._filled[trade.order_id] = before + trade.qty
+        fees = fees_of_fill(trade.side, trade.qty, trade.price, before=before, rates=self.rates)
+        self.prices[trade.symbol] = trade.price
+        self.cash += (trade.qty if trade.side == "sell" else -trade.qty) * trade.price
+        self.fees += fees
+        owner = trade.strategy or NOBODY
+        if trade.leg == "entry":
+            parts = [(owner, trade.qty)]
+        else:
+            own = _closable(self.lots.get((owner, trade.symbol)), trade.side, trade.qty)
+            left = trade.qty - own
+            known = _closable(self.lots.get((NOBODY, trade.symbol)), trade.side, left) if owner != NOBODY else ZERO
+            parts = [(owner, own), (NOBODY, known)]
+        booked = [self._book(trade, name, qty) for name, qty in parts if qty]
+        rest = trade.qty - sum((qty for _, qty in parts), ZERO)
+        if rest:
+            self.foreign_proceeds += (rest if trade.side == "sell" else -rest) * trade.price
+            booked.append(
+                Booked(
+                    trade=trade,
+                    owner=NOBODY,
+                    qty=rest,
+                    realised=ZERO,
+                    fees=Fees(),
+                    is_closing=True,
+                    is_cost_known=False,
+                )
+            )
+        # Whoever gave the order pays for it, whosever the shares were.
+        first = booked[0]
+        if first.owner != owner:
+            booked.insert(0, Booked(trade=trade, owner=owner, qty=ZERO, realised=ZERO, fees=fees, is_closing=True))
+        else:
+            booked[0] = Booked(
+                trade=trade,
+                owner=owner,
+                qty=first.qty,
+                realised=first.realised,
+                fees=fees,
+                is_closing=first.is_closing,
+                is_cost_known=first.is_cost_known,
+            )
+        return tuple(booked)
+
+    def _book(self, trade: Trade, owner: str, qty: Decimal) -> Booked:
+        key = (owner, trade.symbol)
+        lot = self.lots.get(key, Lot())
+        signed = qty if trade.side == "buy" else -qty
+        after = lot.after(trade.side, qty, trade.price)
+        self._put(key, after)
+        gain = after.realised - lot.realised
+        self.realised += gain
+        return Booked(
+            trade=trade, owner=owner, qty=qty, realised=gain, fees=Fees(), is_closing=bool(lot.qty * signed < 0)
+        )
+
+    def _correct(self, event: Correction) -> None:
+        key = (event.strategy, event.symbol)
+        lot = self.lots.get(key, Lot())
+        if event.kind == "split":
+            self._put(key, Lot(qty=lot.qty + event.qty, cost=lot.cost, realised=lot.realised))
+            return
+        average = lot.average_price
+        qty = _within(event.qty, lot.qty)
+        if average is None or not qty:
+            return
+        left = lot.qty - qty
+        self._put(key, Lot(qty=left, cost=left * average, realised=lot.realised))
+        nobody = (NOBODY, event.symbol)
+        before = self.lots.get(nobody, Lot())
+        side: Side = "buy" if qty > 0 else "sell"
+        self._put(nobody, before.after(side, abs(qty), average))
+        self.realised += self.lots[nobody].realised - before.realised
+
+    @property
+    def owned(self) -> Mapping[Key, Decimal]:
+        """Signed shares by (strategy, symbol), those of strategies alone."""
+        return {key: lot.qty for key, lot in self.lots.items() if lot.qty and key[0] != NOBODY}
+
+    def unrealised_of(self, key: Key) -> Decimal:
+        """Return one position's dollars above its cost, at its newest price."""
+        lot, price = self.lots.get(key, Lot()), self.prices.get(key[1])
+        return lot.qty * price - lot.cost if price is not None and lot.qty else ZERO
+
+    @property
+    def profit(self) -> Decimal:
+        """Dollars: realised and not, fees taken off."""
+        return self.realised + self.unrealised - self.fees.total
+
+
+def fold(events: Iterable[Event], rates: FeeRates | None = None) -> Account:
+    """Return the account after the events, in their order."""
+    account = Account(rates=rates or FeeRates())
+    for event in events:
+        account.take(event)
+    return account
+
+
+def _closable(lot: Lot | None, side: Side, qty: Decimal) -> Decimal:
+    """Return how many of `qty` shares traded on `side` close what the lot holds."""
+    if lot is None:
+        return ZERO
+    return min(qty, max(ZERO, lot.qty if side == "sell" else -lot.qty))
+
+
+def _within(qty: Decimal, held: Decimal) -> Decimal:
+    """Return as much of `qty` as is held, ZERO where it has the other sign."""
+    if qty * held <= 0:
+        return ZERO
+    return min(qty, held) if held > 0 else max(qty, held)

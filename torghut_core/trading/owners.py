@@ -1,0 +1,136 @@
+"""Keeps strategies' shares true to the account: what no order of ours explains is corrected, recorded and told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from torghut_core.errors import TorghutError
+from torghut_core.logs import event
+from torghut_core.trading.books import Reading
+from torghut_core.trading.decision.book import ZERO, Book
+from torghut_core.trading.decision.desk import still_owned
+from torghut_core.trading.money.attribution import Settled, corrections, split_ratio
+from torghut_core.trading.money.events import Correction
+from torghut_core.trading.parts import Parts
+
+_LOG = logging.getLogger(__name__)
+_SETTLING_SECONDS = 2.0
+"""A position may lag behind a fill: only what was read twice, so far apart, is believed."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    reading: Settled
+    since: float
+
+
+class Owners:
+    """Compares each reading of the account, where nothing is on its way, with what strategies own by order events."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._settled: dict[str, Settled] | None = None
+        self._seen: dict[str, _Seen] = {}
+
+    def forget(self) -> None:
+        """Read everything anew when this process leads again."""
+        self._settled = None
+        self._seen.clear()
+
+    async def settle(self, reading: Reading) -> tuple[Reading, dict[str, Decimal]]:
+        """Return the reading after its corrections, and the splits that it found: how many shares one has become.
+
+        What cannot be stored is told and looked at again: it holds up neither exits nor entries.
+        """
+        parts, book = self._parts, reading.book
+        if book is None:
+            return reading, {}
+        splits: dict[str, Decimal] = {}
+        try:
+            if self._settled is None:
+                self._settled = await asyncio.to_thread(parts.money.settled)
+            found: list[Correction] = []
+            for symbol in sorted({*book.positions, *(name for _, name in reading.shares.owned), *self._settled}):
+                if symbol in reading.moving or symbol in book.unreadable:
+                    self._seen.pop(symbol, None)
+                else:
+                    found += await self._settle(symbol, reading, book, self._settled, splits)
+        except TorghutError as error:
+            parts.state.failed("shares", error)
+            return reading, splits
+        parts.state.succeeded("shares")
+        self._measure(book)
+        return (_corrected(reading, book, found) if found else reading), splits
+
+    async def _settle(
+        self, symbol: str, reading: Reading, book: Book, settled: dict[str, Settled], splits: dict[str, Decimal]
+    ) -> list[Correction]:
+        parts = self._parts
+        position, before = book.positions.get(symbol), settled.get(symbol)
+        now = Settled(
+            qty=ZERO if position is None else position.qty,
+            entry_price=ZERO if position is None else position.entry_price,
+            after=reading.shares.newest.get(symbol, 0),
+        )
+        owned = {name: qty for (name, held), qty in reading.shares.owned.items() if held == symbol}
+        now_ns = parts.clock.now_ns()
+        found = corrections(symbol, owned, now, before, at_ns=now_ns)
+        if before == now and not found:
+            return []
+        ratio = None if before is None or before.after != now.after else split_ratio(before, now)
+        if ratio is None and not self._is_believed(symbol, now):
+            return []
+        if not await asyncio.to_thread(parts.money.settle, symbol, now, found, now_ns=now_ns):
+            return []
+        settled[symbol] = now
+        if ratio is not None:
+            splits[symbol] = ratio
+        self._tell(symbol, now, found)
+        return list(found)
+
+    def _is_believed(self, symbol: str, now: Settled) -> bool:
+        at = self._parts.wall.monotonic()
+        seen = self._seen.get(symbol)
+        if seen is None or seen.reading != now:
+            self._seen[symbol] = _Seen(reading=now, since=at)
+            return False
+        return at - seen.since >= _SETTLING_SECONDS
+
+    def _tell(self, symbol: str, now: Settled, found: tuple[Correction, ...]) -> None:
+        parts = self._parts
+        for correction in found:
+            parts.metrics.add_labelled("share_corrections_total", correction.kind)
+            event(
+                _LOG, "shares_corrected", logging.WARNING, symbol=symbol, kind=correction.kind, qty=str(correction.qty)
+            )
+        if found:
+            what = "split" if found[0].kind == "split" else "sold by no order of ours"
+            changed = sum((correction.qty for correction in found), ZERO)
+            text = f"{symbol}: the account holds {now.qty.normalize():f}; {abs(changed).normalize():f} shares of strategies {what}"
+            parts.alerts.tell("shares_corrected", f"{symbol}:{now.after}:{now.qty}", text)
+
+    def _measure(self, book: Book) -> None:
+        """Count the dollars that are no strategy's."""
+        dollars = ZERO
+        for symbol, position in book.positions.items():
+            own = sum((qty for (_, name), qty in book.owned.items() if name == symbol), ZERO)
+            dollars += abs(position.qty - own) * position.price
+        self._parts.metrics.put("nobodys_notional", float(round(dollars, 2)))
+
+
+def _corrected(reading: Reading, book: Book, found: list[Correction]) -> Reading:
+    owned = dict(reading.shares.owned)
+    for correction in found:
+        key = (correction.strategy, correction.symbol)
+        sign = 1 if correction.kind == "split" else -1
+        owned[key] = owned.get(key, ZERO) + sign * correction.qty
+    symbols = {correction.symbol for correction in found}
+    positions = {symbol: position for symbol, position in book.positions.items() if symbol in symbols}
+    fresh = still_owned({key: qty for key, qty in owned.items() if key[1] in symbols}, positions)
+    kept = {key: qty for key, qty in book.owned.items() if key[1] not in symbols}
+    averages = {key: price for key, price in book.averages.items() if key[1] not in symbols}
+    shares = replace(reading.shares, owned={key: qty for key, qty in owned.items() if qty})
+    return replace(reading, book=replace(book, owned={**kept, **fresh}, averages=averages), shares=shares)
