@@ -176,7 +176,7 @@ class Closer:
             ):
                 left.append(intent)
             else:
-                await self._open(holding, intent.strategy, "signal", intent.rationale, intent.signal)
+                await self._open(holding, intent.strategy, intent.cause, intent.rationale, intent.signal)
         return left
 
     async def _flatten(self, book: Book, strategies: Sequence[Strategy]) -> None:
@@ -255,7 +255,7 @@ class Closer:
             wish,
             side=holding.closing_side,
             qty=context.qty,
-            strategy_name=strategy.name,
+            identity=strategy.identity,
             now_ns=parts.clock.now_ns(),
         )
         parts.metrics.add("decisions_total")

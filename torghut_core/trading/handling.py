@@ -92,6 +92,8 @@ class Handler:
         if reading.book is not None:
             await self._closer.watch(signals, strategies, reading.book)
         entries = await self._closer.take_signals(intents, reading.book)
+        # What was to close a holding that is gone by now opens nothing.
+        entries = [intent for intent in entries if not intent.is_closing]
         await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
         await self._closer.look(strategies, control)
 
@@ -181,7 +183,7 @@ class Handler:
         quote, terms, reading = quote_of(intent.signal), Terms(), batch.reading
         price = quote.price(intent.side)
         if price is not None:
-            terms = entry_terms(intent.strategy, intent.side, price)
+            terms = entry_terms(intent.strategy, intent.side, price, limit=intent.limit)
             price = max(each for each in (price, terms.limit_price, terms.stop_price) if each is not None)
             if reading.book is not None:
                 prices = {**reading.book.prices, intent.symbol: price}
@@ -224,6 +226,8 @@ class Handler:
             settings=self._parts.settings,
             volatility=None if volatility is None else Decimal(str(volatility)),
             is_fractional=is_fractional,
+            qty=intent.qty,
+            budget=intent.budget,
         )
 
     def _is_fractional(self, intent: Intent, asset: Asset | None) -> bool:

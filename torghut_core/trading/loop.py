@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
 from torghut_core.logs import event
 from torghut_core.market_calendar import Session, new_york_date
 from torghut_core.trading.closing import Closer
-from torghut_core.trading.decision.intents import Intent, make_intent
 from torghut_core.trading.decision.losses import EquityMarks, broken_limit
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.history import SignalHistory
@@ -21,13 +19,15 @@ from torghut_core.trading.inputs.universe import Universe
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
 from torghut_core.trading.parts import Parts
+from torghut_core.trading.proposing import Proposer
 from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.status import Lane
 from torghut_core.trading.store.control import Bound
 from torghut_core.trading.store.database import DatabaseError
-from torghut_core.trading.strategies import RULES
-from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
+from torghut_core.trading.strategies.catalogue import catalogue_path, read_catalogue
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 _LOG = logging.getLogger(__name__)
 _CURSOR_AHEAD_NS = 60_000_000_000
@@ -36,6 +36,7 @@ _MAX_PAGES = 50
 _LATE_EVERY_SECONDS = 5.0
 """How often rows that were written into the past are looked for."""
 Step = Callable[[], Awaitable[None]]
+Window = Sequence[Signal]
 
 
 class TradingLoop:
@@ -49,6 +50,7 @@ class TradingLoop:
         universe: Universe,
         handler: Handler,
         closer: Closer,
+        library: Library = SHIPPED,
         lanes: Sequence[tuple[Lane, Step, float]] = (),
     ) -> None:
         self._parts = parts
@@ -56,6 +58,8 @@ class TradingLoop:
         self._universe = universe
         self._handler = handler
         self._closer = closer
+        self._library = library
+        self._proposer = Proposer(parts, closer, library)
         self._more_lanes = tuple(lanes)
         self._history: SignalHistory | None = None
         self._cursor = Cursor()
@@ -88,6 +92,7 @@ class TradingLoop:
             raise _first(failures) from failures
         finally:
             parts.state.running = False
+            self._proposer.close()
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
         parts = self._parts
@@ -320,15 +325,16 @@ class TradingLoop:
         if self._strategies and now - self._catalogue_looked_at < parts.settings.strategy_reload_seconds:
             return
         self._catalogue_looked_at = now
-        path = Path(parts.settings.strategy_path) if parts.settings.strategy_path is not None else DEFAULT_PATH
+        stated = parts.settings.strategy_path
         version: tuple[int, int] | None = None
         try:
+            path = catalogue_path(stated)
             stat = await asyncio.to_thread(path.stat)
             version = (stat.st_mtime_ns, stat.st_size)
             if version == self._catalogue_version:
                 return
-            entries = await asyncio.to_thread(read_catalogue, path)
-            self._strategies = await asyncio.to_thread(
+            entries = await asyncio.to_thread(read_catalogue, path, self._library)
+            strategies = await asyncio.to_thread(
                 parts.decisions.apply_catalogue,
                 entries,
                 mode=parts.settings.strategy_mode,
@@ -337,13 +343,16 @@ class TradingLoop:
         except (InputError, OSError, ValueError, DatabaseError) as error:
             self._catalogue_version = version
             parts.metrics.add("catalogue_errors_total")
-            refused = error if isinstance(error, TorghutError) else InputError(f"{path}: cannot be read")
+            refused = error if isinstance(error, TorghutError) else InputError(f"{stated}: cannot be read")
             parts.state.failed("catalogue", refused)
             event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
             if not self._strategies:
                 # What was in force before this start stays so.
-                self._strategies = await asyncio.to_thread(parts.decisions.strategies)
+                self._strategies = await self._proposer.load(await asyncio.to_thread(parts.decisions.strategies))
             return
+        self._strategies = await self._proposer.load(strategies)
+        # Other rules may look further back, and at other timeframes.
+        self._history = None
         self._catalogue_version = version
         parts.state.succeeded("catalogue")
         event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
@@ -351,7 +360,7 @@ class TradingLoop:
     async def _trade(self, control: Control) -> None:
         parts = self._parts
         universe = await self._read_universe()
-        active = tuple(item for item in self._strategies if item.is_enabled and item.rule in RULES)
+        active = self._proposer.active()
         if not active or not (universe or self._closer.holdings):
             reason = "no_active_strategy" if universe else "universe_source_unavailable"
             parts.metrics.add_labelled("no_signal_reason_total", reason)
@@ -366,10 +375,10 @@ class TradingLoop:
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
                 )
-                await self._handle_batch(batch, history, active, universe, control)
+                await self._handle_batch(batch, history, universe, control)
                 if not batch.is_full:
                     break
-            await self._handle_late(symbols, timeframes, active, universe, control)
+            await self._handle_late(symbols, timeframes, universe, control)
         except BaseException:
             # What was read but not dealt with is read again, from the cursor that was stored last.
             self._history = None
@@ -379,7 +388,6 @@ class TradingLoop:
         self,
         symbols: list[str],
         timeframes: list[str],
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -394,7 +402,7 @@ class TradingLoop:
             self._late_looked_at = now
         if batch.signals:
             parts.metrics.add("signals_late_total", len(batch.signals))
-            await self._handle_batch(batch, self._history, active, universe, control)
+            await self._handle_batch(batch, self._history, universe, control)
 
     async def _warm_history(self, symbols: list[str], timeframes: list[str], since_ns: int) -> SignalHistory:
         if self._history is not None:
@@ -415,7 +423,7 @@ class TradingLoop:
                 self._cursor,
                 symbols=symbols,
                 timeframes=timeframes,
-                since_ns=since_ns,
+                since_ns=min(since_ns, parts.clock.now_ns() - self._proposer.lookback_ns()),
                 bars=history.bars,
             )
         )
@@ -426,7 +434,6 @@ class TradingLoop:
         self,
         batch: Batch,
         history: SignalHistory,
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -443,39 +450,25 @@ class TradingLoop:
             parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
         else:
             parts.metrics.add("signals_total", len(batch.signals))
-            intents = self._propose(batch.signals, history, active)
-            await self._handler.handle(batch.signals, intents, self._strategies, universe, control)
+            for signals, windows in self._portions(batch.signals, history.add(batch.signals)):
+                intents = await self._proposer.propose(windows, turn=self._handler.turn)
+                await self._handler.handle(signals, intents, self._strategies, universe, control)
         if batch.cursor != self._cursor:
             await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
             self._cursor = batch.cursor
 
-    def _propose(self, signals: Sequence[Signal], history: SignalHistory, active: tuple[Strategy, ...]) -> list[Intent]:
-        """Ask every rule of every window, each for itself."""
-        parts = self._parts
-        intents: list[Intent] = []
-        for window in history.add(signals):
-            signal = window[-1]
-            for strategy in active:
-                if strategy.timeframe != signal.timeframe:
-                    continue
-                if strategy.symbols and signal.symbol not in strategy.symbols:
-                    continue
-                try:
-                    proposal = RULES[strategy.rule](window, strategy.parameters)
-                except Exception as error:  # noqa: BLE001  one rule on one symbol fails alone
-                    parts.metrics.add("rule_errors_total")
-                    event(
-                        _LOG,
-                        "rule_failed",
-                        logging.ERROR,
-                        strategy=strategy.name,
-                        symbol=signal.symbol,
-                        error_type=type(error).__name__,
-                    )
-                    continue
-                if proposal is not None:
-                    intents.append(make_intent(strategy, signal, proposal, parts.settings.account_label))
-        return intents
+    def _portions(
+        self, signals: Sequence[Signal], windows: Sequence[Window]
+    ) -> Iterable[tuple[Sequence[Signal], Sequence[Window]]]:
+        """Return what is judged together: all, or where rules look at positions one instant after the other."""
+        if not self._proposer.uses_positions:
+            return [(signals, windows)]
+        instants: dict[int, tuple[list[Signal], list[Window]]] = {}
+        for signal in sorted(signals, key=lambda item: item.event_ns):
+            instants.setdefault(signal.event_ns, ([], []))[0].append(signal)
+        for window in windows:
+            instants[window[-1].event_ns][1].append(window)
+        return instants.values()
 
     async def _read_universe(self) -> frozenset[str]:
         parts = self._parts
