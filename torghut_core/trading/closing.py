@@ -100,12 +100,16 @@ class Closer:
 
     async def read(self, symbols: Iterable[str]) -> Reading:
         """Return the book as it is now, with what became of our open orders folded in first."""
+        await self.refresh()
+        return await read_book(self._parts, symbols)
+
+    async def refresh(self) -> None:
+        """Hear what became of our open orders, if there may be any."""
         parts = self._parts
         if self.awaits_orders and parts.reconciler is not None:
             # A broker that cannot be asked cannot be read either, which says so.
             with suppress(BrokerUnavailableError):
                 await parts.reconciler.refresh_executions()
-        return await read_book(parts, symbols)
 
     async def _open_exits(self) -> tuple[OpenExit, ...]:
         if not self._may_have_exits:
@@ -241,7 +245,7 @@ class Closer:
             ):
                 left.append(intent)
             else:
-                await self._open(holding, intent.strategy, "signal", intent.rationale, intent.signal)
+                await self._open(holding, intent.strategy, intent.cause, intent.rationale, intent.signal)
         return left
 
     async def _flatten(self, book: Book, strategies: Sequence[Strategy]) -> None:
@@ -321,7 +325,7 @@ class Closer:
             wish,
             side=holding.closing_side,
             qty=context.qty,
-            strategy_name=strategy.name,
+            identity=strategy.identity,
             now_ns=parts.clock.now_ns(),
         )
         parts.metrics.add("decisions_total")

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 from torghut_core.clock import StepClock
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
@@ -22,14 +21,15 @@ from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
 from torghut_core.trading.parts import Parts
-from torghut_core.trading.proposing import propose
+from torghut_core.trading.proposing import Proposer
 from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.status import Lane
 from torghut_core.trading.store.control import Bound
 from torghut_core.trading.store.database import DatabaseError
-from torghut_core.trading.strategies import RULES
-from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
+from torghut_core.trading.strategies.catalogue import catalogue_path, read_catalogue
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 _LOG = logging.getLogger(__name__)
 _CURSOR_AHEAD_NS = 60_000_000_000
@@ -51,6 +51,7 @@ class TradingLoop:
         universe: Universe,
         handler: Handler,
         closer: Closer,
+        library: Library = SHIPPED,
         lanes: Sequence[tuple[Lane, Step, float]] = (),
     ) -> None:
         self._parts = parts
@@ -58,6 +59,8 @@ class TradingLoop:
         self._universe = universe
         self._handler = handler
         self._closer = closer
+        self._library = library
+        self._proposer = Proposer(parts, closer, library)
         self._more_lanes = tuple(lanes)
         self._history: SignalHistory | None = None
         self._cursor = Cursor()
@@ -92,6 +95,7 @@ class TradingLoop:
             raise _first(failures) from failures
         finally:
             parts.state.running = False
+            self._proposer.close()
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
         parts = self._parts
@@ -297,15 +301,16 @@ class TradingLoop:
         if self._strategies and now - self._catalogue_looked_at < parts.settings.strategy_reload_seconds:
             return
         self._catalogue_looked_at = now
-        path = Path(parts.settings.strategy_path) if parts.settings.strategy_path is not None else DEFAULT_PATH
+        stated = parts.settings.strategy_path
         version: tuple[int, int] | None = None
         try:
+            path = catalogue_path(stated)
             stat = await asyncio.to_thread(path.stat)
             version = (stat.st_mtime_ns, stat.st_size)
             if version == self._catalogue_version:
                 return
-            entries = await asyncio.to_thread(read_catalogue, path)
-            self._strategies = await asyncio.to_thread(
+            entries = await asyncio.to_thread(read_catalogue, path, self._library)
+            strategies = await asyncio.to_thread(
                 parts.decisions.apply_catalogue,
                 entries,
                 mode=parts.settings.strategy_mode,
@@ -314,13 +319,16 @@ class TradingLoop:
         except (InputError, OSError, ValueError, DatabaseError) as error:
             self._catalogue_version = version
             parts.metrics.add("catalogue_errors_total")
-            refused = error if isinstance(error, TorghutError) else InputError(f"{path}: cannot be read")
+            refused = error if isinstance(error, TorghutError) else InputError(f"{stated}: cannot be read")
             parts.state.failed("catalogue", refused)
             event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
             if not self._strategies:
                 # What was in force before this start stays so.
-                self._strategies = await asyncio.to_thread(parts.decisions.strategies)
+                self._strategies = await self._proposer.load(await asyncio.to_thread(parts.decisions.strategies))
             return
+        self._strategies = await self._proposer.load(strategies)
+        # Other rules may look further back, and at other timeframes.
+        self._history = None
         self._catalogue_version = version
         parts.state.succeeded("catalogue")
         event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
@@ -328,7 +336,7 @@ class TradingLoop:
     async def _trade(self, control: Control) -> None:
         parts = self._parts
         universe = await self._read_universe()
-        active = tuple(item for item in self._strategies if item.is_enabled and item.rule in RULES)
+        active = self._proposer.active()
         if not active or not (universe or self._closer.holdings):
             reason = "no_active_strategy" if universe else "universe_source_unavailable"
             parts.metrics.add_labelled("no_signal_reason_total", reason)
@@ -343,11 +351,11 @@ class TradingLoop:
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
                 )
-                await self._handle_batch(batch, history, active, universe, control)
-                await self._handle_ripe(history, active, universe, control)
+                await self._handle_batch(batch, history, universe, control)
+                await self._handle_ripe(history, universe, control)
                 if not batch.is_full:
                     break
-            await self._handle_late(symbols, timeframes, active, universe, control)
+            await self._handle_late(symbols, timeframes, universe, control)
         except BaseException:
             # What was read but not dealt with is read again, from the cursor that was stored last.
             self._history = None
@@ -357,7 +365,6 @@ class TradingLoop:
         self,
         symbols: list[str],
         timeframes: list[str],
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -372,7 +379,7 @@ class TradingLoop:
             self._late_looked_at = now
         if batch.signals:
             parts.metrics.add("signals_late_total", len(batch.signals))
-            await self._handle_batch(batch, self._history, active, universe, control)
+            await self._handle_batch(batch, self._history, universe, control)
 
     def _market_ns(self) -> int:
         """Return the market's own time, which on a simulated clock is ahead of the instant that is dealt with."""
@@ -398,7 +405,7 @@ class TradingLoop:
                 self._cursor,
                 symbols=symbols,
                 timeframes=timeframes,
-                since_ns=since_ns,
+                since_ns=min(since_ns, self._market_ns() - self._proposer.lookback_ns()),
                 bars=history.bars,
             )
         )
@@ -409,7 +416,6 @@ class TradingLoop:
         self,
         batch: Batch,
         history: SignalHistory,
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -421,7 +427,7 @@ class TradingLoop:
             parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
         else:
             parts.metrics.add("signals_total", len(batch.signals))
-            await self._handle_signals(batch.signals, history, active, universe, control)
+            await self._handle_signals(batch.signals, history, universe, control)
         if batch.cursor != self._cursor:
             await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
             self._cursor = batch.cursor
@@ -440,7 +446,6 @@ class TradingLoop:
         self,
         signals: Sequence[Signal],
         history: SignalHistory,
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -448,13 +453,17 @@ class TradingLoop:
         if self._waiting is not None:
             self._waiting.add(signals)
             return
-        parts = self._parts
         for _, rows in by_instant(signals):
-            intents = propose(parts, history.add(rows), active)
-            await self._handler.handle(rows, intents, self._strategies, universe, control)
+            await self._handle_instant(rows, history, universe, control)
+
+    async def _handle_instant(
+        self, rows: Sequence[Signal], history: SignalHistory, universe: frozenset[str], control: Control
+    ) -> None:
+        intents = await self._proposer.propose(history.add(rows), turn=self._handler.turn)
+        await self._handler.handle(rows, intents, self._strategies, universe, control)
 
     async def _handle_ripe(
-        self, history: SignalHistory, active: tuple[Strategy, ...], universe: frozenset[str], control: Control
+        self, history: SignalHistory, universe: frozenset[str], control: Control
     ) -> None:
         """On a simulated clock: deal with the instants whose rows are surely all there."""
         if self._waiting is None or self._steps is None or self._steps.base is None:
@@ -465,8 +474,7 @@ class TradingLoop:
         for instant_ns, rows in self._waiting.take(ripe_ns):
             self._steps.move_to(instant_ns + latency_ns)
             self._observe_lag(rows)
-            intents = propose(parts, history.add(rows), active)
-            await self._handler.handle(rows, intents, self._strategies, universe, control)
+            await self._handle_instant(rows, history, universe, control)
             if instant_ns % period_ns == 0:
                 await watch_losses(parts)
 

@@ -199,7 +199,9 @@ base = ("symbol LowCardinality(String), event_ts DateTime64(3,'UTC'), seq UInt64
 end = " ENGINE = ReplacingMergeTree(ingest_ts) PARTITION BY toDate(event_ts) ORDER BY (symbol, window_size, event_ts)"
 ch.command("CREATE DATABASE torghut")
 ch.command("CREATE TABLE torghut.ta_signals (" + base + "macd Nullable(Float64), macd_signal Nullable(Float64),"
-           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8, imbalance_bid_px Nullable(Float64), imbalance_ask_px Nullable(Float64))" + end)
+           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8, imbalance_bid_px Nullable(Float64), imbalance_ask_px Nullable(Float64), "
+           + ", ".join(c + " Nullable(Float64)" for c in ("macd_hist", "ema12", "ema26", "boll_mid", "boll_upper", "boll_lower",
+           "vwap_session", "vwap_w5m", "imbalance_spread", "imbalance_bid_sz", "imbalance_ask_sz", "imbalance_ratio")) + ")" + end)
 ch.command("CREATE TABLE torghut.ta_microbars (" + base + "c Float64, vwap Nullable(Float64))" + end)
 ch.command("SYSTEM STOP MERGES")  # duplicates must still be there when they are read
 t0 = d.datetime(2026, 1, 5, 15, 0, 0, tzinfo=d.UTC)

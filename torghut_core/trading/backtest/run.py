@@ -11,6 +11,7 @@ from decimal import Decimal
 from torghut_core.clock import StepClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.exchange.broker import Broker as Exchange
+from torghut_core.errors import InputError
 from torghut_core.exchange.ledger import Ledger
 from torghut_core.market_calendar import MarketCalendar, Session
 from torghut_core.trading.backtest import judges
@@ -26,11 +27,13 @@ from torghut_core.trading.loss_watch import has_loss_limit, watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.paper import PaperBroker
 from torghut_core.trading.parts import Parts
-from torghut_core.trading.proposing import propose
+from torghut_core.trading.proposing import Proposer
 from torghut_core.trading.service import make_parts
 from torghut_core.trading.settings import TradingSettings
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.strategies.catalogue import Entry
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 MARGIN_MULTIPLIER = Decimal(2)
 Progress = Callable[[int, int], None]
@@ -43,6 +46,7 @@ class Plan:
 
     entries: Sequence[Entry]
     settings: TradingSettings
+    library: Library = SHIPPED
     fills: Fills = "quote"
     seed: int = 1
     cash: Decimal = Decimal(100_000)
@@ -124,6 +128,7 @@ async def run_backtest(
         try:
             await driver.run(progress)
         finally:
+            driver.close()
             await asyncio.to_thread(parts.leadership.release)
         tape.advance(clock.now_ns(), exchange)
         return Result(
@@ -158,6 +163,7 @@ class _Driver:
         self._plan = plan
         self._closer = Closer(parts)
         self._handler = Handler(parts, self._closer)
+        self._proposer = Proposer(parts, self._closer, plan.library)
         self._series: Sequence[Series] = recording.series
         self._universe = frozenset(recording.symbols)
         self._latency_ns = parts.settings.simulated_latency_ms * 1_000_000
@@ -171,10 +177,11 @@ class _Driver:
 
     async def run(self, progress: Progress | None) -> None:
         await self._begin()
-        active = tuple(strategy for strategy in self.strategies if strategy.is_enabled)
-        looked_at = [series for series in self._series if judges.takers(active, series)]
+        judged = self._proposer.judges()
+        looked_at = [series for series in self._series if any(judges.looks_at(each, series) for each, _ in judged)]
         self._series = looked_at
-        places = [judges.candidates(active, series) for series in looked_at]
+        places = [judges.candidates(judged, series) for series in looked_at]
+        bars = judges.lookback(judged)
         steps = Steps(
             looked_at,
             places,
@@ -205,19 +212,25 @@ class _Driver:
             await self._lead()
             self._clock.move_to(instant_ns + self._latency_ns)
             rows = steps.candidates(instant_ns)
-            windows = [Window(series, at, judges.lookback(active)) for series, at in rows]
+            rows += self._held_rows(instant_ns, done_ns, rows)
+            windows = [Window(series, at, bars) for series, at in rows]
             signals = [window[-1] for window in windows]
-            signals += self._held_rows(instant_ns, done_ns, {signal.key for signal in signals})
-            intents = propose(self._parts, windows, active)
+            # A row from before the instant is only seen; what was to be said of it was nothing.
+            judged_now = [window for window in windows if window[-1].event_ns == instant_ns]
+            intents = await self._proposer.propose(judged_now, turn=self._handler.turn)
             await self._handler.handle(signals, intents, self.strategies, self._universe, control)
             if instant_ns % self._period_ns == 0 and has_loss_limit(self._parts.settings):
                 await watch_losses(self._parts)
                 control = await asyncio.to_thread(self._parts.control.read)
-            self._watch(steps, active, instant_ns)
+            self._watch(steps, instant_ns)
             self.steps_done += 1
             done_ns = instant_ns
             if progress is not None:
                 progress(instant_ns, last_ns)
+
+    def close(self) -> None:
+        """End what the strategies have running."""
+        self._proposer.close()
 
     async def _begin(self) -> None:
         """Do what a start of the runtime does: revision, lock, account, catalogue."""
@@ -229,9 +242,13 @@ class _Driver:
         account = await parts.broker.account()
         await asyncio.to_thread(parts.control.bind, account.number, now_ns=now_ns)
         parts.state.is_account_confirmed = True
-        self.strategies = await asyncio.to_thread(
+        strategies = await asyncio.to_thread(
             parts.decisions.apply_catalogue, self._plan.entries, mode="sync", now_ns=now_ns
         )
+        self.strategies = await self._proposer.load(strategies)
+        faults = self._proposer.faults
+        if faults:
+            raise InputError("; ".join(str(fault) for _, fault in sorted(faults.items())))
 
     async def _lead(self) -> None:
         """Keep the lock: the server ends a session that was silent while columns were computed."""
@@ -249,22 +266,22 @@ class _Driver:
         is_open = parts.calendar.session(now_ns) is Session.REGULAR
         parts.emergency.observe(lag_seconds=(now_ns - newest_ns) / 1e9, is_open=is_open)
 
-    def _held_rows(self, instant_ns: int, done_ns: int, known: set[tuple[str, str, int]]) -> list[Signal]:
-        """Return the rows of what is held since the instant before: those that may touch its stops."""
+    def _held_rows(
+        self, instant_ns: int, done_ns: int, known: Sequence[tuple[Series, int]]
+    ) -> list[tuple[Series, int]]:
+        """Return the newest rows of what is held since the instant before: those may touch its stops."""
         holdings = self._closer.holdings
-        found: list[Signal] = []
-        if not holdings:
-            return found
-        for series in self._series:
+        found: list[tuple[Series, int]] = []
+        for series in self._series if holdings else ():
             if series.symbol not in holdings:
                 continue
-            last, before = series.at_or_before(instant_ns), series.at_or_before(done_ns)
             # Rows between touched nothing, or they had been gone through; the newest says that rows still come.
-            if last > before and (series.symbol, series.timeframe, int(series.event_ns[last])) not in known:
-                found.append(series.signal(last))
+            last = series.at_or_before(instant_ns)
+            if last > series.at_or_before(done_ns) and not any(each is series for each, _ in known):
+                found.append((series, last))
         return found
 
-    def _watch(self, steps: Steps, active: Sequence[Strategy], instant_ns: int) -> None:
+    def _watch(self, steps: Steps, instant_ns: int) -> None:
         """Look ahead for what may touch a stop, whenever the book was read anew."""
         closer = self._closer
         if closer.book is self._watched_of and all(symbol in self._touching for symbol in closer.holdings):
@@ -274,6 +291,11 @@ class _Driver:
         for symbol, holding in closer.holdings.items():
             position = None if closer.book is None else closer.book.positions.get(symbol)
             entry = holding.best_price if position is None else position.entry_price
-            found = touching(holding, entry, active, self._series, instant_ns)
+            averages = closer.book.averages if closer.book is not None else {}
+            entries = [entry, *(price for (_, name), price in averages.items() if name == symbol)]
+            levels = self._proposer.levels(symbol)
+            found = None
+            if levels is not None:
+                found = touching(holding, entries, self.strategies, levels, self._series, instant_ns)
             self._touching[symbol] = steps.instants if found is None else found
         steps.watch(self._touching)

@@ -102,23 +102,33 @@ def silences(instants: Ints, *, limit_ns: int, period_ns: int, calendar: MarketC
 
 
 def touching(
-    holding: Holding, entry_price: Decimal, strategies: Iterable[Strategy], series: Sequence[Series], after_ns: int
+    holding: Holding,
+    entries: Iterable[Decimal],
+    strategies: Iterable[Strategy],
+    levels: tuple[Sequence[Decimal], Sequence[Decimal]],
+    series: Sequence[Series],
+    after_ns: int,
 ) -> Ints | None:
-    """Return the instants after one at which a row may touch a stop of the strategies: all that do, and maybe more.
+    """Return the instants after one at which a row may touch a stop: all that do, and maybe more.
 
-    None when a row's price only counts together with those before it: every instant has to be gone through.
+    `entries` are the prices that the strategies' shares of loss and gain are counted from; `levels` are stops and targets
+    that stand at a price. None when a row's price only counts together with those before it: every instant has to be gone through.
     """
     traders = [each for each in strategies if not each.symbols or holding.symbol in each.symbols]
     if any(each.trailing_stop_pct is not None for each in traders):
         return None
     losses = [each.stop_loss_pct for each in traders if each.stop_loss_pct is not None]
     gains = [each.take_profit_pct for each in traders if each.take_profit_pct is not None]
-    if not losses and not gains:
+    sign = 1 if holding.is_long else -1
+    stops, targets = [float(level) for level in levels[0]], [float(level) for level in levels[1]]
+    for entry in entries:
+        stops += [float(entry * (1 - sign * share)) for share in losses]
+        targets += [float(entry * (1 + sign * share)) for share in gains]
+    if not stops and not targets:
         return np.zeros(0, np.int64)
-    entry, sign = float(entry_price), 1.0 if holding.is_long else -1.0
-    # A hair nearer than the stops: the loop compares decimals.
-    loss = -float(min(losses)) * entry * (1 - 1e-9) if losses else -np.inf
-    gain = float(min(gains)) * entry * (1 - 1e-9) if gains else np.inf
+    # A hair nearer than the nearest: the loop compares decimals.
+    stop = (max(sign * mark for mark in stops) if stops else -np.inf) + 1e-9
+    target = (min(sign * mark for mark in targets) if targets else np.inf) - 1e-9
     found = []
     for each in series:
         if each.symbol != holding.symbol:
@@ -127,6 +137,5 @@ def touching(
         bid, ask = each.columns["imbalance_bid_px"][start:], each.columns["imbalance_ask_px"][start:]
         quoted = (bid > 0) & (ask > 0) & (bid <= ask)
         price = np.where(quoted, bid if holding.is_long else ask, each.columns["close"][start:])
-        moved = sign * (price - entry)
-        found.append(each.event_ns[start:][(moved <= loss) | (moved >= gain)])
+        found.append(each.event_ns[start:][(sign * price <= stop) | (sign * price >= target)])
     return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
