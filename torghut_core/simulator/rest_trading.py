@@ -16,9 +16,9 @@ from torghut_core.clock import NANOS_PER_SECOND, Clock, utc_datetime
 from torghut_core.exchange.broker import Broker, asset_id
 from torghut_core.exchange.ledger import Position, plain
 from torghut_core.exchange.orders import ApiError, Order, invalid, parse_order
+from torghut_core.exchange.query import limit_of, symbols_of, time_of
 from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
 from torghut_core.market_calendar import NEW_YORK, MarketCalendar, Session, new_york_date, trading_day
-from torghut_core.exchange.query import limit_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 
 _MAX_ORDERS = 500

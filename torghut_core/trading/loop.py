@@ -462,9 +462,7 @@ class TradingLoop:
         intents = await self._proposer.propose(history.add(rows), turn=self._handler.turn)
         await self._handler.handle(rows, intents, self._strategies, universe, control)
 
-    async def _handle_ripe(
-        self, history: SignalHistory, universe: frozenset[str], control: Control
-    ) -> None:
+    async def _handle_ripe(self, history: SignalHistory, universe: frozenset[str], control: Control) -> None:
         """On a simulated clock: deal with the instants whose rows are surely all there."""
         if self._waiting is None or self._steps is None or self._steps.base is None:
             return

@@ -139,7 +139,7 @@ class Proposer:
         """Read the book anew when an order of ours was filled since: a rule must know that it is in."""
         parts = self._parts
         await self._closer.refresh()
-        owned = await asyncio.to_thread(parts.orders.owned)
+        owned = (await asyncio.to_thread(parts.money.shares)).owned
         if owned == self._owned and self._closer.book is not None:
             return
         async with turn:

@@ -63,8 +63,15 @@ def run_backtest_command(options: BacktestOptions) -> None:
     figures = figures_of(result, recording)
     told = summary(result, figures)
     if options.report is not None:
-        write_report(options.report, told, result, figures, recording)
+        write_report(options.report, told, result, figures, recording, script=_script())
     write(told, options.output, table=_table, markdown=_markdown)
+
+
+def _script() -> str:
+    """Return the built script of the report's charts."""
+    from importlib.resources import files
+
+    return files("torghut_core.visuals").joinpath("static", "report.js").read_text(encoding="utf-8")
 
 
 async def _run(recording: Recording, plan: Plan, postgres: Postgres) -> Result:
@@ -180,32 +187,38 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 def _rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    percent = lambda share: "-" if share is None else f"{share * 100:.2f} %"  # noqa: E731
     sharpe, drawdown, exposure = report["sharpe"], report["maxDrawdown"], report["exposure"]
-    counts = lambda of: ", ".join(f"{name} {count}" for name, count in report[of].items()) or "none"  # noqa: E731
     return [
         ("period", f"{report['from']} to {report['to']}"),
         ("symbols", ", ".join(report["symbols"][:12]) + (" ..." if len(report["symbols"]) > 12 else "")),
         ("strategies", ", ".join(report["strategies"])),
         ("fills", f"{report['fills']}, {report['latencyMs']} ms after the bar's end, seed {report['seed']}"),
         ("equity", f"{report['startEquity']:,.2f} to {report['endEquity']:,.2f}"),
-        ("return", f"{percent(report['return'])} ({report['profit']:+,.2f})"),
+        ("return", f"{_percent(report['return'])} ({report['profit']:+,.2f})"),
         ("Sharpe", f"{'-' if sharpe['value'] is None else sharpe['value']} (of {sharpe['of']})"),
-        ("max drawdown", f"{percent(drawdown['share'])}" + (f" at {drawdown['at']}" if drawdown["at"] else "")),
-        ("closed trades", f"{report['trades']}, with a profit {percent(report['hitRate'])}"),
+        ("max drawdown", f"{_percent(drawdown['share'])}" + (f" at {drawdown['at']}" if drawdown["at"] else "")),
+        ("closed trades", f"{report['trades']}, with a profit {_percent(report['hitRate'])}"),
         (
             "exposure",
-            f"held {percent(exposure['timeHeld'])} of the time, {percent(exposure['mean'])} of equity on average,"
-            f" {percent(exposure['max'])} at most",
+            f"held {_percent(exposure['timeHeld'])} of the time, {_percent(exposure['mean'])} of equity on average,"
+            f" {_percent(exposure['max'])} at most",
         ),
         ("turnover", f"{report['turnover']:,.2f}"),
         ("fees", f"{report['fees']:,.2f}"),
-        ("orders", counts("orders")),
-        ("decisions", counts("decisions")),
-        ("refused for", counts("reasons")),
+        ("orders", _counts(report["orders"])),
+        ("decisions", _counts(report["decisions"])),
+        ("refused for", _counts(report["reasons"])),
         ("gone through", f"{report['rows']:,} rows, {report['instants']:,} instants one by one"),
         *[("warning", warning) for warning in report["warnings"]],
     ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.2f} %"
+
+
+def _counts(of: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in of.items()) or "none"
 
 
 def _table(report: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def read_recording(paths: Sequence[Path], settings: EngineSettings, progress: Pr
         if kind != "messages":
             counts[kind] += files.read_rows(path, kind, signals if kind == "signals" else bars)
             continue
-        _read_messages(path, engine, tape, signals, bars, progress)
+        _read_messages(path, engine, tape, tables=(signals, bars), progress=progress)
     if messages:
         _take(engine.finish(), signals, bars)
         counts.update({"messages": engine.counts.input_events, **engine.counts.rejected})
@@ -63,7 +63,7 @@ def read_recording(paths: Sequence[Path], settings: EngineSettings, progress: Pr
 
 
 def _read_messages(
-    path: Path, engine: Engine, tape: _TapeReader, signals: Table, bars: Table, progress: Progress | None
+    path: Path, engine: Engine, tape: _TapeReader, *, tables: tuple[Table, Table], progress: Progress | None
 ) -> None:
     idle = frozenset({"quotes", "bars"}) - kinds_in(path)
     decoder = LineDecoder()
@@ -71,7 +71,7 @@ def _read_messages(
         decoded = decoder.decode(chunk)
         tape.take(decoded, chunk)
         engine.add(decoded)
-        _take(engine.emit(idle), signals, bars)  # type: ignore[arg-type]
+        _take(engine.emit(idle), *tables)  # type: ignore[arg-type]
 
 
 def _take(blocks: Sequence[RowBlock], signals: Table, bars: Table) -> None:

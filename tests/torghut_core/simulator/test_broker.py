@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from torghut_core.clock import ManualClock
-from torghut_core.market_calendar import MarketCalendar
-from torghut_core.rfc3339 import parse_ns
-from torghut_core.simulator.book import Book
 from torghut_core.exchange.broker import Broker
 from torghut_core.exchange.ledger import Ledger
 from torghut_core.exchange.messages import Message, encode_message
 from torghut_core.exchange.orders import ApiError, Order, parse_order
+from torghut_core.market_calendar import MarketCalendar
+from torghut_core.rfc3339 import parse_ns
+from torghut_core.simulator.book import Book
 
 OPEN_NS = parse_ns("2026-01-05T15:00:00Z")
 

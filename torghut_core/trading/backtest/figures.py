@@ -16,6 +16,8 @@ from torghut_core.rfc3339 import format_ns
 from torghut_core.trading.backtest.outcomes import Outcome
 from torghut_core.trading.backtest.recording import Floats, Ints, Recording
 from torghut_core.trading.backtest.run import Result
+from torghut_core.trading.model import Side
+from torghut_core.trading.money.fees import fees_of_fill
 from torghut_core.trading.orders.ledger import Lot
 
 _MINUTE_NS = 60_000_000_000
@@ -80,10 +82,12 @@ def figures_of(result: Result, recording: Recording, *, chosen_on_same_data: boo
     begun: dict[tuple[str, str], Decimal] = {}
     trades: list[Trade] = []
     turnover = Decimal(0)
+    rates, done, fees = result.plan.settings.fee_rates, dict[str, Decimal](), dict[int, Decimal]()
     for at_ns, outcome, fill in fills:
         key = (outcome.strategy, outcome.symbol)
         before = lots.get(key, Lot())
-        after = before.after("buy" if outcome.side == "buy" else "sell", fill.qty, fill.price)
+        side: Side = "buy" if outcome.side == "buy" else "sell"
+        after = before.after(side, fill.qty, fill.price)
         if before.qty == 0:
             opened[key], begun[key] = at_ns, before.realised
         if before.qty != 0 and (after.qty == 0 or (after.qty > 0) != (before.qty > 0)):
@@ -99,14 +103,18 @@ def figures_of(result: Result, recording: Recording, *, chosen_on_same_data: boo
             opened[key], begun[key] = at_ns, after.realised
         lots[key] = after
         turnover += fill.qty * fill.price
-    minutes, equity, gross = _curve(result, recording, fills)
+        cost = fees_of_fill(side, fill.qty, fill.price, before=done.get(outcome.key, Decimal(0)), rates=rates).total
+        done[outcome.key] = done.get(outcome.key, Decimal(0)) + fill.qty
+        fees[at_ns] = fees.get(at_ns, Decimal(0)) + cost
+    total = sum(fees.values(), Decimal(0))
+    minutes, equity, gross = _curve(result, recording, fills, fees)
     peak = np.maximum.accumulate(equity) if len(equity) else equity
     fallen = 1 - equity / peak if len(equity) else equity
     worst = int(np.argmax(fallen)) if len(fallen) else None
     sharpe, period = _sharpe(minutes, equity)
     return Figures(
         start_equity=result.plan.cash,
-        end_equity=result.equity,
+        end_equity=result.equity - total,
         minutes=minutes,
         equity=equity,
         exposure=gross / equity if len(equity) else gross,
@@ -116,7 +124,7 @@ def figures_of(result: Result, recording: Recording, *, chosen_on_same_data: boo
         drawdown_ns=int(minutes[worst]) if worst is not None and fallen[worst] > 0 else None,
         trades=trades,
         turnover=turnover,
-        fees=Decimal(0),
+        fees=total,
         orders=Counter(outcome.order_status for outcome in result.outcomes if outcome.order_status is not None),
         decisions=Counter(outcome.status for outcome in result.outcomes),
         reasons=Counter(reason for outcome in result.outcomes for reason in outcome.reasons),
@@ -137,7 +145,7 @@ def _warnings(result: Result, trades: Sequence[Trade], *, chosen_on_same_data: b
 
 
 def _curve(
-    result: Result, recording: Recording, fills: Sequence[tuple[int, Outcome, Any]]
+    result: Result, recording: Recording, fills: Sequence[tuple[int, Outcome, Any]], fees: Mapping[int, Decimal]
 ) -> tuple[Ints, Floats, Floats]:
     """Return minutes, equity and gross value held: cash and holdings at each minute's last close."""
     first, last = result.first_ns // _MINUTE_NS + 1, result.last_ns // _MINUTE_NS + 1
@@ -149,6 +157,8 @@ def _curve(
         signed = float(fill.qty) * (1 if outcome.side == "buy" else -1)
         cash[start:] -= signed * float(fill.price)
         held.setdefault(outcome.symbol, np.zeros(len(minutes)))[start:] += signed
+    for at_ns, cost in fees.items():
+        cash[int(np.searchsorted(minutes, at_ns)) :] -= float(cost)
     equity, gross, has_rows = cash, np.zeros(len(minutes)), np.zeros(len(minutes), np.bool_)
     for symbol in sorted({series.symbol for series in recording.series}):
         finest = max((each for each in recording.series if each.symbol == symbol), key=len)

@@ -6,7 +6,7 @@ import gzip
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -22,19 +22,14 @@ _CHUNK_ROWS = 200_000
 _MOST = 1e9
 _POSITIVE = frozenset(["close", "o", "h", "l", "c"])
 
-_COMMON = [("symbol", str), ("event_ts", str), ("window_size", str), ("is_final", int, 1)]
-_SignalRow = msgspec.defstruct(
-    "SignalRow",
-    [
-        *_COMMON[:3],
-        ("close", float),
-        ("warm", int),
-        _COMMON[3],
-        *((name, float | None, None) for name in SIGNAL_COLUMNS if name not in ("close", "warm")),
-    ],
-    gc=False,
-)
-_BarRow = msgspec.defstruct("BarRow", [*_COMMON[:3], *((name, float) for name in BAR_COLUMNS), _COMMON[3]], gc=False)
+_Fields = list[tuple[str, Any] | tuple[str, Any, Any]]
+_KEYS: _Fields = [("symbol", str), ("event_ts", str), ("window_size", str)]
+_FINAL: _Fields = [("is_final", int, 1)]
+_SIGNALS: _Fields = [("close", float), ("warm", int), *_FINAL]
+_OPTIONAL: _Fields = [(name, float | None, None) for name in SIGNAL_COLUMNS if name not in ("close", "warm")]
+_BARS: _Fields = [(name, float) for name in BAR_COLUMNS]
+_SignalRow = msgspec.defstruct("SignalRow", [*_KEYS, *_SIGNALS, *_OPTIONAL], gc=False)
+_BarRow = msgspec.defstruct("BarRow", [*_KEYS, *_BARS, *_FINAL], gc=False)
 _ROWS: dict[str, tuple[Any, Sequence[str]]] = {"signals": (_SignalRow, SIGNAL_COLUMNS), "bars": (_BarRow, BAR_COLUMNS)}
 
 
@@ -80,14 +75,16 @@ def _read_ndjson(path: Path, kind: str, table: Table) -> int:
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise InputError(f"{path}: line {number}: not a JSON object") from error
                 if len(rows) >= _CHUNK_ROWS:
-                    count += _add(path, rows, columns, table, times, first)
+                    count += _add(path, rows, columns, table, times=times, first=first)
                     rows, first = [], number + 1
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return count + _add(path, rows, columns, table, times, first)
+    return count + _add(path, rows, columns, table, times=times, first=first)
 
 
-def _add(path: Path, rows: list[Any], columns: Sequence[str], table: Table, times: dict[str, int], first: int) -> int:
+def _add(
+    path: Path, rows: list[Any], columns: Sequence[str], table: Table, *, times: dict[str, int], first: int
+) -> int:
     rows = [row for row in rows if row.is_final == 1]
     if not rows:
         return 0
@@ -106,7 +103,7 @@ def _add(path: Path, rows: list[Any], columns: Sequence[str], table: Table, time
         [[none if (value := getattr(row, name)) is None else value for name in columns] for row in rows], np.float64
     )
     _check(path, values, columns, first)
-    _put([row.symbol for row in rows], [row.window_size for row in rows], ends, values, table, path)
+    _put([row.symbol for row in rows], [row.window_size for row in rows], ends, values, table=table, path=path)
     return len(rows)
 
 
@@ -123,7 +120,13 @@ def _check(path: Path, values: Floats, columns: Sequence[str], first: int) -> No
 
 
 def _put(
-    symbols: Sequence[str], sizes: Sequence[str], ends: np.ndarray[Any, Any], values: Floats, table: Table, path: Path
+    symbols: Sequence[str],
+    sizes: Sequence[str],
+    ends: np.ndarray[Any, Any],
+    values: Floats,
+    *,
+    table: Table,
+    path: Path,
 ) -> None:
     names, index = np.unique(np.array(symbols), return_inverse=True)
     kinds, which = np.unique(np.array(sizes), return_inverse=True)
@@ -147,7 +150,7 @@ def _read_parquet(path: Path, kind: str, table: Table) -> int:
         ends = read["event_ts"].cast("timestamp[ns, tz=UTC]").to_numpy(zero_copy_only=False).astype(np.int64)
         values = np.stack([_floats(read[name]) for name in columns], axis=1)
         _check(path, values, columns, count + 1)
-        _put(read["symbol"].to_pylist(), read["window_size"].to_pylist(), ends, values, table, path)
+        _put(read["symbol"].to_pylist(), read["window_size"].to_pylist(), ends, values, table=table, path=path)
         count += len(ends)
     return count
 
@@ -180,11 +183,11 @@ def _opened(path: Path) -> IO[bytes]:
     magic = stream.read(4)
     stream.seek(0)
     if magic.startswith(b"\x1f\x8b"):
-        return gzip.open(stream)  # type: ignore[return-value]
+        return cast(IO[bytes], gzip.open(stream))
     if magic == b"\x28\xb5\x2f\xfd":
         import zstandard
 
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stream))  # type: ignore[type-var]
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stream))
     return stream
 
 

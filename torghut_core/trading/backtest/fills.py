@@ -45,7 +45,7 @@ def _of_rows(recording: Recording) -> Market:
 def _of_bars(bars: Sequence[Bars], *, is_worst: bool) -> Market:
     """Return a market in which a quote stands for the instant a bar begins, and no other time."""
     parts: dict[str, list[tuple[Ints, Floats, Ints, Floats]]] = {}
-    finest = {}
+    finest: dict[str, Bars] = {}
     for each in bars:
         known = finest.get(each.symbol)
         if known is None or SECONDS[each.timeframe] < SECONDS[known.timeframe]:
@@ -84,26 +84,14 @@ def _merged(parts: Mapping[str, Sequence[tuple[Ints, Floats, Ints, Floats]]]) ->
             start += len(quote_ns)
             trade_orders.append(order[start : start + len(trade_ns)])
             start += len(trade_ns)
-        ticks[symbol] = _sorted(
-            np.concatenate(quote_orders),
-            np.concatenate([each[0] for each in part]),
-            np.concatenate([each[1] for each in part]),
-            np.concatenate(trade_orders),
-            np.concatenate([each[2] for each in part]),
-            np.concatenate([each[3] for each in part]),
+        quote_order, trade_order = np.concatenate(quote_orders), np.concatenate(trade_orders)
+        by_quote, by_trade = np.argsort(quote_order), np.argsort(trade_order)
+        ticks[symbol] = Ticks(
+            quote_order[by_quote],
+            np.concatenate([each[0] for each in part])[by_quote],
+            np.concatenate([each[1] for each in part])[by_quote],
+            trade_order[by_trade],
+            np.concatenate([each[2] for each in part])[by_trade],
+            np.concatenate([each[3] for each in part])[by_trade],
         )
     return Market(joined[ranked], ticks)
-
-
-def _sorted(
-    quote_order: Ints, quote_ns: Ints, quotes: Floats, trade_order: Ints, trade_ns: Ints, prices: Floats
-) -> Ticks:
-    by_quote, by_trade = np.argsort(quote_order), np.argsort(trade_order)
-    return Ticks(
-        quote_order[by_quote],
-        quote_ns[by_quote],
-        quotes[by_quote],
-        trade_order[by_trade],
-        trade_ns[by_trade],
-        prices[by_trade],
-    )

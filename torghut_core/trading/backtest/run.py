@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from torghut_core.clock import StepClock
 from torghut_core.engines.postgres import Postgres
-from torghut_core.exchange.broker import Broker as Exchange
 from torghut_core.errors import InputError
+from torghut_core.exchange.broker import Broker as Exchange
 from torghut_core.exchange.ledger import Ledger
 from torghut_core.market_calendar import MarketCalendar, Session
 from torghut_core.trading.backtest import judges
@@ -24,7 +24,7 @@ from torghut_core.trading.closing import Closer
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.loss_watch import has_loss_limit, watch_losses
-from torghut_core.trading.model import Signal, Strategy
+from torghut_core.trading.model import Strategy
 from torghut_core.trading.orders.paper import PaperBroker
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.proposing import Proposer
@@ -296,6 +296,6 @@ class _Driver:
             levels = self._proposer.levels(symbol)
             found = None
             if levels is not None:
-                found = touching(holding, entries, self.strategies, levels, self._series, instant_ns)
+                found = touching(holding, entries, self.strategies, levels, series=self._series, after_ns=instant_ns)
             self._touching[symbol] = steps.instants if found is None else found
         steps.watch(self._touching)

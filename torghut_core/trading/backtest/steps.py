@@ -106,6 +106,7 @@ def touching(
     entries: Iterable[Decimal],
     strategies: Iterable[Strategy],
     levels: tuple[Sequence[Decimal], Sequence[Decimal]],
+    *,
     series: Sequence[Series],
     after_ns: int,
 ) -> Ints | None:

@@ -37,7 +37,9 @@ class Table:
         """Yield symbol, window size, ends in their order, and columns."""
         if not self._keys:
             return
-        keys, ends, values = map(np.concatenate, (self._keys, self._ends, self._values))
+        keys: Ints = np.concatenate(self._keys)
+        ends: Ints = np.concatenate(self._ends)
+        values: Floats = np.concatenate(self._values)
         ranked = np.lexsort((np.arange(len(keys)), ends, keys))
         keys, ends = keys[ranked], ends[ranked]
         is_last = np.ones(len(keys), np.bool_)
