@@ -223,9 +223,10 @@ class Broker:
 
     # What the market does.
 
-    def admit(self) -> None:
-        """Let accepted orders into the market: report them new, and let them meet the standing quote."""
-        waiting, self._waiting = self._waiting, []
+    def admit(self, symbol: str | None = None) -> None:
+        """Let accepted orders into the market, of one symbol or of all: they are new, and meet the standing quote."""
+        waiting = [order for order in self._waiting if symbol in (None, order.request.symbol)]
+        self._waiting = [order for order in self._waiting if symbol not in (None, order.request.symbol)]
         now_ns = self._clock.now_ns()
         for order in waiting:
             if not order.is_open:

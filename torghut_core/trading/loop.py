@@ -53,6 +53,7 @@ class TradingLoop:
         closer: Closer,
         library: Library = SHIPPED,
         lanes: Sequence[tuple[Lane, Step, float]] = (),
+        on_rows: Callable[[Sequence[Signal]], None] | None = None,
     ) -> None:
         self._parts = parts
         self._reader = reader
@@ -62,6 +63,7 @@ class TradingLoop:
         self._library = library
         self._proposer = Proposer(parts, closer, library)
         self._more_lanes = tuple(lanes)
+        self._on_rows = on_rows
         self._history: SignalHistory | None = None
         self._cursor = Cursor()
         self._newest_ns: int | None = None
@@ -459,6 +461,8 @@ class TradingLoop:
     async def _handle_instant(
         self, rows: Sequence[Signal], history: SignalHistory, universe: frozenset[str], control: Control
     ) -> None:
+        if self._on_rows is not None:
+            self._on_rows(rows)
         intents = await self._proposer.propose(history.add(rows), turn=self._handler.turn)
         await self._handler.handle(rows, intents, self._strategies, universe, control)
 

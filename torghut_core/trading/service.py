@@ -24,6 +24,7 @@ from torghut_core.trading.api.app import View, create_app
 from torghut_core.trading.api.view import RuntimeView
 from torghut_core.trading.closing import Closer
 from torghut_core.trading.decision.emergency import EmergencyStop
+from torghut_core.trading.dry_run import DryRun
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.on_demand import clickhouse_of
 from torghut_core.trading.inputs.signals import PriceReader, SignalReader
@@ -104,6 +105,7 @@ class _Runtime:
     handler: Handler
     view: View
     shown: RuntimeView
+    dry_run: DryRun | None
 
 
 @contextlib.asynccontextmanager
@@ -117,12 +119,13 @@ async def _runtime(
 ) -> AsyncIterator[_Runtime]:
     database = Database(postgres)
     clock = _open_clock(settings)
+    dry_run = DryRun(settings, clock) if settings.mode == "dry-run" and settings.trades else None
     parts = make_parts(
         settings,
         postgres,
         database,
         clock=clock,
-        broker=_open_broker(settings, SystemClock(), clock),
+        broker=_open_broker(settings, SystemClock(), clock) if dry_run is None else dry_run.broker,
         prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
     )
     policy = resolve_policy(settings.review_switches)
@@ -147,6 +150,7 @@ async def _runtime(
         universe=Universe(settings, parts.wall),
         handler=handler,
         closer=closer,
+        on_rows=None if dry_run is None else dry_run.see,
         lanes=_lanes(parts, shown),
     )
     view = View(
@@ -172,6 +176,7 @@ async def _runtime(
             handler=handler,
             view=view,
             shown=shown,
+            dry_run=dry_run,
         )
     finally:
         await asyncio.to_thread(parts.leadership.release)
@@ -262,7 +267,8 @@ def _lanes(parts: Parts, shown: RuntimeView) -> list[tuple[Lane, Callable[[], Aw
         ("status", shown.publish, _STATUS_SECONDS),
     ]
     key, secret = reveal(settings.broker_key), reveal(settings.broker_secret)
-    if parts.reconciler is not None and settings.trade_updates_enabled and key is not None and secret is not None:
+    is_streamed = settings.trade_updates_enabled and settings.mode != "dry-run"
+    if parts.reconciler is not None and is_streamed and key is not None and secret is not None:
         updates = TradeUpdates(
             base_url=settings.broker_url,
             key=key,
@@ -327,6 +333,8 @@ async def _register(runtime: _Runtime) -> None:
     settings = parts.settings
     why = "trading_disabled" if not settings.enabled else "kill_switch" if settings.kill_switch_enabled else None
     await asyncio.to_thread(parts.control.register, parts.revision, now_ns=parts.clock.now_ns(), stop=why)
+    if runtime.dry_run is not None:
+        runtime.dry_run.restore(await asyncio.to_thread(parts.orders.fills))
     parts.state.is_stop_recorded = True
     if why is not None:
         event(_LOG, "stop_recorded", logging.WARNING, why=why, revision=parts.revision)
@@ -359,7 +367,7 @@ async def _until_done(runtime: _Runtime, stop: asyncio.Event, step: Callable[[_R
 
 def _open_broker(settings: TradingSettings, wall: Clock, clock: Clock) -> Brokerage | None:
     key, secret = reveal(settings.broker_key), reveal(settings.broker_secret)
-    if key is None or secret is None:
+    if key is None or secret is None or settings.mode == "dry-run":
         return None
     return Broker(
         base_url=settings.broker_url,

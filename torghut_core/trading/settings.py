@@ -112,7 +112,9 @@ class TradingSettings(Settings):
     """Where alerts are posted, and the key of their HMAC-SHA-256 signature."""
 
     enabled: bool = Field(False, alias="TRADING_ENABLED")
-    mode: Literal["paper", "live"] = Field("paper", alias="TRADING_MODE")
+    mode: Literal["paper", "live", "dry-run"] = Field("paper", alias="TRADING_MODE")
+    """`dry-run`: orders are recorded, and filled in this process by the simulator's rules; nothing is sent anywhere."""
+    dry_run_cash: Money = Field(Decimal(100_000), alias="TRADING_DRY_RUN_CASH")
     live_enabled: bool = Field(False, alias="TRADING_LIVE_ENABLED")
     live_account: str | None = Field(None, alias="TRADING_LIVE_ACCOUNT")
     kill_switch_enabled: bool = Field(True, alias="TRADING_KILL_SWITCH_ENABLED")
@@ -271,7 +273,7 @@ class TradingSettings(Settings):
     def review_switches(self) -> ReviewSwitches:
         """The AI review's switches, as its policy judges them."""
         return ReviewSwitches(
-            mode=self.mode,
+            mode="live" if self.mode == "live" else "paper",
             enabled=self.llm_enabled,
             shadow_mode=self.llm_shadow_mode,
             adjustment_allowed=self.llm_adjustment_allowed,
@@ -322,11 +324,12 @@ def contradictions(settings: TradingSettings) -> tuple[str, ...]:
 
 def _live_contradictions(settings: TradingSettings) -> list[str]:
     found: list[str] = []
-    if settings.mode == "paper":
+    if settings.mode != "live":
+        mode = settings.mode
         if settings.live_enabled:
-            found.append("TRADING_MODE=paper contradicts TRADING_LIVE_ENABLED=true: paper never trades live")
+            found.append(f"TRADING_MODE={mode} contradicts TRADING_LIVE_ENABLED=true: {mode} never trades live")
         if settings.is_live_broker:
-            found.append(f"TRADING_MODE=paper contradicts APCA_API_BASE_URL: {LIVE_BROKER_HOST} is the live broker")
+            found.append(f"TRADING_MODE={mode} contradicts APCA_API_BASE_URL: {LIVE_BROKER_HOST} is the live broker")
         return found
     if not settings.live_enabled:
         found.append("TRADING_MODE=live contradicts TRADING_LIVE_ENABLED=false: live needs both")

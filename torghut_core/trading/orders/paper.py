@@ -14,19 +14,30 @@ from torghut_core.trading.model import Account, Asset, Order, OrderRequest, Posi
 from torghut_core.trading.orders import answers
 from torghut_core.trading.orders.broker import OrderRefusedError, order_body
 
-NUMBER = "PAPER-IN-PROCESS"
+NUMBER = "IN-PROCESS"
 
 
 class PaperBroker:
-    """One account at an exchange; `advance` lets the exchange see the market up to now before each request."""
+    """One account at an exchange; `advance` lets the exchange see the market up to now before each request.
 
-    def __init__(self, exchange: Exchange, *, cash: Decimal, created_ns: int, advance: Callable[[], None]) -> None:
+    Unless `admits_at_once`, an order waits for whoever moves the market to let it in.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        cash: Decimal,
+        created_ns: int,
+        advance: Callable[[], None],
+        admits_at_once: bool = True,
+    ) -> None:
         self._exchange = exchange
         self._cash = cash
         self._created_ns = created_ns
         self._advance = advance
-        # An order meets the market at the instant it is sent, before anything else is asked.
-        exchange.on_submit = exchange.admit
+        if admits_at_once:
+            exchange.on_submit = exchange.admit
 
     async def close(self) -> None:
         """Keep the interface: there is nothing to close."""
