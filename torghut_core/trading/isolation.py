@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
@@ -26,7 +26,10 @@ from torghut_core.trading.strategies.judgement import checked
 from torghut_core.trading.strategies.library import Library
 from torghut_core.trading.strategies.parameters import Parameter, Value, read
 from torghut_core.trading.strategies.places import Place, shown
-from torghut_core.trading.strategies.rule import MOST_BARS, Columns, Mask, RuleFault, View
+from torghut_core.trading.strategies.rule import MOST_BARS, RuleFault, View
+
+if TYPE_CHECKING:
+    from torghut_core.trading.strategies.rule import Columns, Mask
 
 GROUP = "torghut.strategies"
 """The entry points by which installed packages name their strategies."""
@@ -68,6 +71,11 @@ class Worker:
         except RuleFault:
             self.close()
             raise
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's id; None once it has ended."""
+        return self._process.pid if self._process.poll() is None else None
 
     def call(self, request: messages.Request, kind: type[_Reply], *, seconds: float) -> _Reply:
         """Return the answer to a request. Raises RuleFault; the process is gone after `deadline` and `died`."""
