@@ -223,13 +223,15 @@ class IsolatedDefinition:
     environment: Mapping[str, str]
 
     def read(self, given: Mapping[str, object], place: Place) -> dict[str, Value]:
-        """Return all parameters, which its author's own check may refuse too. Raises MisstatedError."""
-        values = read(self.parameters, given, place, rule=self.name)
+        """Return all parameters. Raises MisstatedError naming key, value and rule."""
+        return read(self.parameters, given, place, rule=self.name)
+
+    def verify(self, values: Mapping[str, Value], place: Place) -> None:
+        """Raise MisstatedError when its author's own check, or making the rule, fails."""
         try:
             self.build(values).close()
         except RuleFault as fault:
             raise place.refused(str(fault).removeprefix("parameters: ")) from fault
-        return values
 
     def build(self, values: Mapping[str, Value]) -> IsolatedRule:
         """Start its process, and return the rule in it. Raises RuleFault."""

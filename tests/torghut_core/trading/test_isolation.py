@@ -243,8 +243,12 @@ def test_library_when_a_package_names_a_strategy_then_it_is_loaded_when_asked_fo
     assert "declares 'mine' under this entry point" in str(library.trouble("other"))
     assert "raised ModuleNotFoundError" in str(library.trouble("absent"))
     path = tmp_path / "strategies.yaml"
-    path.write_text("strategies: [{name: a, rule: absent}]")
-    with pytest.raises(InputError, match="rule='absent': torghut_absent:Thing: raised ModuleNotFoundError"):
+    path.write_text("strategies: [{name: a, rule: absent}, {name: b, rule: macd-rsi}]")
+    rules, faults = load_rules(read_catalogue(path, library), library)
+    assert (sorted(rules), sorted(faults)) == (["b"], ["a"])
+    assert "a: rule 'absent': torghut_absent:Thing: raised ModuleNotFoundError" in str(faults["a"])
+    path.write_text("strategies: [{name: a, rule: moon}]")
+    with pytest.raises(InputError, match="rule='moon': must be one of absent, conditions, macd-rsi, mine, opening"):
         read_catalogue(path, library)
 
 
