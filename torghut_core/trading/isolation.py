@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
@@ -26,7 +26,10 @@ from torghut_core.trading.strategies.judgement import checked
 from torghut_core.trading.strategies.library import Library
 from torghut_core.trading.strategies.parameters import Parameter, Value, read
 from torghut_core.trading.strategies.places import Place, shown
-from torghut_core.trading.strategies.rule import MOST_BARS, Columns, Mask, RuleFault, View
+from torghut_core.trading.strategies.rule import MOST_BARS, RuleFault, View
+
+if TYPE_CHECKING:
+    from torghut_core.trading.strategies.rule import Columns, Mask
 
 GROUP = "torghut.strategies"
 """The entry points by which installed packages name their strategies."""
@@ -68,6 +71,11 @@ class Worker:
         except RuleFault:
             self.close()
             raise
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's id; None once it has ended."""
+        return self._process.pid if self._process.poll() is None else None
 
     def call(self, request: messages.Request, kind: type[_Reply], *, seconds: float) -> _Reply:
         """Return the answer to a request. Raises RuleFault; the process is gone after `deadline` and `died`."""
@@ -215,13 +223,15 @@ class IsolatedDefinition:
     environment: Mapping[str, str]
 
     def read(self, given: Mapping[str, object], place: Place) -> dict[str, Value]:
-        """Return all parameters, which its author's own check may refuse too. Raises MisstatedError."""
-        values = read(self.parameters, given, place, rule=self.name)
+        """Return all parameters. Raises MisstatedError naming key, value and rule."""
+        return read(self.parameters, given, place, rule=self.name)
+
+    def verify(self, values: Mapping[str, Value], place: Place) -> None:
+        """Raise MisstatedError when its author's own check, or making the rule, fails."""
         try:
             self.build(values).close()
         except RuleFault as fault:
             raise place.refused(str(fault).removeprefix("parameters: ")) from fault
-        return values
 
     def build(self, values: Mapping[str, Value]) -> IsolatedRule:
         """Start its process, and return the rule in it. Raises RuleFault."""

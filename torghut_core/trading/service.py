@@ -29,6 +29,7 @@ from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.on_demand import clickhouse_of
 from torghut_core.trading.inputs.signals import PriceReader, SignalReader
 from torghut_core.trading.inputs.universe import Universe
+from torghut_core.trading.isolation import OpenLibrary
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.loop import TradingLoop
 from torghut_core.trading.metrics import Metrics
@@ -52,6 +53,8 @@ from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import prepare, read_schema
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 _LOG = logging.getLogger(__name__)
 _ALERT_SECONDS = 1.0
@@ -86,7 +89,14 @@ async def run(
         if queries is None and settings.trades:
             queries = await _open_clickhouse(settings, stack)
         runtime = await stack.enter_async_context(
-            _runtime(settings, database_server, queries, may_migrate=may_migrate, unknown=unknown)
+            _runtime(
+                settings,
+                database_server,
+                queries,
+                library=_open_library(settings, environment),
+                may_migrate=may_migrate,
+                unknown=unknown,
+            )
         )
         binding = Binding(port=settings.http_port, variable="TRADING_HTTP_PORT", host=settings.http_host)
         port = await stack.enter_async_context(serving(create_app(runtime.view), binding))
@@ -114,6 +124,7 @@ async def _runtime(
     postgres: Postgres,
     clickhouse: Queries | None,
     *,
+    library: Library,
     may_migrate: bool,
     unknown: tuple[str, ...],
 ) -> AsyncIterator[_Runtime]:
@@ -151,6 +162,7 @@ async def _runtime(
         handler=handler,
         closer=closer,
         on_rows=None if dry_run is None else dry_run.see,
+        library=library,
         lanes=_lanes(parts, shown),
     )
     view = View(
@@ -251,6 +263,12 @@ def _open_clock(settings: TradingSettings) -> Clock:
     """Return the clock that trading judges by: the machine's, or one that goes from instant to instant of the market."""
     clock = open_clock(settings.clock)
     return StepClock(clock.now_ns(), base=clock) if clock.is_simulated else clock
+
+
+def _open_library(settings: TradingSettings, environment: Mapping[str, str]) -> Library:
+    """Return the shipped rules and those of installed packages; of the environment their processes get what is harmless."""
+    seconds = settings.strategy_deadline_seconds
+    return OpenLibrary(SHIPPED, clock=SystemClock(), seconds=seconds, environment=environment)
 
 
 def _revision(settings: TradingSettings) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from torghutctl.commands.new_strategy import new_strategy
 from torghutctl.commands.trading_switches import (
     ActOption,
     AuditOption,
@@ -123,6 +124,9 @@ def resume_losses(
         output=output,
     )
     run_switch("resume-losses", options)
+
+
+app.command("new-strategy")(new_strategy)
 
 
 @app.command()

@@ -226,18 +226,20 @@ def _named_rule(
 ) -> tuple[str, Mapping[str, Any]]:
     rule = _text(item, "rule", place, default="macd-rsi", limit=64)
     definition = library.get(rule)
+    parameters = item.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise (place / "parameters").refused("must be a mapping")
     if definition is None:
-        why = library.trouble(rule)
-        known = f"must be one of {', '.join(sorted({*library.names, CONDITIONS}))}"
-        raise (place / "rule").refused(known if why is None else why, rule)
+        if library.trouble(rule) is not None:
+            # Its package is broken, not this file: it is off alone, and says why when it is loaded.
+            return rule, parameters
+        known = ", ".join(sorted({*library.names, CONDITIONS}))
+        raise (place / "rule").refused(f"must be one of {known}", rule)
     if definition.timeframes and timeframe not in definition.timeframes:
         raise (place / "base_timeframe").refused(
             f"must be one of {', '.join(definition.timeframes)} for rule {rule}", timeframe
         )
-    parameters = item.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise (place / "parameters").refused("must be a mapping")
-    definition.read(parameters, place / "parameters")
+    definition.verify(definition.read(parameters, place / "parameters"), place / "parameters")
     return rule, parameters
 
 

@@ -39,6 +39,9 @@ class Definition(Protocol):
     def read(self, given: Mapping[str, object], place: Place) -> dict[str, Value]:
         """Return all parameters. Raises MisstatedError naming key, value and rule."""
 
+    def verify(self, values: Mapping[str, Value], place: Place) -> None:
+        """Raise MisstatedError when no rule can be built with them, though each keeps to its own rule."""
+
     def build(self, values: Mapping[str, Value]) -> Rule:
         """Return the rule with these parameters. Raises RuleFault."""
 
@@ -70,14 +73,20 @@ class PythonDefinition:
 
     def read(self, given: Mapping[str, object], place: Place) -> dict[str, Value]:
         """Return all parameters. Raises MisstatedError naming key, value and rule."""
-        values = read(self.parameters, given, place, rule=self.name)
+        return read(self.parameters, given, place, rule=self.name)
+
+    def verify(self, values: Mapping[str, Value], place: Place) -> None:
+        """Raise MisstatedError with the rule that the parameters break together."""
         broken = None if self.check is None else self.check(**values)
         if broken is not None:
             raise place.refused(broken)
-        return values
 
     def build(self, values: Mapping[str, Value]) -> PythonRule:
-        """Return the rule with these parameters. Raises whatever the author's code raises, ValueError for a lookback."""
+        """Return the rule with these parameters.
+
+        Raises MisstatedError for what they break together, ValueError for a lookback, and whatever the author's code does.
+        """
+        self.verify(values, Place(("parameters",)))
         lookback = self.lookback if isinstance(self.lookback, int) else self.lookback(**values)
         if isinstance(lookback, bool) or not isinstance(lookback, int) or not 1 <= lookback <= MOST_BARS:
             raise ValueError(f"strategy {self.name}: lookback must be a whole number from 1 to {MOST_BARS} bars")

@@ -30,7 +30,7 @@ def ask(rule: Rule, view: View) -> tuple[Proposal, ...]:
         answer = rule.propose(view)
     except RuleFault:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RuleFault("raised", f"{rule.name}: raised {raised(error)} on {_on(view)}; nothing is traded") from error
     try:
         return checked(answer, view)

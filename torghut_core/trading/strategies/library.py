@@ -65,7 +65,9 @@ def load_rule(stated: Stated, library: Library) -> Rule:
         if definition is None:
             why = library.trouble(stated.rule) or "no such rule is known here"
             raise RuleFault("unloadable", f"{stated.name}: rule {stated.rule!r}: {why}; nothing is traded")
-        return definition.build(definition.read(stated.parameters, Place(("parameters",))))
+        place = Place(("parameters",))
+        values = definition.read(stated.parameters, place)
+        return definition.build(values)
     except RuleFault:
         raise
     except MisstatedError as error:

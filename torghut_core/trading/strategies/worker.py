@@ -156,7 +156,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             reply = messages.Fault(reason=fault.reason, sentence=str(fault))
         except MisstatedError as error:
             reply = messages.Fault(reason="unloadable", sentence=str(error))
-        except Exception as error:  # noqa: BLE001  building a rule runs its author's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001  building a rule runs its author's code
             reply = messages.Fault(reason="unloadable", sentence=f"raised {raised(error)} when it was built")
         signal.setitimer(signal.ITIMER_REAL, 0)
         replies.write(messages.encode(reply))
