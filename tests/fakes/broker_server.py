@@ -32,6 +32,10 @@ class BrokerServer:
     cash: str | None = None
     prices: dict[str, float] = field(default_factory=dict)
     """Dollars a share of positions, 100 without."""
+    entry_prices: dict[str, float] = field(default_factory=dict)
+    """What positions cost on average, 100 without."""
+    activities: list[dict[str, Any]] = field(default_factory=list)
+    """The account's activities, the oldest first."""
     foreign: list[dict[str, Any]] = field(default_factory=list)
     """Open orders of other people, as they are listed."""
     obeys_cancels: bool = True
@@ -82,6 +86,12 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
             "buying_power": state.buying_power,
         }
 
+    @app.get("/v2/account/activities")
+    async def activities(page_size: int = 100, page_token: str | None = None) -> Any:
+        ids = [item["id"] for item in state.activities]
+        first = 0 if page_token is None else ids.index(page_token) + 1
+        return state.activities[first : first + page_size]
+
     @app.get("/v2/positions")
     async def positions() -> Any:
         return [
@@ -91,7 +101,7 @@ def create_broker_app(state: BrokerServer) -> FastAPI:
                 "qty_available": str(qty),
                 "side": "long" if qty > 0 else "short",
                 "market_value": str(qty * state.prices.get(symbol, 100)),
-                "avg_entry_price": "100",
+                "avg_entry_price": str(state.entry_prices.get(symbol, 100)),
             }
             for symbol, qty in state.positions.items()
             if qty

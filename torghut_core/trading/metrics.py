@@ -33,6 +33,8 @@ _COUNTERS: Mapping[str, str] = {
     "llm_veto_total": "AI reviews that vetoed.",
     "llm_adjust_total": "AI reviews that adjusted.",
     "llm_error_total": "AI reviews that failed.",
+    "llm_repaired_total": "AI reviews whose answer was not the schema's, but could be read.",
+    "llm_budget_exceeded_total": "AI reviews not asked for because the day's budget was spent or could not be read.",
     "llm_circuit_open_total": "AI reviews not asked for because the circuit was open.",
     "llm_shadow_total": "AI reviews in shadow mode.",
 }
@@ -54,10 +56,18 @@ _GAUGES: Mapping[str, str] = {
     "leader_silent": "1 while another process leads and gives no sign of life.",
     "market_session_open": "1 during the regular session.",
     "signal_lag_seconds": "Age of the newest signal when it was read.",
-    "nobodys_notional": "Dollars held that are no strategy's.",
     "strategies_disabled": "Strategies that are off until the catalogue changes, because of what they did.",
+    "nobodys_notional_dollars": "Dollars held that are no strategy's.",
+    "profit_realised_dollars": "Dollars that own orders realised, fees not taken off.",
+    "profit_unrealised_dollars": "Dollars that strategies' positions are worth above their cost.",
+    "fees_dollars": "Dollars of fees by the configured rates.",
     "universe_symbols": "Symbols that may be traded.",
     "universe_age_seconds": "Seconds since the universe was last read.",
+}
+
+
+_LABELLED_GAUGES: Mapping[str, tuple[str, str]] = {
+    "strategy_profit_dollars": ("strategy", "Dollars a strategy realised and not yet, fees not taken off."),
 }
 
 
@@ -68,6 +78,7 @@ class Metrics(Collector):
         self._counters: dict[str, float] = dict.fromkeys(_COUNTERS, 0)
         self._labelled: dict[str, dict[str, float]] = {name: {} for name in _LABELLED}
         self._gauges: dict[str, float] = {}
+        self._labelled_gauges: dict[str, dict[str, float]] = {name: {} for name in _LABELLED_GAUGES}
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
 
@@ -86,6 +97,12 @@ class Metrics(Collector):
             raise KeyError(name)
         self._gauges[name] = value
 
+    def put_labelled(self, name: str, values: Mapping[str, float]) -> None:
+        """Set every series of a labelled gauge."""
+        if name not in _LABELLED_GAUGES:
+            raise KeyError(name)
+        self._labelled_gauges[name] = dict(values)
+
     def get(self, name: str) -> float:
         """Return a counter's value."""
         return self._counters[name]
@@ -98,7 +115,7 @@ class Metrics(Collector):
             **{name: _whole(value) for name, value in self._gauges.items()},
             **{
                 name: {label: _whole(value) for label, value in series.items()}
-                for name, series in self._labelled.items()
+                for name, series in [*self._labelled.items(), *self._labelled_gauges.items()]
             },
         }
 
@@ -111,6 +128,11 @@ class Metrics(Collector):
             for value_of_label, value in list(self._labelled[name].items()):
                 family.add_metric([value_of_label], value)
             yield family
+        for name, (label, help_text) in _LABELLED_GAUGES.items():
+            gauge = GaugeMetricFamily(PREFIX + name, help_text, labels=[label])
+            for value_of_label, value in list(self._labelled_gauges[name].items()):
+                gauge.add_metric([value_of_label], value)
+            yield gauge
         for name, value in list(self._gauges.items()):
             yield GaugeMetricFamily(PREFIX + name, _GAUGES[name], value=value)
 

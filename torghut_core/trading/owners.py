@@ -12,6 +12,7 @@ from torghut_core.logs import event
 from torghut_core.trading.books import Reading
 from torghut_core.trading.decision.book import ZERO, Book
 from torghut_core.trading.decision.desk import still_owned
+from torghut_core.trading.money.account import NOBODY
 from torghut_core.trading.money.attribution import Settled, corrections, split_ratio
 from torghut_core.trading.money.events import Correction
 from torghut_core.trading.parts import Parts
@@ -34,6 +35,7 @@ class Owners:
         self._parts = parts
         self._settled: dict[str, Settled] | None = None
         self._seen: dict[str, _Seen] = {}
+        self._names: dict[str, str] = {}
 
     def forget(self) -> None:
         """Read everything anew when this process leads again."""
@@ -58,11 +60,11 @@ class Owners:
                     self._seen.pop(symbol, None)
                 else:
                     found += await self._settle(symbol, reading, book, self._settled, splits)
+            await self._measure(reading, book)
         except TorghutError as error:
             parts.state.failed("shares", error)
             return reading, splits
         parts.state.succeeded("shares")
-        self._measure(book)
         return (_corrected(reading, book, found) if found else reading), splits
 
     async def _settle(
@@ -112,13 +114,32 @@ class Owners:
             text = f"{symbol}: the account holds {now.qty.normalize():f}; {abs(changed).normalize():f} shares of strategies {what}"
             parts.alerts.tell("shares_corrected", f"{symbol}:{now.after}:{now.qty}", text)
 
-    def _measure(self, book: Book) -> None:
-        """Count the dollars that are no strategy's."""
-        dollars = ZERO
+    async def _measure(self, reading: Reading, book: Book) -> None:
+        """Put what own orders came to, and how many dollars are no strategy's, into the metrics."""
+        metrics, shares = self._parts.metrics, reading.shares
+        strange = ZERO
         for symbol, position in book.positions.items():
             own = sum((qty for (_, name), qty in book.owned.items() if name == symbol), ZERO)
-            dollars += abs(position.qty - own) * position.price
-        self._parts.metrics.put("nobodys_notional", float(round(dollars, 2)))
+            strange += abs(position.qty - own) * position.price
+        if {owner for owner, _ in shares.lots} - {NOBODY} - set(self._names):
+            self._names = await asyncio.to_thread(self._parts.money.names)
+        open_dollars, by_strategy = ZERO, dict[str, Decimal]()
+        for (owner, symbol), lot in shares.lots.items():
+            held = book.positions.get(symbol)
+            gain = lot.qty * held.price - lot.cost if held is not None and lot.qty else ZERO
+            open_dollars += gain
+            if owner != NOBODY:
+                name = self._names.get(owner, owner)
+                by_strategy[name] = by_strategy.get(name, ZERO) + lot.realised + gain
+        metrics.put("nobodys_notional_dollars", _cents(strange))
+        metrics.put("profit_realised_dollars", _cents(shares.realised))
+        metrics.put("profit_unrealised_dollars", _cents(open_dollars))
+        metrics.put("fees_dollars", _cents(shares.fees))
+        metrics.put_labelled("strategy_profit_dollars", {name: _cents(value) for name, value in by_strategy.items()})
+
+
+def _cents(dollars: Decimal) -> float:
+    return float(round(dollars, 2))
 
 
 def _corrected(reading: Reading, book: Book, found: list[Correction]) -> Reading:

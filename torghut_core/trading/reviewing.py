@@ -10,17 +10,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from torghut_core.logs import event
 from torghut_core.trading.decision.intents import Intent
-from torghut_core.trading.decision.quote import Quote
-from torghut_core.trading.encoding import format_datetime
 from torghut_core.trading.parts import Parts
+from torghut_core.trading.review.inputs import request_of
 from torghut_core.trading.review.reviewer import Review
 from torghut_core.trading.risk.context import GateContext
-from torghut_core.trading.store.database import DatabaseError, at
+from torghut_core.trading.store.database import DatabaseError
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,7 +105,7 @@ class Reviews:
         """Ask, and put on record what was answered. A record that cannot be stored changes no decision."""
         parts = self._parts
         assert parts.reviewer is not None
-        request = _request(context, intent)
+        request = request_of(context, intent)
         is_fractional = context.qty != context.qty.to_integral_value()
         review = await parts.reviewer.review(request, qty=context.qty, is_fractional=is_fractional)
         try:
@@ -124,44 +122,3 @@ class Reviews:
             parts.metrics.add("llm_reviews_not_stored_total")
             event(_LOG, "review_not_stored", logging.ERROR, error=str(error))
         return review
-
-
-def _request(context: GateContext, intent: Intent) -> dict[str, Any]:
-    """Return what a provider is shown: of the account three figures, and never a number or key of it."""
-    settings, account = context.settings, None if context.book is None else context.book.account
-    return {
-        "decision": {
-            "strategy": intent.strategy.name,
-            "symbol": intent.symbol,
-            "action": intent.side,
-            "qty": str(context.qty),
-            "order_type": context.terms.type,
-            "time_in_force": "day",
-            "event_ts": format_datetime(at(intent.signal.event_ns)),
-            "timeframe": intent.signal.timeframe,
-            "rationale": intent.rationale,
-        },
-        "account": None
-        if account is None
-        else {
-            "equity": str(account.equity),
-            "cash": str(account.cash),
-            "buying_power": str(account.buying_power),
-        },
-        "market": {"symbol": intent.symbol, **_quote_json(context.quote)},
-        "position": None if context.book is None else str(context.book.held(intent.symbol)),
-        "policy": {
-            "adjustment_allowed": settings.llm_adjustment_allowed,
-            "min_qty_multiplier": settings.llm_min_qty_multiplier,
-            "max_qty_multiplier": min(1.0, settings.llm_max_qty_multiplier),
-        },
-        "trading_mode": settings.mode,
-        "prompt_version": settings.llm_prompt_version,
-    }
-
-
-def _quote_json(quote: Quote) -> dict[str, str | None]:
-    return {
-        "bid": None if quote.bid is None else str(quote.bid),
-        "ask": None if quote.ask is None else str(quote.ask),
-    }

@@ -40,6 +40,7 @@ from torghut_core.trading.orders.updates import TradeUpdates
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.review.policy import resolve_policy
 from torghut_core.trading.review.reviewer import Reviewer
+from torghut_core.trading.review.spending import Spending
 from torghut_core.trading.settings import TradingSettings, load_settings
 from torghut_core.trading.status import Lane, RunState
 from torghut_core.trading.store.alerts import AlertStore
@@ -53,6 +54,7 @@ from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import prepare, read_schema
+from torghut_core.trading.store.spending import SpendingStore
 from torghut_core.trading.strategies.library import Library
 from torghut_core.trading.strategies.shipped import SHIPPED
 
@@ -231,7 +233,8 @@ def make_parts(
     reviewer = None
     if settings.llm_enabled and settings.trades:
         fail_mode = resolve_policy(settings.review_switches).effective_fail_mode
-        reviewer = Reviewer(settings, fail_mode=fail_mode, clock=wall, metrics=metrics)
+        spending = Spending(SpendingStore(database, account_label=label), settings, clock)
+        reviewer = Reviewer(settings, fail_mode=fail_mode, clock=wall, metrics=metrics, spending=spending)
     return Parts(
         settings=settings,
         clock=clock,
@@ -241,7 +244,7 @@ def make_parts(
         prices=prices,
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
-        money=MoneyStore(database, account_label=label),
+        money=MoneyStore(database, account_label=label, rates=settings.fee_rates),
         exits=ExitStore(database, account_label=label),
         control=ControlStore(database, account_label=label),
         reviews=ReviewStore(database),

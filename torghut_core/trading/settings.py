@@ -211,6 +211,12 @@ class TradingSettings(Settings):
     llm_timeout_seconds: Seconds = Field(20, alias="LLM_TIMEOUT_SECONDS")
     llm_max_concurrent_reviews: int = Field(4, ge=1, le=64, alias="LLM_MAX_CONCURRENT_REVIEWS")
     """Reviews asked for at a time; entries beyond wait for a place, exits and other symbols for none."""
+    llm_daily_token_budget: int | None = Field(None, ge=1, alias="LLM_DAILY_TOKEN_BUDGET")
+    llm_daily_cost_budget: Money | None = Field(None, alias="LLM_DAILY_COST_BUDGET")
+    """Tokens and dollars of a New York day; beyond them entries go by the fail mode."""
+    llm_price_prompt: Decimal | None = Field(None, ge=0, alias="LLM_PRICE_PROMPT_PER_MILLION")
+    llm_price_completion: Decimal | None = Field(None, ge=0, alias="LLM_PRICE_COMPLETION_PER_MILLION")
+    """Dollars of a million tokens sent, and answered: the provider's own prices."""
     llm_circuit_max_errors: int = Field(3, ge=1, alias="LLM_CIRCUIT_MAX_ERRORS")
     llm_circuit_window_seconds: Seconds = Field(300, alias="LLM_CIRCUIT_WINDOW_SECONDS")
     llm_circuit_cooldown_seconds: Seconds = Field(600, alias="LLM_CIRCUIT_COOLDOWN_SECONDS")
@@ -308,6 +314,14 @@ def contradictions(settings: TradingSettings) -> tuple[str, ...]:
         found.append("TRADING_UNIVERSE_SOURCE=jangar contradicts JANGAR_SYMBOLS_URL unset: the source has no address")
     if (settings.broker_key is None) != (settings.broker_secret is None):
         found.append("one of APCA_API_KEY_ID and APCA_API_SECRET_KEY is set without the other")
+    if settings.llm_daily_cost_budget is not None and None in (
+        settings.llm_price_prompt,
+        settings.llm_price_completion,
+    ):
+        found.append(
+            "LLM_DAILY_COST_BUDGET contradicts LLM_PRICE_PROMPT_PER_MILLION or LLM_PRICE_COMPLETION_PER_MILLION unset:"
+            " without prices nothing costs anything"
+        )
     if settings.llm_fail_mode_enforcement == "strict_veto" and settings.llm_fail_mode != "veto":
         found.append(
             f"LLM_FAIL_MODE_ENFORCEMENT=strict_veto contradicts LLM_FAIL_MODE={settings.llm_fail_mode}: strict always vetoes"

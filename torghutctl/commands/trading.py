@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from torghutctl.commands.new_strategy import new_strategy
+from torghutctl.commands.trading_report import ReportFormat, run_report
 from torghutctl.commands.trading_switches import (
     ActOption,
     AuditOption,
@@ -26,13 +27,13 @@ from torghutctl.render.output import Format
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The trading runtime's configuration, and the switches in its database.",
+    help="The trading runtime's configuration, the switches in its database, and what its trading came to.",
 )
 
 
 @app.callback()
 def trading() -> None:
-    """The trading runtime's configuration, and the switches in its database."""
+    """The trading runtime's configuration, the switches in its database, and what its trading came to."""
 
 
 @app.command("kill-switch")
@@ -153,6 +154,42 @@ def migrate() -> None:
     finally:
         server.close()
     typer.echo(f"schema {', '.join(state.current_heads)}")
+
+
+@app.command()
+def report(
+    *,
+    day: Annotated[str | None, typer.Option(metavar="DAY", help="one New York day, as 2026-01-02 (today)")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="the first of several days")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="the last of them (today)")] = None,
+    local: LocalOption = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="also draw the equity curve, to FILE.html or FILE.png")
+    ] = None,
+    output: Annotated[ReportFormat | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
+) -> None:
+    """Show what trading came to: profit, fees and positions by day, strategy and symbol, and the deepest drawdown.
+
+    Everything is folded from the stored order events (DB_DSN, or --local DIR); nothing is written there. Profit is at
+    average cost. Fees are those of TRADING_FEE_* and TRADING_COMMISSION_PER_SHARE. With the broker's keys
+    (APCA_API_KEY_ID, APCA_API_SECRET_KEY) open positions are priced by it, and its account's activities, fills and fees,
+    are compared: what differs is listed. Exits 0 also then; 2 for days that are none; 9 when the database does not answer.
+
+    Example: torghutctl trading report --from 2026-01-05 --to 2026-01-09 -o markdown
+    """
+    import os
+    import time
+
+    run_report(
+        day=day,
+        first=first,
+        last=last,
+        local=local,
+        output=output,
+        plot=plot,
+        environment=os.environ,
+        now_ns=time.time_ns(),
+    )
 
 
 @app.command("explain-config")

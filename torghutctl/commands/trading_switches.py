@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from torghutctl.commands.trading_database import open_trading
 from torghutctl.environments import Environment, load_environment
-from torghutctl.errors import ConfigurationError, RefusedError, StalePlanError
+from torghutctl.errors import RefusedError, StalePlanError
 from torghutctl.planning.plan import Action, Draft, Plan, Precondition, Result
 from torghutctl.procedures.specification import Danger, Spec
 from torghutctl.render.output import Format
@@ -151,38 +152,18 @@ class _database:
 
     def __init__(self, options: SwitchOptions, environment: Environment) -> None:
         self._local = options.local or (Path(environment.local) if environment.local else None)
-        self._close: list[Callable[[], None]] = []
+        self._stack = ExitStack()
 
     def __enter__(self) -> _database:
-        from torghut_core.engines.postgres import open_postgres
-        from torghut_core.settings import load, reveal
-        from torghut_core.trading.settings import TradingSettings
         from torghut_core.trading.store.control import ControlStore
-        from torghut_core.trading.store.database import Database
-        from torghut_core.trading.store.deadlines import with_deadlines
 
-        self._settings = load(TradingSettings, os.environ)
-        if self._local is not None:
-            folder = self._local / "engines" / "postgres"
-            if not folder.is_dir():
-                raise ConfigurationError(f"--local {self._local}: holds no trading database")
-            address = f"embedded:{folder}"
-        else:
-            given = reveal(self._settings.db_dsn)
-            if given is None:
-                raise ConfigurationError("DB_DSN: must be set to the trading database, or give --local DIR")
-            address = given
-        server = open_postgres(address)
-        self._close.append(server.close)
-        database = Database(with_deadlines(server))
-        database.open()
-        self._close.insert(0, database.close)
-        self.store = ControlStore(database, account_label=self._settings.account_label)
+        found = self._stack.enter_context(open_trading(self._local, os.environ))
+        self._settings = found.settings
+        self.store = ControlStore(found.database, account_label=found.settings.account_label)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for close in self._close:
-            close()
+        self._stack.close()
 
     def draft(self, switch: Switch) -> Draft:
         """Return what would be done, and what was asked first. Raises UpstreamError."""

@@ -39,6 +39,8 @@ def _record(fields: dict[str, Schema], *, optional: dict[str, Schema] | None = N
     }
 
 
+_SUMS: Schema = {"type": "object"}
+"""Amounts by name, each a number and beside it, as `NAME_text`, its exact text."""
 _ERROR = _record({"exitCode": _EXIT, "message": _TEXT, "hint": _TEXT})
 _LEVEL = _one_of("down", "degraded", "unknown", "info")
 _CLASS = _one_of("healthy", "degraded", "down", "unknown")
@@ -185,6 +187,31 @@ _DOCUMENTS: dict[str, Schema] = {
     ),
     "torghut.trading-config/v1": _record(
         {"settings": _list(_record({"variable": _TEXT, "value": _ANY, "source": _TEXT, "means": _TEXT}))}, is_open=True
+    ),
+    "torghut.trading-report/v1": _record(
+        {
+            "account": _TEXT,
+            "from": _TEXT,
+            "to": _TEXT,
+            "pricedBy": _one_of("broker", "fills"),
+            **{
+                name: {"type": "number"}
+                for name in ("realised", "unrealised", "net", "profit", "foreign_proceeds", "bought", "sold")
+            },
+            **dict.fromkeys(("fills", "closes", "wins"), _COUNT),
+            **dict.fromkeys(("fees", "charged", "drawdown"), _SUMS),
+            **dict.fromkeys(("days", "strategies", "symbols", "rows", "positions", "curve"), _list(_SUMS)),
+            "broker": _record(
+                {
+                    "read": _FLAG,
+                    "detail": _TEXT,
+                    "comparedOrders": _COUNT,
+                    "foreignFills": _COUNT,
+                    "differences": _list(_SUMS),
+                }
+            ),
+        },
+        is_open=True,
     ),
     "torghut.why/v1": _record(
         {

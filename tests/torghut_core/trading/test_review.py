@@ -12,7 +12,8 @@ import pytest
 from tests.fakes.trading_values import make_settings
 from torghut_core.clock import ManualClock
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.review.reviewer import Circuit, Review, Reviewer
+from torghut_core.trading.review.circuit import Circuit
+from torghut_core.trading.review.reviewer import Review, Reviewer
 
 LLM = {"LLM_ENABLED": "true", "LLM_SHADOW_MODE": "false", "JANGAR_BASE_URL": "http://127.0.0.1:1"}
 

@@ -129,6 +129,7 @@ class RuntimeView:
                 "fail_mode": self._policy.effective_fail_mode,
                 "policy_resolution": self._policy.as_json(),
                 "circuit": None if parts.reviewer is None else parts.reviewer.circuit.as_json(),
+                "spending": None if parts.reviewer is None else parts.reviewer.spending_json(),
             },
         }
 

@@ -104,9 +104,11 @@ def _unheard(
     listed = {order.client_order_id: order for order in snapshot.orders}
     arriving: dict[tuple[str, str], Decimal] = {}
     leaving: dict[tuple[str, str], Decimal] = {}
-    unheard = [(order, order.qty - order.filled_qty, order.filled_qty) for order in known]
-    unheard += [(claim, claim.qty, ZERO) for claim in claims]
-    for order, left, heard in unheard:
+    orders: list[tuple[Known | Claimed, Decimal, Decimal]] = [
+        (order, order.qty - order.filled_qty, order.filled_qty) for order in known
+    ]
+    orders += [(claim, claim.qty, ZERO) for claim in claims]
+    for order, left, heard in orders:
         strategy, position = strategies.get(order.client_order_id), snapshot.positions.get(order.symbol)
         if strategy is None or position is None or position.qty == 0:
             continue

@@ -1,63 +1,37 @@
 """The AI review: it can veto or, when allowed, shrink; it never places, enlarges, or skips a gate.
 
 Off by default. A provider that fails, times out (one deadline over all of them) or answers nonsense is an error, and
-the fail mode decides: veto, or the decision goes on as it was. In shadow mode everything is recorded, nothing changes.
+the fail mode decides: veto, or the decision goes on as it was. So it does where the day's budget is spent. In shadow mode
+everything is recorded, nothing changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import httpx
-import msgspec
 
-from torghut_core.clock import Clock, utc_datetime
-from torghut_core.errors import UpstreamError
+from torghut_core.clock import Clock
 from torghut_core.settings import reveal
 from torghut_core.trading.bounded import TooLongError, read_limited
 from torghut_core.trading.decision.terms import in_lots
-from torghut_core.trading.encoding import dumps, format_datetime
+from torghut_core.trading.encoding import dumps
 from torghut_core.trading.metrics import Metrics
+from torghut_core.trading.review.answer import FORMATS, PROMPT, ReviewError, Verdict, read_answer
+from torghut_core.trading.review.circuit import Circuit
 from torghut_core.trading.review.policy import FailMode
+from torghut_core.trading.review.spending import BudgetError, Spending, Spent
 from torghut_core.trading.settings import TradingSettings
 
 _ZERO = Decimal(0)
 _MAX_ANSWER_BYTES = 64_000
-_MAX_TOKENS = 2**31 - 1
-_FLAG = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
-_PROMPT = (
-    "You review one proposed stock order before it is sent. Answer with one JSON object: verdict (approve, veto or"
-    " adjust), confidence (0 to 1), adjusted_qty (a smaller whole number, only with adjust), rationale (at most 280"
-    " characters), risk_flags (list of words). You cannot place orders or enlarge them. When unsure, veto."
-)
-
-
-class ReviewError(UpstreamError):
-    """No provider gave a usable review; `reason` is stable."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"AI review failed: {reason}")
-        self.reason = reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A provider's answer, checked."""
-
-    verdict: Literal["approve", "veto", "adjust"]
-    confidence: float
-    adjusted_qty: Decimal | None
-    rationale: str
-    risk_flags: tuple[str, ...]
-    model: str
-    tokens_prompt: int | None = None
-    tokens_completion: int | None = None
+_REFUSALS = ("http_400", "http_422")
+"""How an endpoint says that it does not take a `response_format`."""
+_FREE = ("unreachable", "http_")
+"""Failures that no provider asks money for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,59 +53,6 @@ class Review:
         return "adjust" if self.verdict is not None and self.verdict.verdict == "adjust" else "approve"
 
 
-class Circuit:
-    """Opens after too many errors within a window; after the cooldown lets one call through to find out."""
-
-    def __init__(self, *, max_errors: int, window_seconds: float, cooldown_seconds: float, clock: Clock) -> None:
-        self._max_errors = max_errors
-        self._window = window_seconds
-        self._cooldown = cooldown_seconds
-        self._clock = clock
-        self._errors: deque[float] = deque()
-        self._open_until: float | None = None
-        self._is_probing = False
-
-    def allows(self) -> bool:
-        """Tell whether a call may be made; taking a yes after the cooldown makes this call the only probe."""
-        if self._open_until is None:
-            return True
-        if self._clock.monotonic() < self._open_until or self._is_probing:
-            return False
-        self._is_probing = True
-        return True
-
-    def succeeded(self) -> None:
-        """Close the circuit and forget the errors."""
-        self._errors.clear()
-        self._open_until = None
-        self._is_probing = False
-
-    def failed(self) -> None:
-        """Count an error; a failed probe opens the circuit again at once."""
-        now = self._clock.monotonic()
-        self._errors.append(now)
-        while self._errors and now - self._errors[0] > self._window:
-            self._errors.popleft()
-        if self._is_probing or len(self._errors) >= self._max_errors:
-            self._open_until = now + self._cooldown
-        self._is_probing = False
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the status payload `llm.circuit`."""
-        now = self._clock.monotonic()
-        is_open = self._open_until is not None and now < self._open_until
-        until = utc_datetime(self._clock.now_ns() + int((self._open_until - now) * 1e9)) if self._open_until else None
-        return {
-            "open": is_open,
-            "state": "open" if is_open else ("half_open" if self._open_until is not None else "closed"),
-            "open_until": format_datetime(until) if is_open and until is not None else None,
-            "max_errors": self._max_errors,
-            "window_seconds": self._window,
-            "cooldown_seconds": self._cooldown,
-            "recent_error_count": sum(1 for at in self._errors if now - at <= self._window),
-        }
-
-
 class Reviewer:
     """Asks the configured provider, and applies the policy to what it says."""
 
@@ -142,9 +63,13 @@ class Reviewer:
         fail_mode: FailMode,
         clock: Clock,
         metrics: Metrics,
+        spending: Spending | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
+        self._spending = spending
+        self._formats: dict[str, int] = {}
+        """By address, the place in FORMATS of what it takes."""
         self._fail_mode = fail_mode
         self._metrics = metrics
         self._transport = transport
@@ -154,6 +79,10 @@ class Reviewer:
             cooldown_seconds=settings.llm_circuit_cooldown_seconds,
             clock=clock,
         )
+
+    def spending_json(self) -> dict[str, Any] | None:
+        """Return the status payload `llm.spending`."""
+        return None if self._spending is None else self._spending.as_json()
 
     async def review(self, request: dict[str, Any], *, qty: Decimal, is_fractional: bool = False) -> Review:
         """Review a decision over `qty` shares that has passed every gate."""
@@ -166,6 +95,11 @@ class Reviewer:
         self._metrics.add("llm_requests_total")
         try:
             verdict = await self._ask(request)
+        except BudgetError as error:
+            # It says nothing of the provider: the circuit stays as it was, and a probe is left to the next call.
+            self.circuit.released()
+            self._metrics.add("llm_budget_exceeded_total")
+            return self._fall_back(qty, error.reason, is_shadow)
         except ReviewError as error:
             self.circuit.failed()
             self._metrics.add("llm_error_total")
@@ -176,6 +110,8 @@ class Reviewer:
             raise
         self.circuit.succeeded()
         self._metrics.add(f"llm_{verdict.verdict}_total")
+        if verdict.is_repaired:
+            self._metrics.add("llm_repaired_total")
         allowed, reason = apply_verdict(verdict, qty, self._settings, is_fractional=is_fractional)
         if is_shadow:
             allowed, reason = qty, None
@@ -183,7 +119,8 @@ class Reviewer:
 
     def _fall_back(self, qty: Decimal, error: str, is_shadow: bool) -> Review:
         is_vetoed = self._fail_mode == "veto" and not is_shadow
-        reason = (error if error == "llm_circuit_open" else f"llm_unavailable_{error}") if is_vetoed else None
+        is_own = error == "llm_circuit_open" or error.startswith("llm_budget")
+        reason = (error if is_own else f"llm_unavailable_{error}") if is_vetoed else None
         return Review(qty=_ZERO if is_vetoed else qty, reason=reason, verdict=None, error=error, is_shadow=is_shadow)
 
     async def _ask(self, request: dict[str, Any]) -> Verdict:
@@ -215,13 +152,43 @@ class Reviewer:
         return found
 
     async def _call(self, url: str, key: str | None, model: str, request: dict[str, Any]) -> Verdict:
-        body = {
-            "model": model,
-            "temperature": self._settings.llm_temperature,
-            "max_tokens": self._settings.llm_max_tokens,
-            "response_format": {"type": "json_object"},
-            "messages": [{"role": "system", "content": _PROMPT}, {"role": "user", "content": dumps(request)}],
-        }
+        """Ask one provider, in the strictest form it takes; which that is, is remembered once it has answered."""
+        first = self._formats.get(url, 0)
+        for place, form in list(enumerate(FORMATS))[first:]:
+            body = {
+                "model": model,
+                "temperature": self._settings.llm_temperature,
+                "max_tokens": self._settings.llm_max_tokens,
+                "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": dumps(request)}],
+                **({} if form is None else {"response_format": form}),
+            }
+            try:
+                content, taken = await self._paid(url, key, body)
+            except ReviewError as error:
+                if error.reason in _REFUSALS and form is not None:
+                    continue
+                raise
+            self._formats[url] = place
+            verdict = read_answer(content, model)
+            if self._spending is not None and taken is not None:
+                await self._spending.settle(taken, verdict.tokens_prompt, verdict.tokens_completion)
+            return verdict
+        raise ReviewError("no_provider")
+
+    async def _paid(self, url: str, key: str | None, body: dict[str, Any]) -> tuple[bytes, Spent | None]:
+        """Send a body within the day's budget: what it may cost is taken before, and given back where nothing was asked."""
+        spending = self._spending
+        if spending is None:
+            return await self._post(url, key, body), None
+        taken = await spending.reserve(len(dumps(body).encode()))
+        try:
+            return await self._post(url, key, body), taken
+        except ReviewError as error:
+            if error.reason.startswith(_FREE):
+                await spending.release(taken)
+            raise
+
+    async def _post(self, url: str, key: str | None, body: dict[str, Any]) -> bytes:
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {key}"} if key else {})}
         try:
             async with (
@@ -232,78 +199,11 @@ class Reviewer:
             ):
                 if not response.is_success:
                     raise ReviewError(f"http_{response.status_code}")
-                content = await read_limited(response, _MAX_ANSWER_BYTES)
+                return await read_limited(response, _MAX_ANSWER_BYTES)
         except httpx.HTTPError as error:
             raise ReviewError("unreachable") from error
         except TooLongError as error:
             raise ReviewError("llm_response_too_long") from error
-        return read_answer(content, model)
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What a provider may answer. Types are strict: a number in quotes is none."""
-
-    verdict: Literal["approve", "veto", "adjust"]
-    confidence: float = 0.5
-    adjusted_qty: float | int | None = None
-    rationale: str = ""
-    risk_flags: tuple[str, ...] = ()
-
-
-def read_answer(content: bytes, model: str) -> Verdict:
-    """Return the verdict in a chat completion. Raises ReviewError when there is none that follows the rules.
-
-    Whatever it returns can be stored: finite numbers, counts that fit, text without control characters.
-    """
-    try:
-        completion = json.loads(content, parse_constant=_no_constant)
-        text = completion["choices"][0]["message"]["content"]
-        answer, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text[text.index("{") :])
-        usage = completion.get("usage") or {}
-        tokens = tuple(usage.get(key) for key in ("prompt_tokens", "completion_tokens"))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise ReviewError("llm_response_not_json") from error
-    if not isinstance(answer, dict):
-        raise ReviewError("llm_response_invalid")
-    if "verdict" not in answer and "decision" in answer:
-        answer = {**answer, "verdict": answer["decision"]}
-    answer = {key: value for key, value in answer.items() if value is not None}
-    try:
-        said = msgspec.convert(answer, _Answer)
-    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
-        raise ReviewError("llm_response_invalid") from error
-    adjusted = None if said.adjusted_qty is None else Decimal(str(said.adjusted_qty))
-    if not 0 <= said.confidence <= 1 or not all(map(_is_storable, (said.rationale, *said.risk_flags))):
-        raise ReviewError("llm_response_invalid")
-    if adjusted is not None and (not adjusted.is_finite() or abs(adjusted) >= 10**9):
-        raise ReviewError("llm_response_invalid")
-    if not all(count is None or _is_count(count) for count in tokens):
-        raise ReviewError("llm_response_invalid")
-    if not all(_FLAG.fullmatch(flag) for flag in said.risk_flags) or len(said.risk_flags) > 32:
-        raise ReviewError("llm_response_invalid")
-    return Verdict(
-        verdict=said.verdict,
-        confidence=said.confidence,
-        adjusted_qty=None if adjusted is None else round(adjusted, 8),
-        rationale=said.rationale[:280],
-        risk_flags=said.risk_flags,
-        model=model,
-        tokens_prompt=tokens[0],
-        tokens_completion=tokens[1],
-    )
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKENS
-
-
-def _is_storable(text: str) -> bool:
-    """Tell whether PostgreSQL takes a text: no NUL, no half of a surrogate pair."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def apply_verdict(

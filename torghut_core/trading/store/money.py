@@ -12,6 +12,7 @@ from torghut_core.trading.encoding import datetime_ns
 from torghut_core.trading.money.account import Account, Key
 from torghut_core.trading.money.attribution import Settled
 from torghut_core.trading.money.events import Correction, Event, Trade
+from torghut_core.trading.money.fees import FeeRates
 from torghut_core.trading.money.tape import Tape
 from torghut_core.trading.orders.ledger import Lot
 from torghut_core.trading.store.database import Connection, Database, at
@@ -37,17 +38,20 @@ class Shares:
     lots: Mapping[Key, Lot]
     owned: Mapping[Key, Decimal]
     newest: Mapping[str, int]
+    realised: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    """Dollars since the first event."""
 
 
 class MoneyStore:
     """Folds an account's events; what was folded once is not read again."""
 
-    def __init__(self, database: Database, *, account_label: str) -> None:
+    def __init__(self, database: Database, *, account_label: str, rates: FeeRates | None = None) -> None:
         self._database = database
         self._account_label = account_label
         self._lock = threading.Lock()
         self._reader = _Reader()
-        self._account = Account()
+        self._account = Account(rates=rates or FeeRates())
 
     def shares(self) -> Shares:
         """Return positions by strategy as of now. Raises EngineUnavailableError."""
@@ -56,8 +60,13 @@ class MoneyStore:
                 rows = self._rows(connection, self._reader)
             for event in self._reader.read(rows):
                 self._account.take(event)
+            account = self._account
             return Shares(
-                lots=dict(self._account.lots), owned=dict(self._account.owned), newest=dict(self._reader.newest)
+                lots=dict(account.lots),
+                owned=dict(account.owned),
+                newest=dict(self._reader.newest),
+                realised=account.realised,
+                fees=account.fees.total,
             )
 
     def owned(self) -> Mapping[Key, Decimal]:
@@ -76,6 +85,14 @@ class MoneyStore:
         with self._database.transaction() as connection:
             rows = connection.execute("SELECT id::text AS id, name FROM strategies").fetchall()
         return {row["id"]: row["name"] for row in rows}
+
+    def order_ids(self) -> frozenset[str]:
+        """Return the broker's ids of all own orders, filled or not."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT alpaca_order_id FROM executions WHERE alpaca_account_label = %s", (self._account_label,)
+            ).fetchall()
+        return frozenset(row["alpaca_order_id"] for row in rows)
 
     def settled(self) -> dict[str, Settled]:
         """Return what was held of each symbol when last nothing was on its way."""
