@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from torghut_core.trading.model import Signal
 
 SETTLING_SECONDS = 4.0
-"""Real seconds after which a second's rows are surely in the store: silence, flush, poll, and as much again."""
+"""Real seconds after which a second's rows are usually in the store: silence, flush, poll, and as much again."""
+PATIENCE_SECONDS = 20.0
+"""Real seconds for which a symbol is waited for that has no row yet as new as the others': its partition may lag."""
 
 
 def by_instant(signals: Iterable[Signal]) -> list[tuple[int, list[Signal]]]:
@@ -29,6 +31,7 @@ class Waiting:
     def __init__(self, period_ns: int) -> None:
         self._period_ns = period_ns
         self._rows: dict[tuple[str, str, int], Signal] = {}
+        self._newest_ns: dict[str, int] = {}
         self._done_ns: int | None = None
 
     def add(self, signals: Iterable[Signal]) -> None:
@@ -37,6 +40,13 @@ class Waiting:
             known = self._rows.get(signal.key)
             if known is None or known.ingest_ms <= signal.ingest_ms:
                 self._rows[signal.key] = signal
+            self._newest_ns[signal.symbol] = max(signal.event_ns, self._newest_ns.get(signal.symbol, 0))
+
+    def ripe(self, now_ns: int, speed: float) -> int:
+        """Return up to when every row is surely there, on a clock that stands at `now_ns` and runs at `speed`."""
+        settled_ns = now_ns - round(SETTLING_SECONDS * speed * 1e9)
+        behind_ns = min(self._newest_ns.values(), default=settled_ns)
+        return min(settled_ns, max(behind_ns, now_ns - round(PATIENCE_SECONDS * speed * 1e9)))
 
     def take(self, until_ns: int) -> list[tuple[int, list[Signal]]]:
         """Return the instants up to `until_ns`, each once: those of rows, and the marks of the clock between them."""

@@ -16,7 +16,7 @@ from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.inputs.universe import Universe
-from torghut_core.trading.instants import SETTLING_SECONDS, Waiting, by_instant
+from torghut_core.trading.instants import Waiting, by_instant
 from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
@@ -472,7 +472,7 @@ class TradingLoop:
             return
         parts, period_ns = self._parts, self._parts.settings.reconcile_ms * 1_000_000
         latency_ns = parts.settings.simulated_latency_ms * 1_000_000
-        ripe_ns = self._steps.base.now_ns() - round(SETTLING_SECONDS * self._steps.speed * 1e9) - latency_ns
+        ripe_ns = self._waiting.ripe(self._steps.base.now_ns() - latency_ns, self._steps.speed)
         for instant_ns, rows in self._waiting.take(ripe_ns):
             self._steps.move_to(instant_ns + latency_ns)
             self._observe_lag(rows)

@@ -266,7 +266,9 @@ def backtest(
     ],
     *,
     catalogue: Annotated[Path | None, typer.Option(help="The strategy file; the default one when left out.")] = None,
-    strategy: Annotated[Path | None, typer.Option(help="A Python file with one strategy, beside or instead.")] = None,
+    strategy: Annotated[
+        Path | None, typer.Option(help="A Python file of strategies: traded alone, or named by the catalogue.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="RFC3339", help="First row to trade on.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="RFC3339", help="Rows from here on are left out.")] = None,
     symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Trade these alone.")] = None,
@@ -283,6 +285,15 @@ def backtest(
         Path | None, typer.Option(metavar="DIR", help="Write summary, every decision and an HTML report there.")
     ] = None,
     calendar: Annotated[Calendar, typer.Option(help="The sessions of the market.")] = Calendar.XNYS,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A..B:STEP", help="Try a parameter's values, or NAME=A,B,C; may be given again."),
+    ] = None,
+    walk_forward: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="Choose on one stretch, judge on the next, N times."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes of a sweep; one a core.")] = None,
     output: OutputOption = None,
 ) -> None:
     """Trade over recorded data: the trading loop's own handler, gates, sizes and order path; nothing live is touched.
@@ -292,7 +303,11 @@ def backtest(
     Caps, gates and sizes are those of the environment (TRADING_*); mode, account and keys of it are left out. The state is
     kept in a PostgreSQL of its own, which ends with the command. The same input and seed give the same report.
 
+    With --sweep every combination of the values is tried, on all cores, and shown from the best to the worst; with
+    --walk-forward beside it, the best on one stretch is judged on the next, which it has not seen.
+
     Example: torghutctl trading backtest day.ndjson.gz --report out/
+    Example: torghutctl trading backtest day.ndjson.gz --sweep oversold=20..40:5 --walk-forward 3
     Example: torghutctl trading backtest out/ta_signals.ndjson out/ta_microbars.ndjson --fills worst -o json
     """
     from torghutctl.commands.trading_backtest import BacktestOptions, run_backtest_command
@@ -310,6 +325,9 @@ def backtest(
             cash=cash,
             report=report,
             calendar=calendar.value,
+            sweep=sweep or [],
+            walk_forward=walk_forward,
+            jobs=jobs,
             output=output,
         )
     )

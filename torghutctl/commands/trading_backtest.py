@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torghutctl.commands.backtest_sweep import run_sweep
 from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.render.output import Format, columns, write
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from torghut_core.engines.postgres import Postgres
     from torghut_core.trading.backtest.recording import Recording
     from torghut_core.trading.backtest.run import Plan, Result
+    from torghut_core.trading.isolation import OpenLibrary
     from torghut_core.trading.settings import TradingSettings
+    from torghut_core.trading.strategies.catalogue import Entry
 
 _FOREVER_NS = 1 << 62
 
@@ -58,7 +62,19 @@ def run_backtest_command(options: BacktestOptions) -> None:
     recording = read_recording(options.files, EngineSettings())
     recording = _of_symbols(recording, options.symbols)
     _check_span(recording, plan)
+    logging.getLogger("torghut_core").addHandler(logging.NullHandler())  # every refusal is in the report
     with own_postgres() as postgres:
+        if options.sweep or options.walk_forward is not None:
+            run_sweep(
+                recording,
+                plan,
+                postgres,
+                sweep=options.sweep,
+                walk_forward=options.walk_forward,
+                jobs=options.jobs,
+                output=options.output,
+            )
+            return
         result = asyncio.run(_run(recording, plan, postgres))
     figures = figures_of(result, recording)
     told = summary(result, figures)
@@ -82,21 +98,72 @@ async def _run(recording: Recording, plan: Plan, postgres: Postgres) -> Result:
 
 def _plan(options: BacktestOptions) -> Plan:
     from torghut_core.trading.backtest.run import Plan
-    from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
+    from torghut_core.trading.strategies.catalogue import DEFAULT_PATH
 
-    entries = read_catalogue(options.catalogue or DEFAULT_PATH)
+    settings = backtest_settings(os.environ, options.calendar)
+    library = _library(options.strategy, settings)
+    entries = _entries(options, library)
+    if not any(entry.enabled for entry in entries):
+        raise InputError(f"{options.catalogue or DEFAULT_PATH}: no strategy is enabled")
     cash = Decimal(options.cash) if options.cash.replace(".", "", 1).isdigit() else Decimal(0)
     if not 0 < cash < 10**9:
         raise ConfigurationError(f"--cash={options.cash!r}: must be dollars above 0 and below 10^9")
     return Plan(
         entries=entries,
-        settings=backtest_settings(os.environ, options.calendar),
+        settings=settings,
+        library=library,
         fills=options.fills,  # type: ignore[arg-type]
         seed=options.seed,
         cash=cash,
         from_ns=_instant(options.start, "--from", 0),
         to_ns=_instant(options.end, "--to", _FOREVER_NS),
     )
+
+
+def _library(file: Path | None, settings: TradingSettings) -> OpenLibrary:
+    from torghut_core.clock import SystemClock
+    from torghut_core.trading.isolation import OpenLibrary
+    from torghut_core.trading.strategies.rule import RuleFault
+    from torghut_core.trading.strategies.shipped import SHIPPED
+
+    if file is not None and not file.is_file():
+        raise InputError(f"--strategy {file}: is no file")
+    try:
+        return OpenLibrary(
+            SHIPPED,
+            clock=SystemClock(),
+            seconds=settings.strategy_deadline_seconds,
+            environment=dict(os.environ),
+            files=[] if file is None else [file],
+        )
+    except RuleFault as fault:
+        raise InputError(f"--strategy {file}: {fault}") from fault
+
+
+def _entries(options: BacktestOptions, library: OpenLibrary) -> Sequence[Entry]:
+    """Return the catalogue; without one, what the file of --strategy declares, with its parameters' own values."""
+    from torghut_core.trading.strategies.catalogue import Entry, catalogue_path, read_catalogue
+
+    if options.catalogue is not None or options.strategy is None:
+        return read_catalogue(catalogue_path(None if options.catalogue is None else str(options.catalogue)), library)
+    found = []
+    for name in library.file_names:
+        definition = library.get(name)
+        timeframes = () if definition is None else definition.timeframes
+        found.append(
+            Entry(
+                name=name,
+                description=None,
+                rule=name,
+                enabled=True,
+                base_timeframe=timeframes[0] if timeframes else "1Sec",
+                universe_type="static",
+                symbols=(),
+                max_position_pct_equity=Decimal("0.1"),
+                max_notional_per_trade=Decimal(2000),
+            )
+        )
+    return found
 
 
 def backtest_settings(environment: Mapping[str, str], calendar: str) -> TradingSettings:
