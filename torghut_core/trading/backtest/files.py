@@ -37,7 +37,8 @@ def kind_of(path: Path) -> Kind:
     """Return what a file holds, by its first line or its parquet columns. Raises InputError when it cannot be read."""
     try:
         if _is_parquet(path):
-            names = set(_parquet(path).schema_arrow.names)
+            with _parquet(path) as file:
+                names = set(file.schema_arrow.names)
             if not {"symbol", "event_ts", "window_size"} <= names:
                 raise InputError(f"{path}: symbol, event_ts, window_size: a table of rows has these columns")
             return "signals" if "macd" in names else "bars"
@@ -138,20 +139,23 @@ def _put(
 
 
 def _read_parquet(path: Path, kind: str, table: Table) -> int:
+    import pyarrow
+
     _, columns = _ROWS[kind]
-    file = _parquet(path)
-    missing = [name for name in columns if name not in file.schema_arrow.names]
-    if missing:
-        raise InputError(f"{path}: {', '.join(missing)}: a table of {kind} has these columns")
-    count = 0
+    nanoseconds, count = pyarrow.timestamp("ns", tz="UTC"), 0
     wanted = ["symbol", "event_ts", "window_size", *columns]
-    for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
-        read = {name: batch.column(at) for at, name in enumerate(wanted)}
-        ends = read["event_ts"].cast("timestamp[ns, tz=UTC]").to_numpy(zero_copy_only=False).astype(np.int64)
-        values = np.stack([_floats(read[name]) for name in columns], axis=1)
-        _check(path, values, columns, count + 1)
-        _put(read["symbol"].to_pylist(), read["window_size"].to_pylist(), ends, values, table=table, path=path)
-        count += len(ends)
+    with _parquet(path) as file:
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(f"{path}: {', '.join(missing)}: a table of {kind} has these columns")
+        for batch in file.iter_batches(batch_size=_CHUNK_ROWS, columns=wanted):
+            read = {name: batch.column(at) for at, name in enumerate(wanted)}
+            ends = read["event_ts"].cast(nanoseconds).cast("int64").to_numpy(zero_copy_only=False)
+            values = np.stack([_floats(read[name]) for name in columns], axis=1)
+            _check(path, values, columns, count + 1)
+            symbols, sizes = read["symbol"].to_pylist(), read["window_size"].to_pylist()
+            _put(symbols, sizes, ends, values, table=table, path=path)
+            count += len(ends)
     return count
 
 

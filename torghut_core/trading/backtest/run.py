@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from torghut_core.clock import StepClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import InputError
 from torghut_core.exchange.broker import Broker as Exchange
 from torghut_core.exchange.ledger import Ledger
-from torghut_core.market_calendar import MarketCalendar, Session
+from torghut_core.market_calendar import MarketCalendar, Session, new_york_date
 from torghut_core.trading.backtest import judges
 from torghut_core.trading.backtest.fills import Fills, market_of
 from torghut_core.trading.backtest.outcomes import Outcome, read_outcomes
@@ -25,6 +28,7 @@ from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.loss_watch import has_loss_limit, watch_losses
 from torghut_core.trading.model import Strategy
+from torghut_core.trading.orders.answers import parse_order
 from torghut_core.trading.orders.paper import PaperBroker
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.proposing import Proposer
@@ -125,6 +129,7 @@ async def run_backtest(
             prices=_RecordedPrices(recording.series),
         )
         driver = _Driver(parts, clock, recording, plan)
+        exchange.on_update = driver.take_update
         try:
             await driver.run(progress)
         finally:
@@ -170,7 +175,8 @@ class _Driver:
         self._period_ns = parts.settings.reconcile_ms * 1_000_000
         self._watched_of: object = None
         self._touching: dict[str, Ints] = {}
-        self._newest_ns: int | None = None
+        self._updates: deque[dict[str, Any]] = deque()
+        self._day: date | None = None
         self.strategies: tuple[Strategy, ...] = ()
         self.steps_done = 0
         self.rows = 0
@@ -211,6 +217,10 @@ class _Driver:
             self._observe(steps, instant_ns)
             await self._lead()
             self._clock.move_to(instant_ns + self._latency_ns)
+            await self._hear()
+            if self._is_new_day():
+                # Flat since the last mark, so equity is what the day's first mark would have read.
+                await watch_losses(self._parts)
             rows = steps.candidates(instant_ns)
             rows += self._held_rows(instant_ns, done_ns, rows)
             windows = [Window(series, at, bars) for series, at in rows]
@@ -227,6 +237,11 @@ class _Driver:
             done_ns = instant_ns
             if progress is not None:
                 progress(instant_ns, last_ns)
+
+    def take_update(self, update: dict[str, Any]) -> None:
+        """Take what the exchange tells of an order."""
+        if update["event"] == "partial_fill":
+            self._updates.append(update["order"])
 
     def close(self) -> None:
         """End what the strategies have running."""
@@ -256,6 +271,19 @@ class _Driver:
         leadership.turned()
         if not leadership.is_leader:
             await asyncio.to_thread(leadership.check, now_ns=self._clock.now_ns())
+
+    async def _hear(self) -> None:
+        """Hear of orders that were filled in part since, each part by itself, as the broker's stream tells them."""
+        assert self._parts.broker is not None and self._parts.reconciler is not None
+        await self._parts.broker.open_orders()
+        while self._updates:
+            await self._parts.reconciler.heard(parse_order(self._updates.popleft()))
+
+    def _is_new_day(self) -> bool:
+        day = new_york_date(self._clock.now_ns())
+        is_new = day != self._day and has_loss_limit(self._parts.settings)
+        self._day = day
+        return is_new
 
     def _observe(self, steps: Steps, instant_ns: int) -> None:
         parts = self._parts

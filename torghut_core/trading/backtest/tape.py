@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Set
 from decimal import Decimal
 
 import numpy as np
@@ -53,33 +53,28 @@ class Tape:
         if until_ns <= self.now_ns:
             return
         end = int(np.searchsorted(self._market.at_ns, until_ns, side="right"))
-        statuses = self._due_statuses(end)
-        if broker.working_symbols:
-            for place, message in self._between(broker.working_symbols, end, statuses):
-                self._place = place + 1
-                broker.end_day(message.at_ns)
-                broker.observe(message)
-                if not broker.working_symbols:
-                    break
-        for place, message in statuses:
-            if place >= self._place:
-                broker.observe(message)
+        for place, kind, symbol, at in self._between(tuple(broker.working_symbols), end):
+            if not broker.working_symbols:
+                break
+            self._tell_statuses(place, broker)
+            self._place = place + 1
+            ticks = self._ticks[symbol]
+            message = self._quote(symbol, ticks, at) if kind == "q" else self._trade(symbol, ticks, at)
+            broker.end_day(message.at_ns)
+            broker.observe(message)
+        self._tell_statuses(end - 1, broker)
         self._place, self.now_ns = max(end, self._place), until_ns
         broker.end_day(until_ns)
 
-    def _due_statuses(self, end: int) -> list[tuple[int, Message]]:
-        due: list[tuple[int, Message]] = []
-        while self._status_at < len(self._statuses) and self._statuses[self._status_at][0] < end:
-            place, symbol, code = self._statuses[self._status_at]
-            at_ns = int(self._market.at_ns[min(place, len(self._market.at_ns) - 1)])
-            due.append((place, Message(at_ns, at_ns, "s", symbol, b'{"sc":"%b"}' % code.encode())))
+    def _tell_statuses(self, last: int, broker: Broker) -> None:
+        """Let `broker` see the halts and resumptions that come before the message at place `last`, or at it."""
+        while self._status_at < len(self._statuses) and self._statuses[self._status_at][0] <= last:
+            _, symbol, code = self._statuses[self._status_at]
             self._status_at += 1
-        return due
+            broker.observe(Message(0, 0, "s", symbol, b'{"sc":"%b"}' % code.encode()))
 
-    def _between(
-        self, symbols: Collection[str], end: int, statuses: list[tuple[int, Message]]
-    ) -> Iterator[tuple[int, Message]]:
-        """Yield the messages of `symbols` from the present place to `end`, in their order."""
+    def _between(self, symbols: Collection[str], end: int) -> list[tuple[int, str, str, int]]:
+        """Return place, kind, symbol and own number of the messages of `symbols` from the present place to `end`."""
         found: list[tuple[int, str, str, int]] = []
         for symbol in symbols:
             ticks = self._ticks.get(symbol)
@@ -88,12 +83,7 @@ class Tape:
             for kind, order in (("q", ticks.quote_order), ("t", ticks.trade_order)):
                 first, last = np.searchsorted(order, (self._place, end)).tolist()
                 found += [(int(order[at]), kind, symbol, at) for at in range(first, last)]
-        waiting = sorted(statuses, key=lambda item: item[0], reverse=True)
-        for place, kind, symbol, at in sorted(found):
-            while waiting and waiting[-1][0] <= place:
-                yield waiting.pop()
-            ticks = self._ticks[symbol]
-            yield place, self._quote(symbol, ticks, at) if kind == "q" else self._trade(symbol, ticks, at)
+        return sorted(found)
 
     def _quote(self, symbol: str, ticks: Ticks, at: int) -> Message:
         bid, ask, bid_size, ask_size = ticks.quotes[at].tolist()
