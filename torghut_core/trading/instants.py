@@ -13,7 +13,7 @@ from torghut_core.trading.model import Signal
 
 SETTLING_SECONDS = 4.0
 """Real seconds after which a second's rows are usually in the store: silence, flush, poll, and as much again."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 """Real seconds for which a symbol is waited for that has no row yet as new as the others': its partition may lag."""
 
 
@@ -41,6 +41,11 @@ class Waiting:
             if known is None or known.ingest_ms <= signal.ingest_ms:
                 self._rows[signal.key] = signal
             self._newest_ns[signal.symbol] = max(signal.event_ns, self._newest_ns.get(signal.symbol, 0))
+
+    def expect(self, symbols: Iterable[str], since_ns: int) -> None:
+        """Wait for symbols of which no row was read yet: nothing of them may be missing since an instant."""
+        for symbol in symbols:
+            self._newest_ns.setdefault(symbol, since_ns)
 
     def ripe(self, now_ns: int, speed: float) -> int:
         """Return up to when every row is surely there, on a clock that stands at `now_ns` and runs at `speed`."""

@@ -346,6 +346,8 @@ class TradingLoop:
         timeframes = sorted({strategy.timeframe for strategy in active})
         # What is held is watched though it may not be opened any more.
         symbols = sorted(universe | set(self._closer.holdings))
+        if self._waiting is not None:
+            self._waiting.expect(symbols, self._market_ns())
         try:
             for _ in range(_MAX_PAGES):
                 since_ns = self._market_ns() - parts.settings.signal_lookback_ns

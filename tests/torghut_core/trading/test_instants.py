@@ -45,3 +45,13 @@ def test_ripe_when_one_symbol_lags_then_it_is_waited_for_but_not_for_ever() -> N
     assert waiting.ripe(now_ns + 3600 * SECOND_NS, speed) == now_ns + 3600 * SECOND_NS - round(
         PATIENCE_SECONDS * speed * SECOND_NS
     )
+
+
+def test_ripe_when_a_symbol_has_no_row_yet_then_it_is_waited_for_from_the_start() -> None:
+    """After a start one partition's rows may come much later than another's: they are of the same time."""
+    waiting = Waiting(SECOND_NS)
+    waiting.expect(["A", "B"], OPEN_NS)
+    waiting.add([_signal("A", 50)])
+    assert waiting.ripe(OPEN_NS + 20 * SECOND_NS, 1.0) == OPEN_NS
+    waiting.add([_signal("B", 50)])
+    assert waiting.ripe(OPEN_NS + 20 * SECOND_NS, 1.0) == OPEN_NS + 20 * SECOND_NS - round(SETTLING_SECONDS * SECOND_NS)
