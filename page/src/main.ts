@@ -130,9 +130,8 @@ function onEvent(name: string, data: unknown): void {
     decisions.take(data as Decision);
     mark();
   } else if (name === "system") {
-    takeMoment(data as Headline);
-    showStrip(data as Headline);
-    showAccount((data as Headline).account);
+    headlines += 1;
+    showHeadline(data as Headline);
     void loadSystem();
   } else if (name === "reset") {
     void load();
@@ -173,6 +172,14 @@ function onLiveState(state: "live" | "lost" | "refused", why: string): void {
 
 let systemWanted = false;
 let systemRunning = false;
+/** Headlines that came by the stream: an answer that was asked for before the newest of them may be older than it. */
+let headlines = 0;
+
+function showHeadline(headline: Headline): void {
+  takeMoment(headline);
+  showStrip(headline);
+  showAccount(headline.account);
+}
 
 /** Read the system's state; one reading at a time, and one more when asked meanwhile. */
 async function loadSystem(): Promise<void> {
@@ -182,10 +189,9 @@ async function loadSystem(): Promise<void> {
   try {
     while (systemWanted) {
       systemWanted = false;
+      const before = headlines;
       answer = await get<SystemAnswer>("/api/torghut/system");
-      takeMoment(answer);
-      showStrip(answer);
-      showAccount(answer.account);
+      if (headlines === before) showHeadline(answer);
       showHoldings(answer);
       decisions.set(answer.decisions, symbol);
       mark();

@@ -28,6 +28,11 @@ pytestmark = [
 ]
 
 _WAIT_MS = 60_000
+_NOTE_VERDICTS = """() => {
+  window.verdictsSeen = [];
+  const verdict = document.getElementById('verdict');
+  new MutationObserver(() => window.verdictsSeen.push(verdict.textContent)).observe(verdict, { childList: true });
+}"""
 _DRAWN = "() => document.getElementById('chart').drawn()"
 
 
@@ -197,6 +202,33 @@ def test_page_when_a_fault_comes_and_goes_then_the_strip_turns_within_five_secon
         system.market.call("/simulator/release", {})
     page.wait_for_function("() => document.getElementById('verdict').textContent === 'healthy'")
     assert page.is_hidden("#cause")
+
+
+def test_page_when_an_answer_is_older_than_the_newest_event_then_the_strip_stays_as_the_event_said(
+    opened: Any, system: RunningSystem
+) -> None:
+    """An answer about the system that was read while it was down came after the stream had said that all is well."""
+    page = opened().page
+    page.wait_for_function("() => document.getElementById('verdict').textContent === 'healthy'")
+    old: dict[str, Any] = httpx.get(f"{system.page}/api/torghut/system").json()
+    cause = {"component": "ta", "reason": "ta_failed", "message": "an answer of before", "since": None}
+    old["verdict"] |= {"classification": "down", "topCause": cause}
+    held: list[Any] = []
+    page.route("**/api/torghut/system", held.append)
+    try:
+        system.market.call("/simulator/occupy", {})
+        system.market.call("/simulator/disconnect", {"stream": "data"})
+        page.wait_for_function("() => document.getElementById('verdict').textContent === 'down'")
+    finally:
+        system.market.call("/simulator/release", {})
+    page.wait_for_function("() => document.getElementById('verdict').textContent === 'healthy'")
+    page.evaluate(_NOTE_VERDICTS)
+    page.unroute("**/api/torghut/system")
+    with page.expect_request("**/api/torghut/system"):
+        # The page asks once more for itself: what it asked before the event is answered only now.
+        held[0].fulfill(json=old)
+    page.wait_for_function("() => document.getElementById('verdict').textContent === 'healthy'")
+    assert "down" not in page.evaluate("() => window.verdictsSeen")
 
 
 def _until_not_ready(readyz: str) -> None:

@@ -60,13 +60,14 @@ class _Site:
 
     async def start(self, dsn: str, **changes: str) -> _Runtime:
         environment = {**self.environment, **changes}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tests.fakes.trading_process", str(self.rows), dsn, json.dumps(environment)),
-            cwd=_ROOT,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        with (self.rows.parent / f"process{len(self.running)}.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "tests.fakes.trading_process", str(self.rows), dsn, json.dumps(environment)),
+                cwd=_ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
         assert process.stdout is not None
         port = int(await process.stdout.readline())
         started = _Runtime(process, f"http://127.0.0.1:{port}")
