@@ -450,12 +450,26 @@ class TradingLoop:
             parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
         else:
             parts.metrics.add("signals_total", len(batch.signals))
-            for signals, windows in self._portions(batch.signals, history.add(batch.signals)):
+            judged = [*await self._old_windows(batch.signals, history), *history.add(batch.signals)]
+            for signals, windows in self._portions(batch.signals, judged):
                 intents = await self._proposer.propose(windows, turn=self._handler.turn)
                 await self._handler.handle(signals, intents, self._strategies, universe, control)
         if batch.cursor != self._cursor:
             await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
             self._cursor = batch.cursor
+
+    async def _old_windows(self, signals: Sequence[Signal], history: SignalHistory) -> list[Window]:
+        """Return the windows of rows that came so late that the bars around them are kept no more."""
+        found: list[Window] = []
+        for signal in sorted(signals, key=lambda item: item.event_ns):
+            if not history.is_older(signal):
+                continue
+            bars, span_ns = self._proposer.lookback(signal.timeframe)
+            since_ns = signal.event_ns - span_ns
+            window = await asyncio.to_thread(self._reader.window, signal, since_ns=since_ns, bars=bars)
+            if window:
+                found.append(window)
+        return found
 
     def _portions(
         self, signals: Sequence[Signal], windows: Sequence[Window]
