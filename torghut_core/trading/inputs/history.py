@@ -32,7 +32,7 @@ class SignalHistory:
 
     def is_older(self, signal: Signal) -> bool:
         """Tell whether a signal lies before everything that a full series keeps: adding it gives no window."""
-        series = self._series.get((signal.symbol, signal.timeframe), ())
+        series = self._series.get((signal.symbol, signal.timeframe), [])
         return len(series) >= self.bars and signal.event_ns < series[0].event_ns
 
     def _insert(self, signal: Signal) -> None:
