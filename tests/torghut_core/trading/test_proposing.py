@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.postgres import Postgres
+from torghut_core.trading.closing import Closer
+from torghut_core.trading.decision.intents import Intent
 from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.proposing import touched
 from torghut_core.trading.strategies.rule import Held
@@ -233,3 +236,27 @@ def test_history_when_full_then_what_lies_before_it_is_older(event_ns: int, is_o
     signal = make_signal(event_ns=event_ns)
     assert history.is_older(signal) is is_older
     assert (history.add([signal]) == []) is is_older
+
+
+async def test_closing_when_what_was_held_is_gone_by_then_it_opens_nothing(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the rule and the book the position was closed elsewhere: the wish to sell it is no wish to be short."""
+
+    async def take_none(_closer: Closer, intents: Sequence[Intent], _book: object) -> list[Intent]:
+        return list(intents)
+
+    monkeypatch.setattr(Closer, "take_signals", take_none)
+    tables = SignalTables()
+    tables.prices |= {"AAPL": 100.0, "MSFT": 100.0}
+    broker_server.state.order_status = "filled"
+    environment = service_environment(
+        broker_server.url, **_write(tmp_path, DECLARED), TRADING_ALLOW_SHORTS="true", TRADING_ALLOW_MARGIN="true"
+    )
+    async with running(environment, tables, postgres) as client:
+        tables.add("AAPL", _now_ms() - 3000, macd=0.0, rsi14=20.0)
+        await _filled(client, 1)
+        tables.add("AAPL", _now_ms() - 1, macd=0.0, rsi14=80.0)
+        tables.add("MSFT", _now_ms(), macd=0.0, rsi14=20.0)
+        rows = await _filled(client, 2)
+    assert [(row["symbol"], row["decision"]["action"]) for row in rows] == [("AAPL", "buy"), ("MSFT", "buy")]
