@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
+from torghut_core.ingest import metrics as ingest_metrics
 from torghut_core.settings import variable_names
+from torghut_core.ta.status import Metrics as TaMetrics
 from torghut_core.topics import ALL, DAY_MS
+from torghut_core.trading import metrics as trading_metrics
+from torghut_core.visuals.following import VisualsMetrics
+from torghut_core.visuals.guardrails import Gauges
+from torghut_core.visuals.stream import EventLog
 from torghutctl.cli import COMMANDS, app
 from torghutctl.commands.explain_config import RUNTIMES, settings_class
 from torghutctl.errors import ExitCode
@@ -46,6 +54,7 @@ def pages() -> dict[str, str]:
         "commands.md": _commands(),
         "environment.md": _environment(),
         "exit-codes.md": _exit_codes(),
+        "metrics.md": _metrics(),
         "reasons.md": _reasons(),
         "tables.md": _tables(),
         "topics.md": _topics(),
@@ -109,6 +118,52 @@ def _environment() -> str:
             rows.append(f"| `{first}`{also} | {_default(field)} | {_cell(field.description or '')} |")
         parts[-1] += "\n" + "\n".join(sorted(rows)) + "\n"
     return "\n".join(parts)
+
+
+class _Anything:
+    """Whatever is asked of it: a forwarder whose figures nobody reads."""
+
+    def __getattr__(self, name: str) -> _Anything:
+        return self
+
+    def items(self) -> tuple[()]:
+        return ()
+
+
+def _metrics() -> str:
+    registry = CollectorRegistry()
+    forwarder = ingest_metrics.Metrics(registry)
+    ingest_metrics.add_families(forwarder, _Anything())
+    families = {
+        "run ws": [*_described(forwarder.lag, forwarder.send_latency), *forwarder.describe()],
+        "run ta": _described(*vars(TaMetrics(CollectorRegistry())).values()),
+        "run trading": trading_metrics.Metrics().describe(),
+        "run visuals": VisualsMetrics(log=EventLog("0"), newest=None).describe(),
+        "run guardrails": Gauges(()).describe(),
+    }
+    parts = [f"# Metrics\n\n{_WRITTEN}Each runtime answers `/metrics` in Prometheus' text format.\n"]
+    for runtime, found in families.items():
+        rows = sorted(
+            f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} "
+            f"| {', '.join(f'`{label}`' for label in getattr(family, '_labelnames', ()))} | {_cell(family.documentation)} |"
+            for family in found
+        )
+        parts.append(
+            f"## {runtime}\n\n| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        )
+    return "\n".join(parts)
+
+
+def _described(*metrics: Any) -> list[Any]:
+    """Return the families of prometheus_client's own metrics among these, with their labels."""
+    found = []
+    for metric in metrics:
+        for one in metric.values() if isinstance(metric, dict) else (metric,):
+            if isinstance(one, MetricWrapperBase):
+                family = next(iter(one.describe()))
+                family._labelnames = one._labelnames
+                found.append(family)
+    return found
 
 
 def _default(field: Any) -> str:

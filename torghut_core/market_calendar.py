@@ -68,6 +68,37 @@ def trading_day(day: date) -> TradingDay | None:
     )
 
 
+_HOLIDAYS: tuple[tuple[str, tuple[int, ...], range, frozenset[int]], ...] = (
+    ("New Year's Day", (1,), range(1, 3), frozenset(range(5))),
+    ("Martin Luther King Jr. Day", (1,), range(15, 22), frozenset({0})),
+    ("Presidents' Day", (2,), range(15, 22), frozenset({0})),
+    ("Good Friday", (3, 4), range(1, 32), frozenset({4})),
+    ("Memorial Day", (5,), range(25, 32), frozenset({0})),
+    ("Juneteenth", (6,), range(18, 21), frozenset(range(5))),
+    ("Independence Day", (7,), range(3, 6), frozenset(range(5))),
+    ("Labor Day", (9,), range(1, 8), frozenset({0})),
+    ("Thanksgiving Day", (11,), range(22, 29), frozenset({3})),
+    ("Christmas Day", (12,), range(24, 27), frozenset(range(5))),
+)
+"""Name, months, days and weekdays (Monday 0) on which a closed weekday is that holiday, observed days with it."""
+
+
+def day_name(day: date) -> str | None:
+    """Return what sets a New York date apart: the weekend, a holiday's name, an early close; None for a usual day.
+
+    Raises ConfigurationError outside the years the table covers.
+    """
+    if trading_day(day) is not None:
+        early = table.EARLY_CLOSES.get(day.isoformat())
+        return None if early is None else f"early close at {early // 60:02d}:{early % 60:02d}"
+    if day.weekday() >= 5:
+        return "weekend"
+    for name, months, days, weekdays in _HOLIDAYS:
+        if day.month in months and day.day in days and day.weekday() in weekdays:
+            return name
+    return "special closure"
+
+
 def is_covered(ns: int) -> bool:
     """Tell whether an instant falls on a New York date that the table knows."""
     first, last = date.fromisoformat(table.FIRST_DAY), date.fromisoformat(table.LAST_DAY)
@@ -122,6 +153,10 @@ class MarketCalendar:
         if ns < day.regular_open_ns:
             return Session.PRE
         return Session.REGULAR if ns < day.regular_close_ns else Session.POST
+
+    def day_name(self, ns: int) -> str | None:
+        """Return what sets the New York date at `ns` apart, None for a usual day and an always-open calendar."""
+        return None if self.is_always_open else day_name(new_york_date(ns))
 
     def is_feed_open(self, feed: str, ns: int) -> bool:
         """Tell whether `feed` should produce data: iex in regular hours, overnight 20:00–04:00, any other 04:00–20:00."""

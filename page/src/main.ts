@@ -240,7 +240,7 @@ function mark(): void {
 
 /** What changes with time alone: ages, the clock, the newest row in words. */
 function tick(): void {
-  byId("clock").textContent = moment ? `${time(now())} New York · ${moment.marketSession}${moment.isClockSimulated ? " · simulated clock" : ""}` : UNKNOWN;
+  byId("clock").textContent = moment ? `${time(now())} New York · ${moment.marketSession}${moment.marketDay ? ` (${moment.marketDay})` : ""}${moment.isClockSimulated ? " · simulated clock" : ""}` : UNKNOWN;
   const trouble = byId("store");
   trouble.hidden = !moment?.storeTrouble;
   trouble.textContent = moment?.storeTrouble ? `ClickHouse does not answer (${moment.storeTrouble}): prices are not current` : "";

@@ -80,6 +80,8 @@ export interface Position {
 export interface Moment {
   serverTime: string;
   marketSession: string;
+  /** What sets the day apart: the weekend, a holiday's name, an early close. */
+  marketDay: string | null;
   isClockSimulated: boolean;
   storeTrouble: string | null;
 }

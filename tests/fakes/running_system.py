@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class RunningSystem:
     page: str
     market: simulator.SimulatorProcess
     folder: Path
+    process: subprocess.Popen[bytes]
 
     @property
     def services(self) -> dict[str, dict[str, str]]:
@@ -59,19 +61,18 @@ def running_system(folder: Path, *, speed: float = 5.0, **given: str) -> Iterato
             **given,
         }
         command = [sys.executable, "-m", "torghutctl", "up", "--dir", str(folder / "up"), "--port", "0"]
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as system:
+        # A file takes everything that is said: a pipe that nobody reads would stop who speaks.
+        said = folder / "up.log"
+        with said.open("wb") as log, subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log) as system:
             try:
-                yield RunningSystem(page=_page_of(system), market=market, folder=folder / "up")
+                yield RunningSystem(page=_page_of(system, said), market=market, folder=folder / "up", process=system)
             finally:
                 system.terminate()
-                system.communicate(timeout=60)
+                system.wait(timeout=60)
 
 
-def _page_of(system: subprocess.Popen[str]) -> str:
-    assert system.stderr is not None
-    said = ""
-    while "look at it" not in said:
-        line = system.stderr.readline()
-        assert line, said
-        said += line
-    return said.partition("the page is ")[2].split()[0].rstrip("/")
+def _page_of(system: subprocess.Popen[bytes], said: Path) -> str:
+    while "look at it" not in (text := said.read_text()):
+        assert system.poll() is None, text
+        time.sleep(0.1)
+    return text.partition("the page is ")[2].split()[0].rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -183,6 +184,26 @@ def test_page_when_decisions_are_refused_then_why_not_is_read_in_the_list(opened
     assert page.locator("#decisions .reasons").first.inner_text() != ""
 
 
+_SHOWS_EQUITY = """async () => {
+  const { account, equityCurve } = await (await fetch('/api/torghut/system')).json();
+  const shown = Number(document.getElementById('equity').textContent.replaceAll(',', ''));
+  const points = document.getElementById('curve-line').getAttribute('points') ?? '';
+  const isNear = Math.abs(shown - account.equity) < 0.005 + Math.abs(account.equity) * 1e-5;
+  return isNear && points.split(' ').length > 1 && Math.abs(points.split(' ').length - equityCurve.length) <= 2;
+}"""
+
+
+def test_page_when_the_account_is_known_then_paper_equity_and_its_curve_are_shown(
+    opened: Any, system: RunningSystem
+) -> None:
+    """The badge, the broker's equity and one point of the curve for each that is kept."""
+    page = opened().page
+    page.wait_for_function(_SHOWS_EQUITY)
+    assert page.inner_text("#badge") == "PAPER"
+    account = httpx.get(f"{system.page}/api/torghut/system").json()["account"]
+    assert 90_000 < account["equity"] < 110_000
+
+
 def test_page_when_a_fault_comes_and_goes_then_the_strip_turns_within_five_seconds_and_back(
     opened: Any, system: RunningSystem
 ) -> None:
@@ -214,7 +235,7 @@ def test_page_when_an_answer_is_older_than_the_newest_event_then_the_strip_stays
     cause = {"component": "ta", "reason": "ta_failed", "message": "an answer of before", "since": None}
     old["verdict"] |= {"classification": "down", "topCause": cause}
     held: list[Any] = []
-    page.route("**/api/torghut/system", held.append)
+    page.route("**/api/torghut/system", lambda route: route.continue_() if held else held.append(route))
     try:
         system.market.call("/simulator/occupy", {})
         system.market.call("/simulator/disconnect", {"stream": "data"})
@@ -223,7 +244,6 @@ def test_page_when_an_answer_is_older_than_the_newest_event_then_the_strip_stays
         system.market.call("/simulator/release", {})
     page.wait_for_function("() => document.getElementById('verdict').textContent === 'healthy'")
     page.evaluate(_NOTE_VERDICTS)
-    page.unroute("**/api/torghut/system")
     with page.expect_request("**/api/torghut/system"):
         # The page asks once more for itself: what it asked before the event is answered only now.
         held[0].fulfill(json=old)
@@ -239,19 +259,21 @@ def _until_not_ready(readyz: str) -> None:
     raise AssertionError("the forwarder stayed ready")
 
 
-@pytest.mark.soak  # passed in one whole run and not in the next: whether Chromium, set offline, cuts an open stream is not settled
-def test_page_when_the_server_is_gone_then_everything_says_that_it_is_not_current(opened: Any) -> None:
-    """The old page went on saying "updated"."""
-    watched = opened()
-    watched.page.wait_for_selector("#symbols tr[data-freshness=fresh]")
-    watched.context.set_offline(True)
-    watched.page.wait_for_function("() => document.getElementById('live').textContent.startsWith('not live')")
-    watched.page.wait_for_function("() => document.querySelectorAll('#symbols tr[data-freshness=fresh]').length === 0")
-    assert watched.page.inner_text("#verdict") == "not known"
-    watched.context.set_offline(False)
-    watched.page.wait_for_function("() => document.getElementById('live').textContent === 'live'")
-    watched.page.wait_for_selector("#symbols tr[data-freshness=fresh]")
-    watched.errors[:] = [error for error in watched.errors if "ERR_INTERNET_DISCONNECTED" not in error]
+def test_page_when_the_server_falls_silent_then_everything_says_that_it_is_not_current(
+    opened: Any, system: RunningSystem
+) -> None:
+    """Its connections stay open and nothing comes: the old page went on saying "updated"."""
+    page = opened().page
+    page.wait_for_selector("#symbols tr[data-freshness=fresh]")
+    system.process.send_signal(signal.SIGSTOP)
+    try:
+        page.wait_for_function("() => document.getElementById('live').textContent.startsWith('not live')")
+        page.wait_for_function("() => document.querySelectorAll('#symbols tr[data-freshness=fresh]').length === 0")
+        assert page.inner_text("#verdict") == "not known"
+    finally:
+        system.process.send_signal(signal.SIGCONT)
+    page.wait_for_function("() => document.getElementById('live').textContent === 'live'")
+    page.wait_for_selector("#symbols tr[data-freshness=fresh]")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

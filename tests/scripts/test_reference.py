@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -12,20 +13,40 @@ import pytest
 import yaml
 
 from torghut_core.topics import ALL
+from torghutctl.render.schemas import VERSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def _script(name: str) -> Any:
+    found = spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert found is not None and found.loader is not None
+    module = module_from_spec(found)
+    sys.modules[name] = module
+    found.loader.exec_module(module)
+    return module
+
+
 def test_pages_when_written_then_the_stored_ones_are_the_same() -> None:
     """Run scripts/write_reference.py after a setting, a topic or a table changed."""
-    found = spec_from_file_location("write_reference", ROOT / "scripts" / "write_reference.py")
-    assert found is not None and found.loader is not None
-    module: Any = module_from_spec(found)
-    found.loader.exec_module(module)
+    module = _script("write_reference")
     stored = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md")}
     assert module.pages() == stored
     schemas = {path.name: path.read_text() for path in (ROOT / "docs" / "schemas").glob("*.json")}
     assert module.schemas() == schemas
+
+
+_NO_REPORTS = {"torghut.alert/v1", "torghut.local/v1", "torghut.snapshot/v1"}
+"""Versions of what is written elsewhere than on standard output: an alert, the state of `up`, a bundle's manifest."""
+
+
+def test_schemas_when_the_code_names_a_version_then_it_is_published() -> None:
+    """A command whose report has no schema is found here, before anybody reads it by program."""
+    named: set[str] = set()
+    for package in ("torghutctl", "torghut_core"):
+        for path in (ROOT / package).rglob("*.py"):
+            named |= set(re.findall(r"torghut\.[a-z-]+/v[0-9]+", path.read_text()))
+    assert named - _NO_REPORTS == set(VERSIONS)
 
 
 def test_topics_when_shipped_then_they_are_the_codes() -> None:
@@ -41,6 +62,12 @@ def test_topics_when_shipped_then_they_are_the_codes() -> None:
     }
     wanted = {t.name: (t.partitions, t.retention_ms, "compact,delete" if t.is_compacted else "delete") for t in ALL}
     assert shipped == wanted
+
+
+@pytest.mark.e2e
+def test_transcripts_when_driven_again_then_the_page_is_the_same() -> None:
+    """Run scripts/write_transcripts.py after what a command prints, or a manifest, has changed."""
+    assert _script("write_transcripts").page() == (ROOT / "docs" / "transcripts.md").read_text()
 
 
 @pytest.mark.e2e

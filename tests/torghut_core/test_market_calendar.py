@@ -7,8 +7,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from torghut_core import market_calendar_table as table
 from torghut_core.errors import ConfigurationError
-from torghut_core.market_calendar import MarketCalendar, Session, is_covered, trading_day
+from torghut_core.market_calendar import MarketCalendar, Session, day_name, is_covered, trading_day
 from torghut_core.rfc3339 import parse_ns
 
 
@@ -88,3 +89,25 @@ def test_always_open_when_on_sunday_night_then_regular() -> None:
 def test_is_covered_when_at_the_edges_of_the_table_then_new_york_dates_count(time: str, is_known: bool) -> None:
     """Every instant has an answer, also those of which no date in New York exists."""
     assert is_covered(parse_ns(time)) is is_known
+
+
+def test_day_name_when_closed_then_every_holiday_has_its_name_and_mourning_is_a_special_closure() -> None:
+    """Each closed weekday of the table; a year's ten holidays by their names; early closes with their hour."""
+    closed = [date.fromisoformat(text) for text in table.CLOSED_WEEKDAYS]
+    unnamed = sorted(day.isoformat() for day in closed if day_name(day) == "special closure")
+    assert unnamed == ["2018-12-05", "2025-01-09"]
+    named = {name: day.isoformat() for day in sorted(closed) if day.year == 2026 and (name := day_name(day))}
+    assert named == {
+        "New Year's Day": "2026-01-01",
+        "Martin Luther King Jr. Day": "2026-01-19",
+        "Presidents' Day": "2026-02-16",
+        "Good Friday": "2026-04-03",
+        "Memorial Day": "2026-05-25",
+        "Juneteenth": "2026-06-19",
+        "Independence Day": "2026-07-03",
+        "Labor Day": "2026-09-07",
+        "Thanksgiving Day": "2026-11-26",
+        "Christmas Day": "2026-12-25",
+    }
+    shown = [day_name(date(2026, 11, day)) for day in (25, 26, 27, 28)]
+    assert shown == [None, "Thanksgiving Day", "early close at 13:00", "weekend"]

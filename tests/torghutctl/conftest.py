@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,72 +15,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.fakes.gitops import GitOps, shipped, shipped_with_flink
 from torghutctl.render.schemas import schema_of
-
-FOLDER = "argocd/applications/torghut"
-MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "Tester",
-    "GIT_AUTHOR_EMAIL": "tester@example.invalid",
-    "GIT_COMMITTER_NAME": "Tester",
-    "GIT_COMMITTER_EMAIL": "tester@example.invalid",
-}
-
-
-@dataclass
-class GitOps:
-    """A bare repository and a clone to change it from."""
-
-    bare: Path
-    clone: Path
-
-    def git(self, *arguments: str, where: Path | None = None) -> str:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=where or self.clone,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.clone), **IDENTITY},
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode().strip()
-
-    def write(self, relative: str, data: bytes, message: str = "change") -> str:
-        """Commit one file of the application to main and push it."""
-        path = self.clone / FOLDER / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", message)
-        self.git("push", "-q", "origin", "HEAD:main")
-        return self.git("rev-parse", "HEAD")
-
-    def replace(self, relative: str, old: str, new: str, message: str = "change") -> str:
-        data = (self.clone / FOLDER / relative).read_bytes()
-        assert old.encode() in data
-        return self.write(relative, data.replace(old.encode(), new.encode()), message)
-
-    def read(self, commit: str, relative: str) -> bytes:
-        done = subprocess.run(
-            ["git", "cat-file", "blob", f"{commit}:{FOLDER}/{relative}"], cwd=self.bare, capture_output=True, check=True
-        )
-        return done.stdout
-
-    def refs(self) -> dict[str, str]:
-        rows = self.git("for-each-ref", "--format=%(refname) %(objectname)", where=self.bare).splitlines()
-        return dict(row.split(" ") for row in rows)
-
-
-def _build(root: Path, fill: Callable[[Path], None]) -> GitOps:
-    made = GitOps(bare=root / "forge.git", clone=root / "clone")
-    made.clone.mkdir(parents=True)
-    made.git("init", "-q", "-b", "main", ".")
-    fill(made.clone / FOLDER)
-    made.git("add", "-A")
-    made.git("commit", "-q", "-m", "begin")
-    made.git("clone", "-q", "--bare", str(made.clone), str(made.bare))
-    made.git("remote", "add", "origin", str(made.bare))
-    return made
 
 
 def hold_to_schema(text: str) -> None:
@@ -133,13 +68,13 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def gitops(tmp_path: Path) -> GitOps:
     """The project's own manifests on main of a bare repository, with the TA on Flink and the Knative Service trading."""
-    return _build(tmp_path / "gitops", _older)
+    return shipped_with_flink(tmp_path / "gitops")
 
 
 @pytest.fixture
 def gitops_of_one_process(tmp_path: Path) -> GitOps:
     """The project's own manifests as they are shipped: the TA as one process, a scheduler that trades."""
-    return _build(tmp_path / "gitops", lambda folder: shutil.copytree(MANIFESTS, folder) and None)
+    return shipped(tmp_path / "gitops")
 
 
 @pytest.fixture
@@ -152,28 +87,9 @@ def empty_gitops(tmp_path: Path) -> Callable[[dict[str, bytes]], GitOps]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
 
-        return _build(tmp_path / "made", fill)
+        return build(tmp_path / "made", fill)
 
     return build
-
-
-def _older(folder: Path) -> None:
-    """The flavour that came first, and that many deployments have: a FlinkDeployment, and a service that trades itself."""
-    shutil.copytree(MANIFESTS, folder)
-    _rewrite(folder / "ta" / "kustomization.yaml", ("  - deployment.yaml\n", ""), ("  # - flink", "  - flink"))
-    (folder / "ta" / "deployment.yaml").unlink()
-    _rewrite(folder / "kustomization.yaml", ("  - scheduler-deployment.yaml\n", ""))
-    (folder / "scheduler-deployment.yaml").unlink()
-    on = ('TRADING_ENABLED\n              value: "false"', 'TRADING_ENABLED\n              value: "true"')
-    _rewrite(folder / "knative-service.yaml", on, ("value: api\n", "value: all\n"))
-
-
-def _rewrite(path: Path, *pairs: tuple[str, str]) -> None:
-    text = path.read_text()
-    for old, new in pairs:
-        assert text.count(old) == 1, (path, old)
-        text = text.replace(old, new)
-    path.write_text(text)
 
 
 NEWLINES = {"lf": "\n", "crlf": "\r\n"}

@@ -47,9 +47,10 @@ class Metrics(Collector):
         """Add a family that rises and falls."""
         self._families.append((GaugeMetricFamily, name, text, labels, read))
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is known before the first scrape."""
-        return []
+    def describe(self) -> Iterator[Metric]:
+        """Yield every family that was added, without a value."""
+        for kind, name, text, labels, _ in self._families:
+            yield kind(f"torghut_ws_{name}", text, labels=labels)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family as it stands."""

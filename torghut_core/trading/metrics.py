@@ -100,6 +100,15 @@ class Metrics(Collector):
             },
         }
 
+    def describe(self) -> Iterator[Metric]:
+        """Yield every family, without a value."""
+        for name, help_text in _COUNTERS.items():
+            yield CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text)
+        for name, (label, help_text) in _LABELLED.items():
+            yield CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text, labels=[label])
+        for name, help_text in _GAUGES.items():
+            yield GaugeMetricFamily(PREFIX + name, help_text)
+
     def collect(self) -> Iterator[Metric]:
         """Yield the families for Prometheus."""
         for name, help_text in _COUNTERS.items():

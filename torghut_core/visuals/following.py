@@ -46,4 +46,4 @@ class VisualsMetrics(Collector):
         yield GaugeMetricFamily("torghut_visuals_store_up", "1 while ClickHouse's rows are current.", value=is_current)
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return []
+        return self.collect()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,9 +42,40 @@ _HELP = {
 }
 
 
+def _probe_success() -> GaugeMetricFamily:
+    text = "1 when the last scrape's probe succeeded."
+    return GaugeMetricFamily(f"{_PREFIX}probe_success", text, labels=["replica", "probe"])
+
+
+class Gauges(Collector):
+    """The figures of every replica, labelled `replica`."""
+
+    def __init__(self, replicas: Sequence[Guardrails]) -> None:
+        self._replicas = tuple(replicas)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        for name, text in _HELP.items():
+            family = GaugeMetricFamily(_PREFIX + name, text, labels=["replica"])
+            for each in self._replicas:
+                if name in each.figures:
+                    family.add_metric([each.replica], each.figures[name])
+            if family.samples:
+                yield family
+        probes = _probe_success()
+        for each in self._replicas:
+            for name, value in each.probes.items():
+                probes.add_metric([each.replica, name], value)
+        yield probes
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        for name, text in _HELP.items():
+            yield GaugeMetricFamily(_PREFIX + name, text, labels=["replica"])
+        yield _probe_success()
+
+
 @dataclass(eq=False)
-class Guardrails(Collector):
-    """Figures of one ClickHouse, labelled `replica`."""
+class Guardrails:
+    """Figures of one ClickHouse."""
 
     clickhouse: Queries
     clock: Clock
@@ -54,21 +85,6 @@ class Guardrails(Collector):
     probes: dict[str, float] = field(default_factory=dict)
     _ratio: float | None = None
     _ratio_at: float | None = None
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        for name, value in self.figures.items():
-            family = GaugeMetricFamily(_PREFIX + name, _HELP[name], labels=["replica"])
-            family.add_metric([self.replica], value)
-            yield family
-        probes = GaugeMetricFamily(
-            f"{_PREFIX}probe_success", "1 when the last scrape's probe succeeded.", labels=["replica", "probe"]
-        )
-        for name, value in self.probes.items():
-            probes.add_metric([self.replica, name], value)
-        yield probes
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        return []
 
     def scrape(self) -> None:
         """Read ClickHouse once. Blocks; called from a thread.
@@ -180,18 +196,23 @@ class Guardrails(Collector):
         return float(rows[0]["all_own"] / rows[0]["all_theirs"]) if rows and rows[0]["all_theirs"] else None
 
 
-async def scrape_forever(guardrails: Guardrails, seconds: float, stop: asyncio.Event) -> None:
+async def scrape_all(replicas: Sequence[Guardrails]) -> None:
+    """Scrape every replica once, each in a thread of its own: one that is silent holds up no other."""
+    await asyncio.gather(*(asyncio.to_thread(each.scrape) for each in replicas))
+
+
+async def scrape_forever(replicas: Sequence[Guardrails], seconds: float, stop: asyncio.Event) -> None:
     """Scrape now and every `seconds` until `stop` is set."""
     while not stop.is_set():
-        await asyncio.to_thread(guardrails.scrape)
+        await scrape_all(replicas)
         try:
             await asyncio.wait_for(stop.wait(), seconds)
         except TimeoutError:
             continue
 
 
-def registry_of(guardrails: Guardrails) -> CollectorRegistry:
+def registry_of(*replicas: Guardrails) -> CollectorRegistry:
     """Return a registry that shows these gauges."""
     registry = CollectorRegistry()
-    registry.register(guardrails)
+    registry.register(Gauges(replicas))
     return registry

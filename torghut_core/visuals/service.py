@@ -22,7 +22,7 @@ from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load, reveal
 from torghut_core.visuals.api import Stores, create_app
 from torghut_core.visuals.following import VisualsMetrics, follow
-from torghut_core.visuals.guardrails import Guardrails, registry_of, scrape_forever
+from torghut_core.visuals.guardrails import Guardrails, registry_of, scrape_all, scrape_forever
 from torghut_core.visuals.newest import NewestRows
 from torghut_core.visuals.settings import ClickHouseSettings, GuardrailsSettings, VisualsSettings
 from torghut_core.visuals.stream import EventLog
@@ -34,12 +34,16 @@ from torghut_core.visuals.universe import SYMBOL, Universe
 NOT_CONFIGURED = "clickhouse_unconfigured"
 
 
-async def _clickhouse_of(settings: ClickHouseSettings, stack: contextlib.AsyncExitStack) -> ClickHouseOnDemand | None:
-    if settings.clickhouse_url is None:
+async def _clickhouse_of(
+    settings: ClickHouseSettings, stack: contextlib.AsyncExitStack, url: str | None = None
+) -> ClickHouseOnDemand | None:
+    """Return the ClickHouse at `url`, or the settings' own; None where there is none."""
+    url = url or settings.clickhouse_url
+    if url is None:
         return None
     clickhouse = ClickHouseOnDemand(
         Address(
-            url=settings.clickhouse_url,
+            url=url,
             username=settings.clickhouse_username,
             password=reveal(settings.clickhouse_password),
             connect_timeout=settings.clickhouse_timeout_seconds,
@@ -133,24 +137,25 @@ async def run_guardrails(
 ) -> None:
     """Serve the guardrail gauges until `stop` is set; a ClickHouse that is away is a gauge, not an end."""
     settings = load(GuardrailsSettings, environment)
-    if settings.clickhouse_url is None:
-        raise ConfigurationError("TA_CLICKHOUSE_URL: must be set")
-    is_embedded = check_address(settings.clickhouse_url)
+    addresses = settings.addresses()
+    if not addresses:
+        if settings.clickhouse_url is None:
+            raise ConfigurationError("TA_CLICKHOUSE_URL: must be set, or GUARDRAILS_REPLICAS")
+        is_embedded = check_address(settings.clickhouse_url)
+        addresses = {"embedded" if is_embedded else settings.clickhouse_url.split("//")[-1]: settings.clickhouse_url}
+    clock = open_clock(settings.clock)
     async with contextlib.AsyncExitStack() as stack:
-        store = clickhouse or await _clickhouse_of(settings, stack)
-        assert store is not None
-        guardrails = Guardrails(
-            clickhouse=store,
-            clock=open_clock(settings.clock),
-            replica="embedded" if is_embedded else settings.clickhouse_url.split("//")[-1],
-            data_path=settings.data_path,
-        )
+        replicas: list[Guardrails] = []
+        for name, url in addresses.items():
+            store = clickhouse or await _clickhouse_of(settings, stack, url)
+            assert store is not None
+            replicas.append(Guardrails(clickhouse=store, clock=clock, replica=name, data_path=settings.data_path))
         app = FastAPI(title="torghut-guardrails", openapi_url=None)
-        add_metrics(app, registry_of(guardrails))
+        add_metrics(app, registry_of(*replicas))
         until = stop or asyncio.Event()
         binding = Binding(port=settings.port, variable="GUARDRAILS_PORT", host=settings.http_host)
         port = await stack.enter_async_context(serving(app, binding))
-        await asyncio.to_thread(guardrails.scrape)
+        await scrape_all(replicas)
         if on_ready is not None:
             on_ready(port)
-        await scrape_forever(guardrails, settings.scrape_seconds, until)
+        await scrape_forever(replicas, settings.scrape_seconds, until)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, SecretStr
 
+from torghut_core.errors import ConfigurationError
 from torghut_core.market_calendar import CalendarName
 from torghut_core.settings import Settings
 
@@ -44,3 +47,19 @@ class GuardrailsSettings(ClickHouseSettings):
     scrape_seconds: float = Field(default=15, alias="GUARDRAILS_SCRAPE_SECONDS", gt=0)
     data_path: str | None = Field(default=None, alias="GUARDRAILS_DATA_PATH")
     """Folder whose file system counts as ClickHouse's disk, for an embedded engine."""
+    replicas: str = Field(default="", alias="GUARDRAILS_REPLICAS")
+    """Comma-separated NAME=URL, one per replica of ClickHouse, each with gauges of its own; unset, TA_CLICKHOUSE_URL alone."""
+
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each replica by its name. Raises ConfigurationError naming the entry and the rule."""
+        found: dict[str, str] = {}
+        for entry in filter(None, (part.strip() for part in self.replicas.split(","))):
+            name, _, url = entry.partition("=")
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"https?://[^\s/@]+/?", url):
+                raise ConfigurationError(
+                    f"GUARDRAILS_REPLICAS: {name[:40]!r} must be NAME=URL, a name of letters, digits, . _ -, an http(s) address"
+                )
+            if name in found or url in found.values():
+                raise ConfigurationError(f"GUARDRAILS_REPLICAS: {name} stands twice, or its address does")
+            found[name] = url
+        return found

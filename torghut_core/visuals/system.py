@@ -121,6 +121,7 @@ class SystemState:
         return {
             "serverTime": format_ns(now),
             "marketSession": self.calendar.session(now).value,
+            "marketDay": self.calendar.day_name(now),
             "isClockSimulated": self.clock.is_simulated,
             "storeTrouble": self.store_trouble(),
         }

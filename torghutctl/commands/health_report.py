@@ -122,7 +122,7 @@ def advice(report: Mapping[str, Any], target: Target, observed_at_ns: int) -> li
             f"note: {target.bundle} is not the live system: it tells of {format_ns(observed_at_ns)}, and the next command is"
             " the one for the system it was taken of; look at that again first"
         )
-    if " --repo " not in command:
+    if " --repo " not in command and target.repo is None:
         how = "name an environment with `local` and `repo` (-e)" if target.local else "give --repo PATH|URL, or -e NAME"
         lines.append(f"note: the next command needs the GitOps repository, and none is known: {how}")
     if MASK in command:

@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -278,10 +279,11 @@ def snapshot_reader(
     from torghutctl.snapshot.reader import read
     from torghutctl.snapshot.target import Target
 
-    is_named = any((options.from_snapshot, options.kubeconfig, options.context, environment.context, environment.local))
+    named = (options.from_snapshot, options.kubeconfig, options.context)
+    is_named = any((*named, environment.kubeconfig, environment.context, environment.local))
     if not is_needed and not is_named:
         return None
-    is_local = not any((options.from_snapshot, options.kubeconfig, options.context))
+    is_local = not any(named)
     kubeconfig = options.kubeconfig or (Path(environment.kubeconfig).expanduser() if environment.kubeconfig else None)
     target = Target(
         bundle=options.from_snapshot,
@@ -350,12 +352,10 @@ def _ask_person(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], In
     """Return how a person is asked: the plan is shown first, then what is missing is typed."""
 
     def ask(plan: Plan, intent: Intent) -> Intent:
-        from torghutctl.render.plan_view import plan_table
-
         phrase = acting.second_phrase if act and acting is not None else ""
         if intent.confirm and intent.reason.strip() and not phrase:
             return intent
-        tell(plan_table(plan.report()) + "\n")
+        tell_plan(plan)
         if not intent.reason.strip():
             intent = replace(intent, reason=_typed("why"))
         if not intent.confirm:
@@ -363,6 +363,15 @@ def _ask_person(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], In
         return replace(intent, typed=_typed("this deletes; type the topics' names to go on")) if phrase else intent
 
     return ask
+
+
+def tell_plan(plan: Plan) -> None:
+    """Show a plan to whoever is asked about it, as the terminal is wide."""
+    from torghutctl.render.output import screen
+    from torghutctl.render.plan_view import plan_table
+
+    on = screen(os.environ, sys.stderr)
+    tell(plan_table(plan.report(), width=on.width, is_coloured=on.is_coloured) + "\n")
 
 
 def _typed(question: str) -> str:

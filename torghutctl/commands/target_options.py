@@ -36,7 +36,7 @@ class Choice:
 
         return Operator(
             environment=self.target.environment,
-            repo=self.target.repo,
+            repo=self.target.repo_option,
             is_live_declared=self.target.is_live_declared,
             options=self.target.options,
         )
@@ -120,6 +120,7 @@ class TargetOptions(ResourceNames):
             context=self.context or entry.context,
             names=entry.names,
             repo=_from_any_folder(repo),
+            repo_option=_from_any_folder(self.repo),
             base=self.base or entry.base,
             gitops_path=self.gitops_path or entry.gitops_path,
             credential=None if self.from_snapshot is not None else _credential(repo, entry.token_file),

@@ -64,7 +64,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     from torghut_core.clock import SystemClock
     from torghutctl.actuation.record import Record
     from torghutctl.actuation.request import Effect, Request
-    from torghutctl.commands.procedure_request import default_audit_path, user
+    from torghutctl.commands.procedure_request import default_audit_path, tell_plan, user
     from torghutctl.planning.gates import Intent, ask_gates, require_open, told
     from torghutctl.render.output import write
     from torghutctl.render.plan_view import plan_markdown, plan_table
@@ -100,7 +100,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
             is_person_at_terminal=is_asked,
         )
         if is_asked and not intent.confirm:
-            tell(plan_table(plan.report()) + "\n")
+            tell_plan(plan)
             phrase = str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
             intent = replace(intent, confirm=phrase)
         answers = ask_gates(plan, intent, only_a_person=switch != "kill-switch on")

@@ -7,6 +7,7 @@ from typing import Any
 
 from torghut_core.errors import ExitCode
 from torghut_core.rfc3339 import format_ns
+from torghutctl.health.differences import explain
 from torghutctl.health.reading import describe
 from torghutctl.snapshot import sources
 from torghutctl.snapshot.facts import Facts
@@ -21,7 +22,6 @@ _SETTINGS = {
     "LLM_ENABLED": "llm.enabled",
     "LLM_SHADOW_MODE": "llm.shadowMode",
 }
-_ON_OFF = {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}
 _SOURCES = (sources.DESIRED, sources.ARGOCD_APPLICATION, sources.TRADING_SERVICE, sources.TRADING_REVISIONS)
 _OF_POD = (
     "enabled",
@@ -47,6 +47,8 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     statuses = facts.trading_status()
     deciding = _deciding(facts, (service or {}).get("newestCreated"))
     effective = deciding[0] if deciding else None
+    application = facts.value(sources.ARGOCD_APPLICATION)
+    sync = None if application is None else application["sync"]
     rows = [
         _row(
             name,
@@ -55,6 +57,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
             revision=_variable(newest, name),
             effective=_reported(effective, key),
             others=[_reported(status, key) for status in deciding[1:]],
+            sync=sync,
         )
         for name, key in _SETTINGS.items()
     ]
@@ -64,8 +67,8 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
         live=(service or {}).get("image"),
         revision=(newest or {}).get("image"),
         effective=None,
+        sync=sync,
     )
-    application = facts.value(sources.ARGOCD_APPLICATION)
     unread = [
         facts.reading(source)
         for source in _SOURCES
@@ -126,18 +129,12 @@ def _row(
     revision: str | None,
     effective: str | None,
     others: Sequence[str | None] = (),
+    sync: str | None,
 ) -> dict[str, Any]:
     """Return one setting's row; `others` is what further pods report: they must say the same, an older revision too."""
-    said = (git, live, revision, effective, *others)
-    known = {_ON_OFF.get(value.lower(), value.lower()) for value in said if value is not None}
-    return {
-        "name": name,
-        "git": git,
-        "live": live,
-        "revision": revision,
-        "effective": effective,
-        "agrees": len(known) <= 1,
-    }
+    columns = {"git": git, "live": live, "revision": revision, "effective": effective}
+    difference = explain(name, **columns, others=others, sync=sync)
+    return {"name": name, **columns, "agrees": difference is None, "difference": difference}
 
 
 def _trades(statuses: Sequence[Mapping[str, Any]]) -> str:

@@ -91,7 +91,8 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
                 component=NAME,
                 reason=kind.reason,
                 level=Level.DEGRADED,
-                message=f"the newest {kind.rows} is {span(age)} old in session time; the limit is {kind.limit_seconds} s"
+                message=f"the newest {kind.rows} is {span(age)} old in session time{_by_the_clock(age, newest, moment)}; "
+                f"the limit is {kind.limit_seconds} s"
                 if newest is not None
                 else f"there is no {kind.rows} yet, and the limit of {kind.limit_seconds} s of session time is passed",
                 since=at(newest) if newest is not None else None,
@@ -118,6 +119,12 @@ def _judge_kind(kind: _Kind, facts: Facts, moment: Moment) -> list[Finding]:
             evidence=(f"late: {shown}", *_ahead(kind, ahead)),
         )
     ]
+
+
+def _by_the_clock(age: float, newest: int, moment: Moment) -> str:
+    """Say the age by the clock too where nights and weekends make it another one: `since` is counted by the clock."""
+    clock_age = (moment.now_ns - newest) / 1e9
+    return "" if clock_age - age < 60 else f", {span(clock_age)} by the clock"
 
 
 def _ahead(kind: _Kind, ahead: Mapping[str, int]) -> list[str]:

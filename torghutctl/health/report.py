@@ -112,6 +112,7 @@ def judge(snapshot: Snapshot, operator: Operator, *, at_ns: int | None = None) -
         "classification": classification.value if classification is not None else "healthy",
         "observedAt": format_ns(now_ns),
         "marketSession": moment.session.value,
+        "marketDay": calendar.day_name(now_ns),
         "topCause": _top(causes.top, unreached) if worst else None,
         "nextProcedure": _next(causes.top, operator) if worst else None,
         "components": [

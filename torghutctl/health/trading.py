@@ -230,11 +230,8 @@ def _loop(facts: Facts, schedulers: set[str]) -> list[Finding]:
         if status["hasError"]:
             known = ", ".join(item["signature"] for item in status["errorSignatures"])
             line = f"/trading/status of {name}: last_error is set" + (f", it speaks of {known}" if known else "")
-            found.append(
-                _state(
-                    "trading_error", Level.DEGRADED, "the loop's last cycle failed", line, *_dependencies(facts, name)
-                )
-            )
+            message = f"the loop's last cycle failed: last_error speaks of {known or 'nothing this program knows'}"
+            found.append(_state("trading_error", Level.DEGRADED, message, line, *_dependencies(facts, name)))
     return found
 
 

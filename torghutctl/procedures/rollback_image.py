@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.environments import Environment
@@ -26,6 +27,7 @@ from torghutctl.procedures.specification import FileEditor, PlanningInput, Spec,
 from torghutctl.procedures.switches import KNATIVE_FILE
 from torghutctl.procedures.trading_workload import Workload, main_container, relative_path, trading_workload
 from torghutctl.procedures.verification import Check, image_checks
+from torghutctl.snapshot import sources
 from torghutctl.snapshot.repository import HistoryEntry, Tree
 
 
@@ -142,6 +144,7 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
                     + (", which was rolled back once: look why" if target.was_rolled_back else ""),
                     refuses=False,
                 ),
+                *(() if workload.is_deployment else (_ran(given, target),)),
                 Precondition(
                     name="every place that pins the image moves",
                     ok=True,
@@ -331,6 +334,29 @@ def _service_read(given: PlanningInput, workload: Workload) -> Precondition:
     else:
         detail = f"newest created {reading.value.get('newestCreated')}, newest ready {reading.value.get('newestReady')}"
     return Precondition(name=name, ok=True, detail=detail, value="read")
+
+
+def _ran(given: PlanningInput, target: Release) -> Precondition:
+    """Say what the cluster remembers of the image: which revisions ran it, and whether they were ready."""
+    name = "the chosen image ran well"
+    reading = read_source(given, sources.TRADING_REVISIONS)
+    if not isinstance(reading.value, list):
+        return not_known(name, reading, refuses=False)
+    ran = [item for item in reading.value if target.digest in f"{item['resolvedImage']} {item['image']}"]
+    if not ran:
+        detail = "no revision that the cluster still keeps ran it: git's history alone speaks for it"
+        return Precondition(name=name, ok=None, detail=detail, refuses=False)
+    ready: list[dict[str, Any]] = [
+        next((one for one in item["conditions"] if one["type"] == "Ready"), {}) for item in ran
+    ]
+    lines = [
+        f"revision {item['name']}: Ready {state.get('status', 'not told')}"
+        + (f", {state['reason']}" if state.get("reason") else "")
+        + (f", since {state['since']}" if state.get("since") else "")
+        for item, state in zip(ran, ready, strict=True)
+    ]
+    is_good = any(state.get("status") == "True" for state in ready)
+    return Precondition(name=name, ok=is_good, detail="; ".join(lines), refuses=False)
 
 
 def verify(given: PlanningInput) -> tuple[Check, ...]:

@@ -42,7 +42,7 @@ def _head(report: Mapping[str, Any], width: int | None, is_coloured: bool) -> It
     verdict = str(report["classification"])
     yield (
         _painted(verdict.upper(), verdict, is_coloured)
-        + f"   observed {report['observedAt']}, market session {report['marketSession']}"
+        + f"   observed {report['observedAt']}, market session {market(report)}"
     )
     if _is_live_undeclared(report):
         banner = "TRADING WITH REAL MONEY IS ON AND NO ENVIRONMENT DECLARES IT: torghutctl pause-trading stops it"
@@ -60,6 +60,12 @@ def _head(report: Mapping[str, Any], width: int | None, is_coloured: bool) -> It
     if step is not None:
         yield f"next:     {step['command'] or step['name'] + ' (runbook)'}"
         yield f"runbook:  {step['runbook']}"
+
+
+def market(report: Mapping[str, Any]) -> str:
+    """Return the market's session, with what sets the day apart: `closed (Thanksgiving Day)`."""
+    day = report["marketDay"]
+    return f"{report['marketSession']} ({day})" if day else str(report["marketSession"])
 
 
 def _components(report: Mapping[str, Any], width: int | None, is_coloured: bool) -> Iterator[str]:

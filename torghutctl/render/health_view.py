@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torghutctl.render.health_table import evident
+from torghutctl.render.health_table import evident, market
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """Return the report as markdown."""
     cause, step = report["topCause"], report["nextProcedure"]
     lines = [f"## Torghut health: {report['classification']}", ""]
-    lines.append(f"Observed {report['observedAt']}, market session {report['marketSession']}.")
+    lines.append(f"Observed {report['observedAt']}, market session {market(report)}.")
     if cause is not None:
         lines += ["", f"**Top cause:** {cause['component']} `{cause['reason']}`: {_cell(cause['message'])}"]
         lines.append(f"**Since:** {cause['since'] or 'not known'}")

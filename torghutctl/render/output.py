@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TextIO
 
 from torghutctl.render.redaction import redact, redact_text
 from torghutctl.render.streams import emit, is_unicode
@@ -70,9 +70,10 @@ class Screen:
     is_coloured: bool = False
 
 
-def screen(environment: Mapping[str, str]) -> Screen:
-    """Return what standard output can show. NO_COLOR, a dumb terminal and anything that is no terminal get no colour."""
-    if sys.stdout is None or not sys.stdout.isatty():
+def screen(environment: Mapping[str, str], stream: TextIO | None = None) -> Screen:
+    """Return what a stream (standard output) can show. NO_COLOR, a dumb terminal and what is no terminal get no colour."""
+    stream = stream or sys.stdout
+    if stream is None or not stream.isatty():
         return Screen()
     is_plain = bool(environment.get("NO_COLOR")) or environment.get("TERM", "dumb") == "dumb"
     return Screen(width=shutil.get_terminal_size().columns, is_coloured=not is_plain)

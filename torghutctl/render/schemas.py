@@ -49,6 +49,7 @@ _HEALTH: dict[str, Schema] = {
     "classification": _CLASS,
     "observedAt": _TIME,
     "marketSession": _one_of("pre", "regular", "post", "closed"),
+    "marketDay": _maybe(_TEXT),
     "topCause": _maybe(_record({"component": _TEXT, "reason": _TEXT, "message": _TEXT, "since": _maybe(_TIME)})),
     "nextProcedure": _maybe(_record({"name": _TEXT, "command": _maybe(_TEXT), "runbook": _TEXT})),
     "components": _list(
@@ -76,7 +77,14 @@ _PLAN: dict[str, Schema] = {
     "act": _maybe(_TEXT),
     "result": _maybe(_RESULT),
 }
-_SETTING = _record({"name": _TEXT, "git": _ANY, "live": _ANY, "effective": _ANY, "agrees": _FLAG}, is_open=True)
+_SETTING = _record(
+    {
+        "name": _TEXT,
+        **{column: _maybe(_TEXT) for column in ("git", "live", "revision", "effective")},
+        "agrees": _FLAG,
+        "difference": _maybe(_TEXT),
+    }
+)
 _STATUS: dict[str, Schema] = {
     "observedAt": _TIME,
     "agreement": _one_of("same", "different", "unknown"),
@@ -167,6 +175,22 @@ _DOCUMENTS: dict[str, Schema] = {
     "torghut.runbook/v1": _record({"name": _TEXT, "text": _TEXT}),
     "torghut.runbooks/v1": _record({"runbooks": _list(_record({"name": _TEXT, "title": _TEXT}))}),
     "torghut.status/v1": _record(_STATUS),
+    "torghut.ta-check/v1": _record(
+        {
+            "file": _TEXT,
+            "symbols": _list(
+                _record(
+                    {
+                        "symbol": _TEXT,
+                        **dict.fromkeys(("compared", "equal", "onlyOwn", "onlyProvider"), _COUNT),
+                        "differing": {"type": "object", "additionalProperties": _COUNT},
+                        "volumeRatio": _maybe({"type": "number"}),
+                    }
+                )
+            ),
+            "worst": _list(_record({"symbol": _TEXT, "minuteEnd": _TIME, "fields": {"type": "object"}})),
+        }
+    ),
     "torghut.top/v1": _record(
         {
             "health": _record({"schemaVersion": _TEXT, **_HEALTH}),

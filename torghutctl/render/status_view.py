@@ -27,6 +27,9 @@ def table(report: Mapping[str, Any]) -> str:
         for row in report["settings"]
     ]
     lines += [columns(rows), ""]
+    for row in report["settings"]:
+        if row["difference"]:
+            lines += [*textwrap.wrap(f"{row['name']}: {row['difference']}", _WIDTH, subsequent_indent="  "), ""]
     pods = []
     for pod in report["pods"]:
         words = textwrap.wrap(_pod(pod), _WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -51,7 +54,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     ]
     for row in report["settings"]:
         cells = [f"`{row['name']}`", *(_short(row[key]) for key in ("git", "live", "revision", "effective"))]
-        lines.append(f"| {' | '.join(cells)} | {'' if row['agrees'] else 'different'} |")
+        lines.append(f"| {' | '.join(cells)} | {row['difference'] or ''} |")
     lines += ["", *(f"- {' '.join(filter(None, row))}" for row in _facts(report))]
     lines += [f"- pod {pod['pod']}: {_pod(pod)}" for pod in report["pods"]]
     if not _was_git_asked(report):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torghutctl.health.model import span
+from torghutctl.render.health_table import market
 from torghutctl.render.output import columns
 
 _MOST = 8
@@ -22,7 +23,7 @@ def frame(report: Mapping[str, Any], *, width: int | None = None, height: int | 
 
 def _strip(health: Mapping[str, Any], trading: Mapping[str, Any]) -> Iterator[str]:
     cause, step = health["topCause"], health["nextProcedure"]
-    yield f"{str(health['classification']).upper()}  {health['observedAt']}  market {health['marketSession']}"
+    yield f"{str(health['classification']).upper()}  {health['observedAt']}  market {market(health)}"
     if cause is not None:
         yield f"cause  {cause['component']}: {cause['reason']}: {cause['message']}"
     if step is not None:

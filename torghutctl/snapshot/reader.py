@@ -37,7 +37,7 @@ def read(
     snapshot = _read_live(target, at_ns, process, deadline_s, tell)
     told = {
         "environment": target.environment,
-        "repo": target.repo,
+        "repo": target.repo_option,
         "isLiveDeclared": target.is_live_declared,
         "options": [list(pair) for pair in target.options],
     }

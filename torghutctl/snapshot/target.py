@@ -19,6 +19,8 @@ class Target:
     context: str | None = None
     names: Names = field(default_factory=Names)
     repo: str | None = None
+    repo_option: str | None = None
+    """The repository as an option named it: a next command repeats it. What the environment's entry has needs no word."""
     base: str = "main"
     gitops_path: str = "argocd/applications/torghut"
     credential: Credential | None = field(default=None, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from prometheus_client import generate_latest
 from tests.fakes.visuals_client import Rows
 from torghut_core.clock import ManualClock
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
-from torghut_core.visuals.guardrails import Guardrails, registry_of
+from torghut_core.errors import ConfigurationError
+from torghut_core.settings import load
+from torghut_core.visuals.guardrails import Gauges, Guardrails, registry_of, scrape_all
+from torghut_core.visuals.settings import GuardrailsSettings
 
 _GUARDRAILS = """
 import sys; sys.path.insert(0, {root!r})
@@ -97,7 +101,42 @@ def test_guardrails_when_clickhouse_is_away_then_only_that_is_said() -> None:
     guardrails = Guardrails(clickhouse=failing, clock=ManualClock(5_000_000_000), replica="r")
     guardrails.scrape()
     assert guardrails.figures == {"clickhouse_up": 0.0, "last_scrape_success": 0.0, "last_scrape_ts_seconds": 5.0}
-    assert next(iter(guardrails.collect())).name == "torghut_clickhouse_guardrails_clickhouse_up"
+    assert next(iter(Gauges([guardrails]).collect())).name == "torghut_clickhouse_guardrails_clickhouse_up"
+
+
+def test_guardrails_when_one_of_two_replicas_is_away_then_each_has_gauges_of_its_own() -> None:
+    """One exporter for all replicas: a family stands once, and what is known of one is not said of the other."""
+    away: ClickHouse = Rows(ClickHouseError(Trouble.REFUSED, "a query"))  # type: ignore[assignment]
+    clock = ManualClock(5_000_000_000)
+    replicas = [
+        Guardrails(clickhouse=_OneProbeFails("none"), clock=clock, replica="chi-0-0"),
+        Guardrails(clickhouse=away, clock=clock, replica="chi-0-1"),
+    ]
+    asyncio.run(scrape_all(replicas))
+    lines = generate_latest(registry_of(*replicas)).decode().splitlines()
+    prefix = "torghut_clickhouse_guardrails_"
+    assert lines.count(f"# TYPE {prefix}clickhouse_up gauge") == 1
+    assert {f'{prefix}clickhouse_up{{replica="chi-0-{n}"}} {1 - n}.0' for n in (0, 1)} <= set(lines)
+    free = [line for line in lines if line.startswith(f"{prefix}disk_free_ratio")]
+    assert free == [f'{prefix}disk_free_ratio{{replica="chi-0-0"}} 0.25']
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("a=http://one:8123,a=http://two:8123", "a stands twice"),
+        ("a=http://one:8123,b=http://one:8123", "b stands twice"),
+        ("a", "'a' must be NAME=URL"),
+        ("a=embedded:folder", "'a' must be NAME=URL"),
+        ("a b=http://one:8123", "'a b' must be NAME=URL"),
+        ("a=http://user:secret@one:8123", "'a' must be NAME=URL"),
+    ],
+)
+def test_replicas_when_an_entry_is_wrong_then_it_is_named_and_no_password_is_shown(value: str, said: str) -> None:
+    """The entry's name and the rule; the password has a variable of its own."""
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        load(GuardrailsSettings, {"GUARDRAILS_REPLICAS": value}).addresses()
+    assert "secret" not in str(refused.value)
 
 
 class _OneProbeFails:

@@ -15,6 +15,7 @@ from tests.fakes.incidents import stop_forwarder
 from tests.fakes.kubernetes_api import Cluster, Fault, serve
 from torghutctl.cli import app
 from torghutctl.commands.health_report import follow
+from torghutctl.health.differences import explain
 from torghutctl.health.reasons import REASONS
 from torghutctl.render.health_view import changes
 
@@ -278,6 +279,27 @@ def test_status_when_paused_in_spec_and_still_trading_then_exit_3(cluster: Clust
     result = _run("status", "--kubeconfig", kubeconfig, "-o", "json")
     row = next(item for item in json.loads(result.stdout)["settings"] if item["name"] == "TRADING_ENABLED")
     assert (result.exit_code, row["live"], row["effective"], row["agrees"]) == (3, "false", "true", False)
+    assert row["difference"] == (
+        "applied, and the newest revision was made before it. It matters: whether orders are sent follows EFFECTIVE."
+    )
+    assert "TRADING_ENABLED: applied, and the newest revision" in _run("status", "--kubeconfig", kubeconfig).stdout
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"git": "1", "live": "true", "effective": "yes"}, None),
+        ({"git": "false", "live": "true", "effective": "true", "sync": "OutOfSync"}, "merged and not applied (Argo CD says OutOfSync)"),
+        ({"live": "false", "revision": "false", "effective": "true"}, "the running process was started before it, or its database says otherwise"),
+        ({"effective": "true", "others": ["false"]}, "running pods say different things: an older one has not ended"),
+        ({"git": "a", "effective": None, "others": [None]}, None),
+    ],
+)  # fmt: skip
+def test_difference_when_columns_part_then_how_far_the_change_got(columns: dict[str, Any], said: str | None) -> None:
+    """The first column that says otherwise tells where the change stopped; what is not known is no difference."""
+    given: dict[str, Any] = {"git": None, "live": None, "revision": None, "effective": None, **columns}
+    found = explain("TRADING_ENABLED", **given)
+    assert said == (None if found is None else found.split(". ")[0])
 
 
 def test_status_when_service_is_silent_then_exit_5(cluster: Cluster, kubeconfig: Path) -> None:

@@ -45,7 +45,9 @@ class Row:
     """Why ours is not the peer's; None where the two agree."""
 
 
-def _flink(name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any) -> Row:
+def _flink(
+    name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any
+) -> Row:
     """Return a row of a FlinkDeployment; `status` bends the status of one that runs, `spec_state` its wanted state."""
 
     def put(cluster: Cluster) -> None:
@@ -120,9 +122,13 @@ def _knative(name: str, peer: Verdict, ours: str, reason: str | None = None, dif
         cluster.put(f"{base.KNATIVE}/services", service)
         if newest != 7:
             ready, why = ("Unknown", "Deploying") if states["Ready"][0] == "Unknown" else ("False", "ExitCode1")
-            cluster.put(f"{base.KNATIVE}/revisions", base.revision(newest, ready=ready, reason=why, since=since, created=since))
+            cluster.put(
+                f"{base.KNATIVE}/revisions", base.revision(newest, ready=ready, reason=why, since=since, created=since)
+            )
 
-    return Row(name=f"knative {name}", component="trading", put=put, peer=peer, ours=ours, reason=reason, differs=differs)
+    return Row(
+        name=f"knative {name}", component="trading", put=put, peer=peer, ours=ours, reason=reason, differs=differs
+    )
 
 
 _FINE = {"ConfigurationsReady": ("True", ""), "Ready": ("True", ""), "RoutesReady": ("True", "")}
@@ -184,7 +190,9 @@ _CNPG = (
 )  # fmt: skip
 
 
-def _kafka(name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any) -> Row:
+def _kafka(
+    name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any
+) -> Row:
     def put(cluster: Cluster) -> None:
         cluster.put(f"{base.KAFKA}/kafkas", {"kind": "Kafka", "metadata": {"name": "kafka"}, "status": status})
 
@@ -205,11 +213,15 @@ _KAFKA = (
 )  # fmt: skip
 
 
-def _clickhouse(name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any) -> Row:
+def _clickhouse(
+    name: str, peer: Verdict, ours: str, reason: str | None = None, differs: str | None = None, **status: Any
+) -> Row:
     def put(cluster: Cluster) -> None:
         cluster.put(base.CLICKHOUSE, {"metadata": {"name": "torghut-clickhouse"}, "status": status})
 
-    return Row(name=f"clickhouse {name}", component="clickhouse", put=put, peer=peer, ours=ours, reason=reason, differs=differs)
+    return Row(
+        name=f"clickhouse {name}", component="clickhouse", put=put, peer=peer, ours=ours, reason=reason, differs=differs
+    )
 
 
 _CLICKHOUSE = (
@@ -235,7 +247,9 @@ def _deployment(name: str, peer: Verdict, ours: str, reason: str | None = None, 
             cluster.put(base.PODS, base.pod(base.WS_POD, base.ws_labels(), container="ws", ready=False, since=since))
             cluster.services[base.READYZ] = base.readyz("unknown")
 
-    return Row(name=f"deployment {name}", component="forwarder", put=put, peer=peer, ours=ours, reason=reason, differs=differs)
+    return Row(
+        name=f"deployment {name}", component="forwarder", put=put, peer=peer, ours=ours, reason=reason, differs=differs
+    )
 
 
 _DEPLOYMENT = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from torghutctl.environments import Environment
 from torghutctl.errors import RefusedError
 from torghutctl.procedures.rollback_image import plan, releases
 from torghutctl.procedures.specification import PlanningInput
+from torghutctl.snapshot.model import Reading, Snapshot
 from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
 
 PATH = "a/knative-service.yaml"
@@ -33,13 +36,14 @@ def versions(*data: bytes) -> tuple[HistoryEntry, ...]:
     return tuple(reversed(found))
 
 
-def given(history: tuple[HistoryEntry, ...]) -> PlanningInput:
+def given(history: tuple[HistoryEntry, ...], snapshot: Snapshot | None = None) -> PlanningInput:
     file = TreeFile(path=PATH, blob="b", mode="100644", data=history[0].data)
     return PlanningInput(
         tree=Tree(folder="a", commit="c", files={PATH: file}),
         environment=Environment(),
         at_ns=0,
         history={"knative-service.yaml": history},
+        snapshot=snapshot,
     )
 
 
@@ -64,3 +68,28 @@ def test_plan_when_there_is_no_earlier_digest_then_it_is_refused() -> None:
     """There is nothing to go back to: a no, not a wrong usage."""
     with pytest.raises(RefusedError, match="an earlier image"):
         plan(given(versions(service(pinned(1)))))
+
+
+def revision(number: int, digit: int, ready: str, reason: str | None = None) -> dict[str, Any]:
+    state = {"type": "Ready", "status": ready, "reason": reason, "since": "2026-02-10T12:00:00Z"}
+    name = f"torghut-{number:05d}"
+    return {"name": name, "image": pinned(digit), "resolvedImage": None, "conditions": [state]}
+
+
+@pytest.mark.parametrize(
+    ("revisions", "ok", "detail"),
+    [
+        ([revision(6, 1, "True")], True, "revision torghut-00006: Ready True, since 2026-02-10T12:00:00Z"),
+        ([revision(5, 1, "False", "ExitCode1")], False, "revision torghut-00005: Ready False, ExitCode1, since 2026-02-10T12:00:00Z"),
+        ([revision(7, 2, "True")], None, "no revision that the cluster still keeps ran it: git's history alone speaks for it"),
+    ],
+)  # fmt: skip
+def test_plan_when_the_cluster_remembers_the_image_then_advice_says_how_it_ran(
+    revisions: list[dict[str, Any]], ok: bool | None, detail: str
+) -> None:
+    """What speaks for the target: which revisions ran it, whether they were ready, and since when; never a refusal."""
+    source = "trading/revisions"
+    snapshot = Snapshot(observed_at_ns=0, readings={source: Reading(source=source, value=revisions)})
+    history = versions(service(pinned(1)), service(pinned(2)))
+    found = {item.name: item for item in plan(given(history, snapshot)).preconditions}["the chosen image ran well"]
+    assert (found.ok, found.detail, found.refuses) == (ok, detail, False)
