@@ -465,7 +465,8 @@ class TradingLoop:
     ) -> None:
         if self._on_rows is not None:
             self._on_rows(rows)
-        intents = await self._proposer.propose(history.add(rows), turn=self._handler.turn)
+        windows = [*await self._old_windows(rows, history), *history.add(rows)]
+        intents = await self._proposer.propose(windows, turn=self._handler.turn)
         await self._handler.handle(rows, intents, self._strategies, universe, control)
 
     async def _handle_ripe(self, history: SignalHistory, universe: frozenset[str], control: Control) -> None:
@@ -481,6 +482,19 @@ class TradingLoop:
             await self._handle_instant(rows, history, universe, control)
             if instant_ns % period_ns == 0:
                 await watch_losses(parts)
+
+    async def _old_windows(self, signals: Sequence[Signal], history: SignalHistory) -> list[Window]:
+        """Return the windows of rows that came so late that the bars around them are kept no more."""
+        found: list[Window] = []
+        for signal in sorted(signals, key=lambda item: item.event_ns):
+            if not history.is_older(signal):
+                continue
+            bars, span_ns = self._proposer.lookback(signal.timeframe)
+            since_ns = signal.event_ns - span_ns
+            window = await asyncio.to_thread(self._reader.window, signal, since_ns=since_ns, bars=bars)
+            if window:
+                found.append(window)
+        return found
 
     async def _read_universe(self) -> frozenset[str]:
         parts = self._parts

@@ -28,7 +28,7 @@ TERMINAL_ORDER_STATES = frozenset({"filled", "canceled", "expired", "rejected", 
 """Broker states after which an order cannot change. `done_for_day` is none: it may be filled tomorrow."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Signal:
     """One row of `ta_signals`: the indicators of one bar. Null indicators are None."""
 

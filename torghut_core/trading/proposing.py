@@ -107,6 +107,12 @@ class Proposer:
             targets += [] if opened.target is None else [opened.target]
         return stops, targets
 
+    def lookback(self, timeframe: str) -> tuple[int, int]:
+        """Return how many bars of a timeframe the rules need at most, at least one, and their span in nanoseconds."""
+        needed = [self._rules[strategy.name].lookback for strategy in self.active() if strategy.timeframe == timeframe]
+        bars = max(needed, default=1)
+        return bars, bars * TIMEFRAME_SECONDS.get(timeframe, 1) * NANOS_PER_SECOND
+
     def lookback_ns(self) -> int:
         """Return how far back the bars lie that the rules need at most, were there one in every step."""
         spans = (

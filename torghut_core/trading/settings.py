@@ -135,6 +135,7 @@ class TradingSettings(Settings):
     planned_timeout_seconds: Seconds = Field(600, alias="TRADING_PLANNED_DECISION_TIMEOUT_SECONDS")
 
     strategy_path: str | None = Field(None, alias="TRADING_STRATEGY_CONFIG_PATH")
+    """The strategy catalogue: a file, or `shipped:NAME` for one that ships; unset, the default one."""
     strategy_mode: Literal["merge", "sync"] = Field("merge", alias="TRADING_STRATEGY_CONFIG_MODE")
     strategy_reload_seconds: Seconds = Field(10, alias="TRADING_STRATEGY_RELOAD_SECONDS")
     strategy_deadline_seconds: float = Field(2.0, gt=0, le=10, alias="TRADING_STRATEGY_DEADLINE_SECONDS")

@@ -223,10 +223,20 @@ def _catalogue(folder: Path) -> Callable[[Any], None]:
 
 
 _STRATEGY = {"name": "a", "enabled": True, "base_timeframe": "1Sec", "max_notional_per_trade": 5, "symbols": ["A"]}
+_DECLARED = {
+    "name": "a",
+    "base_timeframe": "1Sec",
+    "entry": ["close > 1", {"any": ["flat", {"not": "rsi14 crosses above 5 within 3 bars"}]}],
+    "exit": "time after 10:00",
+    "stop": {"percent": 1},
+    "target": {"at": "boll_mid + 1"},
+    "size": {"volatility": 5},
+    "version": "1",
+}
 _files = (
     st.binary(max_size=120)
     | st.text(max_size=120).map(lambda text: text.encode(errors="surrogatepass"))
-    | st.lists(_changed(_STRATEGY), max_size=3)
+    | st.lists(_changed(_STRATEGY) | _changed(_DECLARED), max_size=3)
     .filter(_is_json)
     .map(lambda entries: json.dumps({"strategies": entries}).encode())
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.postgres import Postgres
+from torghut_core.trading.closing import Closer
+from torghut_core.trading.decision.intents import Intent
+from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.proposing import touched
 from torghut_core.trading.strategies.rule import Held
 
@@ -203,3 +207,56 @@ def test_touched_when_a_quote_meets_a_level_then_its_cause(qty: int, bid: float,
     held = Held(qty=Decimal(qty), average_price=Decimal(100), bars=1, opened_ns=0, stop=stop, target=target)
     found = touched(held, make_signal(bid=bid, ask=ask, close=100.0))
     assert (None if found is None else found[0]) == cause
+
+
+async def test_signal_when_it_comes_later_than_the_bars_that_are_kept_then_it_is_judged_still(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """A row of eleven minutes ago among 600 kept seconds gets its window from the table, and its decision its reasons."""
+    tables = SignalTables()
+    start = _now_ms() // 1000 * 1000 - 700_000
+    for second in range(650):
+        tables.add("AAPL", start + second * 1000, macd=1.0, rsi14=80.0)
+    async with running(service_environment(broker_server.url), tables, postgres) as client:
+        await eventually(client, "/trading/status", lambda body: body["metrics"]["signals_total"] >= 650)
+        tables.add("AAPL", start + 10_500, ingest_ms=start + 10_600, macd=-1.0, rsi14=60.0)
+        [row] = await eventually(client, "/trading/decisions", bool)
+        rejected = await eventually(client, "/trading/decisions", lambda rows: rows[0]["status"] == "rejected")
+    assert (row["decision"]["action"], row["decision"]["params"]["signal"]["macd"]) == ("sell", -1.0)
+    assert "signal_stale" in rejected[0]["risk_reasons"]
+
+
+@pytest.mark.parametrize(("event_ns", "is_older"), [(99, True), (100, False), (101, False)])
+def test_history_when_full_then_what_lies_before_it_is_older(event_ns: int, is_older: bool) -> None:
+    """Only a full series has nothing before it; adding an older row to it gives no window."""
+    history = SignalHistory(bars=2)
+    history.add([make_signal(event_ns=100)])
+    assert not history.is_older(make_signal(event_ns=99))
+    history.add([make_signal(event_ns=200)])
+    signal = make_signal(event_ns=event_ns)
+    assert history.is_older(signal) is is_older
+    assert (history.add([signal]) == []) is is_older
+
+
+async def test_closing_when_what_was_held_is_gone_by_then_it_opens_nothing(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the rule and the book the position was closed elsewhere: the wish to sell it is no wish to be short."""
+
+    async def take_none(_closer: Closer, intents: Sequence[Intent], _book: object) -> list[Intent]:
+        return list(intents)
+
+    monkeypatch.setattr(Closer, "take_signals", take_none)
+    tables = SignalTables()
+    tables.prices |= {"AAPL": 100.0, "MSFT": 100.0}
+    broker_server.state.order_status = "filled"
+    environment = service_environment(
+        broker_server.url, **_write(tmp_path, DECLARED), TRADING_ALLOW_SHORTS="true", TRADING_ALLOW_MARGIN="true"
+    )
+    async with running(environment, tables, postgres) as client:
+        tables.add("AAPL", _now_ms() - 3000, macd=0.0, rsi14=20.0)
+        await _filled(client, 1)
+        tables.add("AAPL", _now_ms() - 1, macd=0.0, rsi14=80.0)
+        tables.add("MSFT", _now_ms(), macd=0.0, rsi14=20.0)
+        rows = await _filled(client, 2)
+    assert [(row["symbol"], row["decision"]["action"]) for row in rows] == [("AAPL", "buy"), ("MSFT", "buy")]

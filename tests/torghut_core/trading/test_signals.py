@@ -233,6 +233,8 @@ window = {"database": "torghut", "table": "ta_signals", "since": ns // 10**6, "u
 out["counted"] = ch.query(_COUNT_SIGNALS, window)[0]["signals"]
 signal("AAPL", 40000, 60000, 8.0)
 b3, _ = read(b2.cursor, ns)
+out["window"] = [[s.event_ns - ns, s.macd] for s in reader.window(b3.signals[0], since_ns=ns, bars=2)]
+out["window since"] = [s.macd for s in reader.window(b3.signals[0], since_ns=ns + 4 * 10**9, bars=2)]
 signal("MSFT", 28000, 29000, 9.0)
 late = lambda: [[s.symbol, s.macd] for s in reader.read_late(
     b3.cursor, symbols=["AAPL", "it's", "MSFT"], timeframes=["1Sec"], since_ns=ns).signals]
@@ -257,6 +259,8 @@ def test_statements_when_run_on_clickhouse_then_rows_as_wanted(tmp_path: Path) -
     ns = T * 1_000_000
     assert out == {
         "missing": [],
+        "window": [[3 * 10**9, 7.0], [40 * 10**9, 8.0]],
+        "window since": [8.0],
         "first": [["AAPL", ns, 2.0, True, None], ["it's", ns + 10**9, 3.0, True, None]],
         "second": [["AAPL", ns + 3 * 10**9, 7.0, True, None]],
         "since": [],

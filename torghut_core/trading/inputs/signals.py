@@ -56,6 +56,7 @@ SELECT * FROM (
   WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
     AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     AND ingest_ts <= fromUnixTimestamp64Milli({upper:Int64}, 'UTC')
+    AND toUnixTimestamp64Milli(event_ts) <= {until:Int64}
   ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol, window_size, event_ts)
 ORDER BY event_ms DESC LIMIT {bars:UInt64} BY symbol, window_size
 """.replace("COLUMNS", _COLUMNS)
@@ -214,8 +215,25 @@ class SignalReader:
         """Return up to `bars` newest signals per symbol and timeframe that were written at or before the cursor."""
         rows = self._rows(
             _HISTORY,
-            self._parameters(symbols, timeframes, since_ns) | {"upper": cursor.ingest_ms, "bars": bars},
+            self._parameters(symbols, timeframes, since_ns)
+            | {"upper": cursor.ingest_ms, "until": _LAST_MS, "bars": bars},
         )
+        return self._parsed(rows)
+
+    def window(self, signal: Signal, *, since_ns: int, bars: int) -> tuple[Signal, ...]:
+        """Return up to `bars` signals of the signal's series that end with it, in time order.
+
+        For a row so late that its bars are kept no more. Raises ClickHouseError.
+        """
+        rows = self._rows(
+            _HISTORY,
+            self._parameters([signal.symbol], [signal.timeframe], since_ns)
+            | {"upper": signal.ingest_ms, "until": signal.event_ns // _MS, "bars": bars},
+        )
+        found = self._parsed(rows)
+        return found if found and found[-1].event_ns == signal.event_ns else ()
+
+    def _parsed(self, rows: Sequence[dict[str, Any]]) -> tuple[Signal, ...]:
         found: list[Signal] = []
         for row in reversed(rows):
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,9 +32,16 @@ def ask(rule: Rule, view: View) -> tuple[Proposal, ...]:
     except (Exception, SystemExit) as error:
         raise RuleFault("raised", f"{rule.name}: raised {raised(error)} on {_on(view)}; nothing is traded") from error
     try:
-        return checked(answer, view)
+        proposals = checked(answer, view)
+        if not rule.uses_position and any(each.stop is not None or each.target is not None for each in proposals):
+            raise ValueError("stop and target need uses_position")
+        return proposals
     except ValueError as error:
         raise RuleFault("nonsense", f"{rule.name}: {error} on {_on(view)}; nothing is traded") from error
+    except Exception as error:
+        # An answer may be an object that fails when it is looked at.
+        told = f"{rule.name}: its answer raised {raised(error)} on {_on(view)}; nothing is traded"
+        raise RuleFault("nonsense", told) from error
 
 
 def checked(answer: object, view: View) -> tuple[Proposal, ...]:
@@ -74,9 +80,15 @@ def _number(name: str, value: Any) -> Decimal | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 < value <= _MOST:
+    # What is no number at all compares with nothing: NaN, and whole numbers too long for a float.
+    is_comparable = is_number and not (isinstance(value, Decimal) and value.is_nan())
+    if not is_comparable or not 0 < value <= _MOST:
         raise ValueError(f"{name}={shown(repr(value))}: must be a number above 0 and at most {_MOST:.0f}")
-    return Decimal(str(value))
+    # As fine as the money columns are: what a float's arithmetic leaves behind is no part of a price.
+    number = round(Decimal(str(value)), 8).normalize()
+    if number == 0:
+        raise ValueError(f"{name}={shown(repr(value))}: must be at least 0.00000001")
+    return number
 
 
 def _check_order(side: str, numbers: dict[str, Decimal | None], view: View) -> None:
