@@ -225,7 +225,7 @@ class Closer:
             for strategy in _traders(strategies, holding.symbol):
                 entry = book.averages.get((strategy.id, holding.symbol), position.entry_price)
                 cause = triggered(seen, strategy, entry_price=entry, price=price)
-                if cause is not None and book.exitable(strategy.id, holding.symbol) != 0:
+                if cause is not None and book.closable(strategy.id, holding.symbol) != 0:
                     await self._open(seen, strategy, cause, f"{cause} at {price:f}", signal)
         return seen is not holding
 
@@ -241,7 +241,7 @@ class Closer:
                 holding is None
                 or intent.side != holding.closing_side
                 or intent.signal.event_ns <= holding.opened_ns
-                or (book is not None and book.exitable(intent.strategy.id, intent.symbol) == 0)
+                or (book is not None and book.closable(intent.strategy.id, intent.symbol) == 0)
             ):
                 left.append(intent)
             else:
@@ -302,7 +302,7 @@ class Closer:
         if holding is None or holding.number != wish.holding_number or not self._may_attempt(wish, pause, now):
             return reading
         if reading.book is not None and wish.symbol not in reading.book.unreadable:
-            if reading.book.exitable(strategy.id, wish.symbol) == 0:
+            if reading.book.closable(strategy.id, wish.symbol) == 0:
                 await asyncio.to_thread(parts.exits.close_exit, wish.id, now_ns=parts.clock.now_ns())
                 return reading
             await self._make_room(reading, holding)

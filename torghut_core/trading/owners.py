@@ -55,29 +55,32 @@ class Owners:
             if self._settled is None:
                 self._settled = await asyncio.to_thread(parts.money.settled)
             found: list[Correction] = []
-            for symbol in sorted({*book.positions, *(name for _, name in reading.shares.owned), *self._settled}):
+            owned: dict[str, dict[str, Decimal]] = {}
+            for (owner, symbol), qty in reading.shares.owned.items():
+                owned.setdefault(symbol, {})[owner] = qty
+            for symbol in sorted({*book.positions, *owned, *self._settled}):
                 if symbol in reading.moving or symbol in book.unreadable:
                     self._seen.pop(symbol, None)
                 else:
-                    found += await self._settle(symbol, reading, book, self._settled, splits)
+                    now = _reading_of(symbol, reading, book)
+                    found += await self._settle(symbol, owned.get(symbol, {}), now, self._settled, splits)
             await self._measure(reading, book)
         except TorghutError as error:
             parts.state.failed("shares", error)
             return reading, splits
         parts.state.succeeded("shares")
-        return (_corrected(reading, book, found) if found else reading), splits
+        after = _corrected(reading, book, found) if found else reading
+        return _with_averages(after, self._settled, {item.symbol for item in found}), splits
 
     async def _settle(
-        self, symbol: str, reading: Reading, book: Book, settled: dict[str, Settled], splits: dict[str, Decimal]
+        self,
+        symbol: str,
+        owned: dict[str, Decimal],
+        now: Settled,
+        settled: dict[str, Settled],
+        splits: dict[str, Decimal],
     ) -> list[Correction]:
-        parts = self._parts
-        position, before = book.positions.get(symbol), settled.get(symbol)
-        now = Settled(
-            qty=ZERO if position is None else position.qty,
-            entry_price=ZERO if position is None else position.entry_price,
-            after=reading.shares.newest.get(symbol, 0),
-        )
-        owned = {name: qty for (name, held), qty in reading.shares.owned.items() if held == symbol}
+        parts, before = self._parts, settled.get(symbol)
         now_ns = parts.clock.now_ns()
         found = corrections(symbol, owned, now, before, at_ns=now_ns)
         if before == now and not found:
@@ -110,17 +113,17 @@ class Owners:
             )
         if found:
             what = "split" if found[0].kind == "split" else "sold by no order of ours"
-            changed = sum((correction.qty for correction in found), ZERO)
-            text = f"{symbol}: the account holds {now.qty.normalize():f}; {abs(changed).normalize():f} shares of strategies {what}"
+            changed = sum((abs(correction.qty) for correction in found), ZERO)
+            text = f"{symbol}: the account holds {now.qty.normalize():f}; {changed.normalize():f} shares of strategies {what}"
             parts.alerts.tell("shares_corrected", f"{symbol}:{now.after}:{now.qty}", text)
 
     async def _measure(self, reading: Reading, book: Book) -> None:
         """Put what own orders came to, and how many dollars are no strategy's, into the metrics."""
         metrics, shares = self._parts.metrics, reading.shares
-        strange = ZERO
-        for symbol, position in book.positions.items():
-            own = sum((qty for (_, name), qty in book.owned.items() if name == symbol), ZERO)
-            strange += abs(position.qty - own) * position.price
+        left = {symbol: position.qty for symbol, position in book.positions.items()}
+        for (_, symbol), qty in book.owned.items():
+            left[symbol] = left.get(symbol, ZERO) - qty
+        strange = sum((abs(left[symbol]) * position.price for symbol, position in book.positions.items()), ZERO)
         if {owner for owner, _ in shares.lots} - {NOBODY} - set(self._names):
             self._names = await asyncio.to_thread(self._parts.money.names)
         open_dollars, by_strategy = ZERO, dict[str, Decimal]()
@@ -140,6 +143,30 @@ class Owners:
 
 def _cents(dollars: Decimal) -> float:
     return float(round(dollars, 2))
+
+
+def _reading_of(symbol: str, reading: Reading, book: Book) -> Settled:
+    position = book.positions.get(symbol)
+    return Settled(
+        qty=ZERO if position is None else position.qty,
+        entry_price=ZERO if position is None else position.entry_price,
+        after=reading.shares.newest.get(symbol, 0),
+    )
+
+
+def _with_averages(reading: Reading, settled: dict[str, Settled], but: set[str]) -> Reading:
+    """Add the average prices of strategies' shares where the account stands as it was believed: no split is in between."""
+    book = reading.book
+    assert book is not None
+    believed = {
+        name for name in book.positions if name not in but and settled.get(name) == _reading_of(name, reading, book)
+    }
+    more = {
+        key: abs(lot.average_price)
+        for key, lot in reading.shares.lots.items()
+        if key[1] in believed and key[0] != NOBODY and lot.average_price is not None
+    }
+    return replace(reading, book=replace(book, averages={**book.averages, **more}))
 
 
 def _corrected(reading: Reading, book: Book, found: list[Correction]) -> Reading:

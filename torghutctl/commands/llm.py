@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -25,33 +27,37 @@ def promote_check(
     output: Annotated[Format | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
     hours: Annotated[float, typer.Option("--hours", min=0.01, help="Length of the window that ends at --at.")] = 24.0,
     at: Annotated[str | None, typer.Option("--at", help="End of the window, RFC 3339 (default: now).")] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="what `llm evaluate -o json` wrote; stages from stage1 on need it"),
+    ] = None,
 ) -> None:
     """Count signals, decisions and trades in a window and say whether LLM_ROLLOUT_STAGE may be raised.
 
     Decisions and trades come from PostgreSQL (DB_DSN), signals from ClickHouse (TA_CLICKHOUSE_URL). An empty window is
-    no evidence (`no_signal_window_detected`), and a source that cannot be read refuses. Exits 0 when the evidence is
-    enough, 6 when it is not. The stage itself is changed in git, never by this command.
+    no evidence (`no_signal_window_detected`), and a source that cannot be read refuses. From stage1 on reviews are recorded,
+    and going further needs an evaluation of them (`llm evaluate`) whose window ends in this one: 30 judged reviews, at most
+    5 % of errors, and entries let pass that did better than those vetoed. Exits 0 when the evidence is enough, 6 when not. The stage itself is changed in git, never by this command.
 
     Example: torghutctl llm promote-check --hours 72 -o json
     """
     import os
     import time
-    from collections.abc import Mapping
     from datetime import timedelta
-    from typing import Any
 
     from torghut_core.clock import utc_datetime
     from torghut_core.engines.postgres import open_postgres
     from torghut_core.rfc3339 import parse_ns
     from torghut_core.settings import reveal
     from torghut_core.trading.inputs.on_demand import clickhouse_of
+    from torghut_core.trading.review.evaluation import refusals as evaluation_refusals
     from torghut_core.trading.review.promotion import gather, refusals
     from torghut_core.trading.settings import load_settings
     from torghut_core.trading.store.database import Database
     from torghut_core.trading.store.deadlines import with_deadlines
     from torghut_core.trading.store.listing import Listing
     from torghutctl.errors import ConfigurationError, InputError
-    from torghutctl.render.output import columns, write
+    from torghutctl.render.output import write
 
     try:
         until = utc_datetime(time.time_ns() if at is None else parse_ns(at))
@@ -79,6 +85,9 @@ def promote_check(
         if clickhouse is not None:
             clickhouse.close()
     reasons = refusals(evidence)
+    if settings.llm_rollout_stage != "stage0" or evaluation is not None:
+        window = evidence.as_json()["window"]
+        reasons += evaluation_refusals(_document(evaluation), since=window["since"], until=window["until"])
     report = {
         "schemaVersion": "torghut.llm-promotion/v1",
         "stage": settings.llm_rollout_stage,
@@ -87,14 +96,75 @@ def promote_check(
         **evidence.as_json(),
     }
 
-    def table(shown: Mapping[str, Any]) -> str:
-        rows = [("COUNT", "FOUND", "NEEDED")]
-        for name, count in shown["counts"].items():
-            rows.append((name, "unreadable" if count is None else str(count), str(shown["minima"][name])))
-        verdict = "may be raised" if shown["promotable"] else "stays: " + ", ".join(shown["reasons"])
-        window = shown["window"]
-        return f"{window['since']} to {window['until']}\n{columns(rows)}\nLLM_ROLLOUT_STAGE={shown['stage']} {verdict}"
-
-    write(report, output, table=table)
+    write(report, output, table=_promotion_table)
     if reasons:
         raise typer.Exit(6)
+
+
+def _promotion_table(shown: Mapping[str, Any]) -> str:
+    from torghutctl.render.output import columns
+
+    rows = [("COUNT", "FOUND", "NEEDED")]
+    for name, count in shown["counts"].items():
+        rows.append((name, "unreadable" if count is None else str(count), str(shown["minima"][name])))
+    verdict = "may be raised" if shown["promotable"] else "stays: " + ", ".join(shown["reasons"])
+    window = shown["window"]
+    return f"{window['since']} to {window['until']}\n{columns(rows)}\nLLM_ROLLOUT_STAGE={shown['stage']} {verdict}"
+
+
+def _document(path: Path | None) -> Any:
+    """Return an evaluation's document, None without one. Raises InputError when the file cannot be read."""
+    import json
+
+    from torghutctl.errors import InputError
+
+    if path is None:
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"--evaluation {path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError):
+        return {}
+
+
+@app.command()
+def evaluate(
+    *,
+    output: Annotated[Format | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
+    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Length of the window that ends at --at.")] = 24.0,
+    at: Annotated[str | None, typer.Option("--at", help="End of the window, RFC 3339 (default: now).")] = None,
+    horizon: Annotated[
+        float, typer.Option("--horizon", min=0.01, max=1440, help="Minutes after which an entry is judged.")
+    ] = 15.0,
+    reviews: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="reviews from a file instead of DB_DSN, one JSON object a line")
+    ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="signals from a file (ta replay-file's) instead of ClickHouse")
+    ] = None,
+) -> None:
+    """Judge recorded AI reviews by what the market did afterwards: evidence for promote-check.
+
+    A review's outcome is the move from its quote's middle to the first close one --horizon later, in the order's
+    direction, in hundredths of a percent. Reviews come from PostgreSQL (DB_DSN), prices from ClickHouse
+    (TA_CLICKHOUSE_URL), or from files: of a review symbol, side, timeframe, event_ts, verdict and price. A row that is none
+    is counted and left out. Nothing is written, and no model is asked. Exits 0; 9 when a source does not answer.
+
+    Example: torghutctl llm evaluate --hours 72 -o json > evaluation.json
+    """
+    import os
+    import time
+
+    from torghutctl.commands.llm_evaluation import run_evaluation
+
+    run_evaluation(
+        hours=hours,
+        at=at,
+        horizon=horizon,
+        reviews=reviews,
+        signals=signals,
+        output=output,
+        environment=os.environ,
+        now_ns=time.time_ns(),
+    )

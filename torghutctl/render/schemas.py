@@ -163,6 +163,18 @@ _DOCUMENTS: dict[str, Schema] = {
     ),
     "torghut.error/v1": _record({"error": _ERROR}),
     "torghut.health/v1": _record(_HEALTH),
+    "torghut.llm-evaluation/v1": _record(
+        {
+            "window": _record({"since": _TIME, "until": _TIME}),
+            "horizonMinutes": {"type": "number"},
+            **dict.fromkeys(("skippedRows", "reviews", "shadow", "judged"), _COUNT),
+            "verdicts": _list(_SUMS),
+            **dict.fromkeys(
+                ("passedMeanBps", "vetoedMeanBps", "advantageBps", "errorShare"), _maybe({"type": "number"})
+            ),
+            "models": _list(_SUMS),
+        }
+    ),
     "torghut.llm-promotion/v1": _record(
         {"stage": _TEXT, "promotable": _FLAG, "reasons": _list(_TEXT), "counts": _ANY, "minima": _ANY, "window": _ANY},
         is_open=True,

@@ -22,7 +22,9 @@ OPEN_NS = parse_ns("2026-01-05T15:00:00Z")
 class Desk:
     """A broker whose market is moved by hand."""
 
-    def __init__(self, *, calendar: str = "XNYS", now_ns: int = OPEN_NS, cash: str = "100000") -> None:
+    def __init__(
+        self, *, calendar: str = "XNYS", now_ns: int = OPEN_NS, cash: str = "100000", fees: bool = False
+    ) -> None:
         self.book = Book()
         self.clock = ManualClock(now_ns)
         self.updates: list[dict[str, Any]] = []
@@ -32,6 +34,7 @@ class Desk:
             clock=self.clock,
             calendar=MarketCalendar(calendar),  # type: ignore[arg-type]
             seed=1,
+            charges_fees=fees,
         )
         self.broker.on_update = self.updates.append
 
@@ -145,6 +148,19 @@ def test_day_order_when_the_session_closes_then_it_expires(desk: Desk) -> None:
     desk.clock.advance(6 * 3600)
     desk.broker.end_day(desk.clock.now_ns())
     assert (day.status, lasting.status) == ("expired", "new")
+
+
+@pytest.mark.parametrize(("fees", "left"), [(False, "99998"), (True, "99997.96")])
+def test_day_when_it_is_over_then_a_live_account_is_charged_its_fees(fees: bool, left: str) -> None:
+    """Bought at 100.1, sold at 99.9: two dollars lost on the day, and on the next the cents of both fees."""
+    desk = Desk(fees=fees)
+    desk.quote(99.9, 100.1)
+    desk.order()
+    desk.order("sell")
+    assert desk.broker.ledger.cash == Decimal(99_998)
+    desk.clock.advance(24 * 3600)
+    desk.broker.end_day(desk.clock.now_ns())
+    assert desk.broker.ledger.cash == Decimal(left)
 
 
 def refusal(desk: Desk, **order: Any) -> tuple[int, int, str]:

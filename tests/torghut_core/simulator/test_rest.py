@@ -173,3 +173,14 @@ def test_server_when_bytes_make_no_sense_then_it_lives_on_without_a_traceback(
                 pass
     assert ask(simulator, "/v2/clock")[0] == 200
     assert "Traceback" not in (tmp_path / "simulator0" / "simulator.log").read_text()
+
+
+def test_activities_when_nothing_was_filled_then_empty_and_wrong_kinds_are_named(
+    held_simulator: SimulatorProcess,
+) -> None:
+    """Both routes, with keys like every other."""
+    assert ask(held_simulator, "/v2/account/activities?activity_types=FILL,FEE&page_size=100") == (200, [])
+    assert ask(held_simulator, "/v2/account/activities/FILL") == (200, [])
+    status, body = ask(held_simulator, "/v2/account/activities/FFFFF")
+    assert (status, "invalid activity type: FFFFF" in body["message"]) == (422, True)
+    assert ask(held_simulator, "/v2/account/activities", headers={})[0] == 401

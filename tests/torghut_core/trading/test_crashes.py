@@ -29,6 +29,7 @@ from torghut_core.simulator.process import KEY_ID, SECRET_KEY, SimulatorProcess
 from torghut_core.trading.orders.broker import Broker
 from torghut_core.trading.orders.ledger import positions
 from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.money import MoneyStore
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 ENDS = {"filled", "submitted", "rejected", "canceled", "expired", "never_arrived"}
@@ -146,6 +147,10 @@ async def _checked(survivor: Desk, broker: Broker, database: Database, key: str)
     by_events = {symbol: lot.qty for symbol, lot in positions(survivor.orders.fills()).items() if lot.qty}
     by_broker = {symbol: position.qty for symbol, position in (await broker.positions()).items() if position.qty}
     assert by_events == by_broker
+    by_strategies: Counter[str] = Counter()
+    for (_, symbol), qty in MoneyStore(database, account_label="paper").owned().items():
+        by_strategies[symbol] += qty  # type: ignore[assignment]
+    assert dict(by_strategies) == by_broker
     return f"{row['status']}/{row['state']}"
 
 

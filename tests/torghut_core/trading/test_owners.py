@@ -19,7 +19,7 @@ from torghut_core.trading.decision.desk import open_book
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Side, Snapshot, Strategy
 from torghut_core.trading.money.attribution import Settled, corrections
-from torghut_core.trading.store.database import Database
+from torghut_core.trading.store.database import Database, DatabaseError
 from torghut_core.trading.store.money import MoneyStore
 from torghut_core.trading.store.orders import OpenExecution
 from torghut_core.trading.strategies.catalogue import read_catalogue
@@ -134,6 +134,9 @@ async def test_shares_when_read_on_and_when_read_anew_then_the_same(
     expected = {(first, "AAPL"): 4, (second, "AAPL"): 3}
     assert (store.owned(), MoneyStore(database, account_label="paper").owned()) == (expected, expected)
     assert store.settled() == {"AAPL": reading}
+    for statement in ("UPDATE ownership_corrections SET qty = 1", "DELETE FROM ownership_corrections"):
+        with pytest.raises(DatabaseError), database.transaction() as connection:
+            connection.execute(statement)
 
 
 @pytest.mark.engine
@@ -196,6 +199,12 @@ def test_exitable_when_something_arrives_then_ones_own_are_never_fewer() -> None
     """Nothing holds up an exit of what is one's own."""
     book = make_book(make_position(qty=10), owned={(B, "AAPL"): Decimal(10)}, arriving={(A, "AAPL"): Decimal(50)})
     assert book.exitable(B, "AAPL") == 10
+
+
+def test_closable_when_all_that_is_nobodys_may_be_anothers_then_the_wish_to_exit_stays() -> None:
+    """What cannot be sold yet is no reason to give an exit up."""
+    book = make_book(make_position(qty=10), arriving={(A, "AAPL"): Decimal(10)})
+    assert (book.exitable(B, "AAPL"), book.closable(B, "AAPL")) == (0, 10)
 
 
 def test_average_when_the_account_holds_exactly_what_strategies_own_then_it_is_trusted() -> None:

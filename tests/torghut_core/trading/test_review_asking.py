@@ -304,3 +304,23 @@ async def test_review_when_a_model_obeys_the_text_then_no_order_is_larger_or_oth
     request = request_of(make_context(), make_intent(rationale=ORDERS[0]))
     review = await _reviewer(respond, LLM_ADJUSTMENT_ALLOWED="true").review(request, qty=Decimal(10))
     assert (review.qty, review.reason) == (qty, reason)
+
+
+async def test_deadline_when_the_second_provider_hangs_then_one_limit_holds_over_both() -> None:
+    """A provider that stands in has what is left of the time, not a time of its own; the fail mode decides then."""
+
+    async def respond(request: httpx.Request) -> httpx.Response:
+        if "openai" in str(request.url):
+            return httpx.Response(503)
+        return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    settings = make_settings(**LLM, LLM_SELF_HOSTED_BASE_URL="http://127.0.0.1:2", LLM_TIMEOUT_SECONDS="0.05")
+    reviewer = Reviewer(
+        settings,
+        fail_mode="veto",
+        clock=ManualClock(NOW_NS),
+        metrics=Metrics(),
+        transport=httpx.MockTransport(respond),
+    )
+    review = await reviewer.review({}, qty=Decimal(10))
+    assert (review.qty, review.reason) == (0, "llm_unavailable_timeout")

@@ -32,7 +32,7 @@ def test_prepare_when_a_server_is_behind_then_refused_until_it_may_be_migrated(p
             " time_in_force, submitted_qty, filled_qty, avg_fill_price, status, raw_order, created_at, updated_at)"
             " VALUES ('paper', 'o', 'c', 'AAPL', 'buy', 'market', 'day', 10, 4, 100.5, 'partially_filled', '{}', now(), now())"
         )
-    with pytest.raises(ConfigurationError, match="the schema is at 0001, this program needs 0002") as caught:
+    with pytest.raises(ConfigurationError, match="the schema is at 0001, this program needs 0003") as caught:
         schema.prepare(server, may_migrate=False)
     assert "TRADING_MIGRATE_ON_START" in str(caught.value.hint)
     assert schema.prepare(server, may_migrate=True).is_current is True

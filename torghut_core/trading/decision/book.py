@@ -170,19 +170,23 @@ class Book:
             total += (order.qty - closes) * (price or ZERO) * (1 + PRICE_SLACK)
         return total
 
-    def exitable(self, strategy_id: str, symbol: str) -> Decimal:
-        """Return the signed shares of a holding that a strategy may close: its own, and those of no strategy.
-
-        What may be another's, newly bought, is not taken for nobody's; a strategy's own are never fewer for that.
-        """
+    def closable(self, strategy_id: str, symbol: str) -> Decimal:
+        """Return the signed shares of a holding that may be a strategy's to close: its own, and those of no strategy."""
         held = self.held(symbol)
         sign = 1 if held > 0 else -1
-        of_others = sum(
-            (qty for (owner, name), qty in self.owned.items() if name == symbol and owner != strategy_id), ZERO
-        )
-        others_arriving = sum(
-            (qty for (owner, name), qty in self.arriving.items() if name == symbol and owner != strategy_id), ZERO
-        )
-        rest = abs(held) - sign * of_others
-        own = min(rest, sign * self.owned.get((strategy_id, symbol), ZERO))
-        return sign * max(ZERO, min(abs(held), max(own, rest - others_arriving)))
+        return sign * max(ZERO, min(abs(held), abs(held) - sign * self._of_others(self.owned, strategy_id, symbol)))
+
+    def exitable(self, strategy_id: str, symbol: str) -> Decimal:
+        """Return those of them that certainly are, now.
+
+        What may be another's, newly bought, is not taken for nobody's until that is heard of; a strategy's own are never
+        fewer for that.
+        """
+        closable = self.closable(strategy_id, symbol)
+        sign = 1 if closable > 0 else -1
+        own = min(abs(closable), max(ZERO, sign * self.owned.get((strategy_id, symbol), ZERO)))
+        rest = abs(closable) - self._of_others(self.arriving, strategy_id, symbol)
+        return sign * max(ZERO, own, rest)
+
+    def _of_others(self, shares: Mapping[tuple[str, str], Decimal], strategy_id: str, symbol: str) -> Decimal:
+        return sum((qty for (owner, name), qty in shares.items() if name == symbol and owner != strategy_id), ZERO)

@@ -49,6 +49,8 @@ class Account:
 
     rates: FeeRates = field(default_factory=FeeRates)
     lots: dict[Key, Lot] = field(default_factory=dict)
+    opened_ns: dict[Key, int] = field(default_factory=dict)
+    """When each open position began: with the trade or correction that made it one, or turned it over."""
     prices: dict[str, Decimal] = field(default_factory=dict)
     """Each symbol's newest price: of a mark, or of a trade."""
     realised: Decimal = ZERO
@@ -81,7 +83,12 @@ class Account:
         self.unrealised += worth - self._open.get(symbol, ZERO)
         self._open[symbol] = worth
 
-    def _put(self, key: Key, lot: Lot) -> None:
+    def _put(self, key: Key, lot: Lot, at_ns: int) -> None:
+        before = self.lots.get(key, Lot()).qty
+        if not lot.qty:
+            self.opened_ns.pop(key, None)
+        elif before * lot.qty <= 0:
+            self.opened_ns[key] = at_ns
         self.lots[key] = lot
         self._owners[key[1]].add(key[0])
 
@@ -136,7 +143,7 @@ class Account:
         lot = self.lots.get(key, Lot())
         signed = qty if trade.side == "buy" else -qty
         after = lot.after(trade.side, qty, trade.price)
-        self._put(key, after)
+        self._put(key, after, trade.at_ns)
         gain = after.realised - lot.realised
         self.realised += gain
         return Booked(
@@ -147,18 +154,18 @@ class Account:
         key = (event.strategy, event.symbol)
         lot = self.lots.get(key, Lot())
         if event.kind == "split":
-            self._put(key, Lot(qty=lot.qty + event.qty, cost=lot.cost, realised=lot.realised))
+            self._put(key, Lot(qty=lot.qty + event.qty, cost=lot.cost, realised=lot.realised), event.at_ns)
             return
         average = lot.average_price
         qty = _within(event.qty, lot.qty)
         if average is None or not qty:
             return
         left = lot.qty - qty
-        self._put(key, Lot(qty=left, cost=left * average, realised=lot.realised))
+        self._put(key, Lot(qty=left, cost=left * average, realised=lot.realised), event.at_ns)
         nobody = (NOBODY, event.symbol)
         before = self.lots.get(nobody, Lot())
         side: Side = "buy" if qty > 0 else "sell"
-        self._put(nobody, before.after(side, abs(qty), average))
+        self._put(nobody, before.after(side, abs(qty), average), event.at_ns)
         self.realised += self.lots[nobody].realised - before.realised
 
     @property

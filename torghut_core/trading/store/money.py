@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +38,8 @@ class Shares:
     lots: Mapping[Key, Lot]
     owned: Mapping[Key, Decimal]
     newest: Mapping[str, int]
+    opened_ns: Mapping[Key, int] = field(default_factory=dict)
+    """When each open position began."""
     realised: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
     """Dollars since the first event."""
@@ -65,6 +67,7 @@ class MoneyStore:
                 lots=dict(account.lots),
                 owned=dict(account.owned),
                 newest=dict(self._reader.newest),
+                opened_ns=dict(account.opened_ns),
                 realised=account.realised,
                 fees=account.fees.total,
             )

@@ -185,3 +185,13 @@ def test_fold_when_a_share_costs_a_commission_then_both_sides_pay_it() -> None:
     rates = FeeRates(sec_rate=Decimal(0), taf_per_share=Decimal(0), commission_per_share=Decimal("0.005"))
     account = fold([make_trade("buy", 100, 50), make_trade("sell", 100, 51)], rates)
     assert (account.fees, account.profit) == (Fees(commission=Decimal(1)), 99)
+
+
+def test_fold_when_a_position_begins_turns_and_ends_then_since_when() -> None:
+    """Adding keeps the beginning, turning over begins anew, flat is no position."""
+    account = Account()
+    seen = []
+    for minute, (side, qty) in enumerate((("buy", 10), ("buy", 5), ("sell", 20), ("buy", 5))):
+        account.take(make_trade(side, qty, 100, at_ns=NOON_NS + minute))
+        seen.append(account.opened_ns.get(("s", "AAPL")))
+    assert seen == [NOON_NS, NOON_NS, NOON_NS + 2, None]

@@ -11,8 +11,12 @@ CREATE TABLE ownership_corrections (
     at timestamptz NOT NULL
 );
 CREATE INDEX ownership_corrections_by_account ON ownership_corrections (alpaca_account_label, id);
+CREATE FUNCTION rows_are_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only';
+END $$;
 CREATE TRIGGER ownership_corrections_append_only BEFORE UPDATE OR DELETE ON ownership_corrections
-    FOR EACH ROW EXECUTE FUNCTION order_events_are_append_only();
+    FOR EACH ROW EXECUTE FUNCTION rows_are_append_only();
 CREATE INDEX order_events_fills ON order_events (alpaca_account_label, seq) WHERE filled_qty > 0;
 
 -- What the account held of a symbol when nothing was on its way: the next such reading is compared with it.
