@@ -483,9 +483,9 @@ class TradingLoop:
             if instant_ns % period_ns == 0:
                 await watch_losses(parts)
 
-    async def _old_windows(self, signals: Sequence[Signal], history: SignalHistory) -> list[Window]:
+    async def _old_windows(self, signals: Sequence[Signal], history: SignalHistory) -> list[Sequence[Signal]]:
         """Return the windows of rows that came so late that the bars around them are kept no more."""
-        found: list[Window] = []
+        found: list[Sequence[Signal]] = []
         for signal in sorted(signals, key=lambda item: item.event_ns):
             if not history.is_older(signal):
                 continue
