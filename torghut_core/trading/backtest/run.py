@@ -177,6 +177,7 @@ class _Driver:
         self._touching: dict[str, Ints] = {}
         self._updates: deque[dict[str, Any]] = deque()
         self._day: date | None = None
+        self._needs_marks = True
         self.strategies: tuple[Strategy, ...] = ()
         self.steps_done = 0
         self.rows = 0
@@ -186,6 +187,7 @@ class _Driver:
         judged = self._proposer.judges()
         looked_at = [series for series in self._series if any(judges.looks_at(each, series) for each, _ in judged)]
         self._series = looked_at
+        self._needs_marks = self._are_marks_needed(judged)
         places = [judges.candidates(judged, series) for series in looked_at]
         bars = judges.lookback(judged)
         steps = Steps(
@@ -211,7 +213,8 @@ class _Driver:
             closer = self._closer
             # Before the first reading nothing can be open: the account is new.
             has_business = closer.has_business and self.steps_done > 0
-            instant_ns = steps.after(done_ns, has_business=has_business, is_holding=bool(closer.holdings))
+            is_marked = self._needs_marks and bool(closer.holdings)
+            instant_ns = steps.after(done_ns, has_business=has_business, is_holding=is_marked)
             if instant_ns is None:
                 break
             self._observe(steps, instant_ns)
@@ -237,6 +240,17 @@ class _Driver:
             done_ns = instant_ns
             if progress is not None:
                 progress(instant_ns, last_ns)
+
+    def _are_marks_needed(self, judged: Sequence[judges.Judge]) -> bool:
+        """Tell whether a mark of the clock can change anything of a holding: a close, a loss limit, or a stop."""
+        settings = self._parts.settings
+        has_stops = any(
+            limit is not None
+            for strategy in self.strategies
+            for limit in (strategy.stop_loss_pct, strategy.take_profit_pct, strategy.trailing_stop_pct)
+        )
+        uses_positions = any(rule.uses_position for _, rule in judged)
+        return settings.flatten_minutes > 0 or has_loss_limit(settings) or has_stops or uses_positions
 
     def take_update(self, update: dict[str, Any]) -> None:
         """Take what the exchange tells of an order."""

@@ -28,14 +28,25 @@ def _lookback(*, within_bars: int, **_: float) -> int:
     return max(2, within_bars + 1)
 
 
-def _candidates(columns: Columns, **_: float) -> Mask:
-    """Return where MACD is on another side of its signal line than on the bar before."""
+def _candidates(columns: Columns, *, oversold: float, overbought: float, within_bars: int) -> Mask:
+    """Return where MACD has come to another side of its signal line, and RSI14 was at that side's extreme in the span."""
     import numpy as np
 
-    distance = columns["macd"] - columns["macd_signal"]
+    distance, rsi = columns["macd"] - columns["macd_signal"], columns["rsi14"]
     before, now = distance[:-1], distance[1:]
-    crossed = ((before <= 0) & (now > 0)) | ((before >= 0) & (now < 0))
-    return np.concatenate([np.zeros(min(1, len(distance)), dtype=np.bool_), crossed])
+    found = np.zeros(len(distance), dtype=np.bool_)
+    found[1:] = (before <= 0) & (now > 0) & _recently(rsi < oversold, within_bars)[1:]
+    found[1:] |= (before >= 0) & (now < 0) & _recently(rsi > overbought, within_bars)[1:]
+    return found
+
+
+def _recently(is_so: Mask, bars: int) -> Mask:
+    """Return where something was so on a bar or one of the `bars` before it."""
+    import numpy as np
+
+    count = np.cumsum(is_so)
+    earlier = np.concatenate([np.zeros(bars + 1, dtype=count.dtype), count])[: len(count)]
+    return count > earlier
 
 
 @strategy(
