@@ -41,6 +41,7 @@ def market(symbols: int, seconds: int) -> dict[str, np.ndarray[Any, Any]]:
     loss = np.maximum(-np.diff(close, axis=1, prepend=close[:, :1]), 0)
     up, down = _ema(gain, 27), _ema(loss, 27)
     rsi = 100 * up / np.maximum(up + down, 1e-12)
+    rsi[:, :60] = 50  # no rule trades on a window that is not whole
     return {"o": opened, "h": high, "l": low, "c": close, "macd": macd, "macd_signal": _ema(macd, 9), "rsi14": rsi}
 
 

@@ -18,7 +18,7 @@ from torghut_core.exchange.orders import invalid
 from torghut_core.exchange.prices import Board
 
 HEADER = "x-torghut-market-time"
-_LONGEST_LAG_NS = 2 * 3600 * NANOS_PER_SECOND
+_LONGEST_LAG_NS = 4 * 3600 * NANOS_PER_SECOND
 """A client that has gone away holds the broker back for no more of the market than this."""
 
 

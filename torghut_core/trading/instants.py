@@ -16,6 +16,9 @@ SETTLING_SECONDS = 4.0
 PATIENCE_SECONDS = 30.0
 """Real seconds for which a symbol is waited for that has no row yet as new as the others': its partition may lag."""
 
+START_SECONDS = 120.0
+"""Real seconds for which a symbol is waited for of which no row was read yet: the whole pipeline may be starting."""
+
 
 def by_instant(signals: Iterable[Signal]) -> list[tuple[int, list[Signal]]]:
     """Return the signals by their event time, the earliest first; in an instant by symbol and timeframe."""
@@ -32,6 +35,7 @@ class Waiting:
         self._period_ns = period_ns
         self._rows: dict[tuple[str, str, int], Signal] = {}
         self._newest_ns: dict[str, int] = {}
+        self._unseen_ns: dict[str, int] = {}
         self._done_ns: int | None = None
 
     def add(self, signals: Iterable[Signal]) -> None:
@@ -41,17 +45,24 @@ class Waiting:
             if known is None or known.ingest_ms <= signal.ingest_ms:
                 self._rows[signal.key] = signal
             self._newest_ns[signal.symbol] = max(signal.event_ns, self._newest_ns.get(signal.symbol, 0))
+            self._unseen_ns.pop(signal.symbol, None)
 
     def expect(self, symbols: Iterable[str], since_ns: int) -> None:
         """Wait for symbols of which no row was read yet: nothing of them may be missing since an instant."""
         for symbol in symbols:
-            self._newest_ns.setdefault(symbol, since_ns)
+            if symbol not in self._newest_ns:
+                self._unseen_ns.setdefault(symbol, since_ns)
 
     def ripe(self, now_ns: int, speed: float) -> int:
         """Return up to when every row is surely there, on a clock that stands at `now_ns` and runs at `speed`."""
         settled_ns = now_ns - round(SETTLING_SECONDS * speed * 1e9)
         behind_ns = min(self._newest_ns.values(), default=settled_ns)
-        return min(settled_ns, max(behind_ns, now_ns - round(PATIENCE_SECONDS * speed * 1e9)))
+        unseen_ns = min(self._unseen_ns.values(), default=settled_ns)
+        return min(
+            settled_ns,
+            max(behind_ns, now_ns - round(PATIENCE_SECONDS * speed * 1e9)),
+            max(unseen_ns, now_ns - round(START_SECONDS * speed * 1e9)),
+        )
 
     def take(self, until_ns: int) -> list[tuple[int, list[Signal]]]:
         """Return the instants up to `until_ns`, each once: those of rows, and the marks of the clock between them."""

@@ -350,7 +350,7 @@ class TradingLoop:
             self._waiting.expect(symbols, self._market_ns())
         try:
             for _ in range(_MAX_PAGES):
-                since_ns = self._market_ns() - parts.settings.signal_lookback_ns
+                since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
                 history = await self._warm_history(symbols, timeframes, since_ns)
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
@@ -375,7 +375,7 @@ class TradingLoop:
         parts, now = self._parts, self._parts.wall.monotonic()
         if self._history is None or now - self._late_looked_at < _LATE_EVERY_SECONDS:
             return
-        since_ns = self._market_ns() - parts.settings.signal_lookback_ns
+        since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
         batch = await asyncio.to_thread(
             self._reader.read_late, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
         )
@@ -409,7 +409,7 @@ class TradingLoop:
                 self._cursor,
                 symbols=symbols,
                 timeframes=timeframes,
-                since_ns=min(since_ns, self._market_ns() - self._proposer.lookback_ns()),
+                since_ns=min(since_ns, parts.clock.now_ns() - self._proposer.lookback_ns()),
                 bars=history.bars,
             )
         )

@@ -60,12 +60,12 @@ def test_take_when_no_client_says_a_time_then_the_broker_sees_the_market_at_once
 
 
 def test_take_when_the_client_has_gone_away_then_the_broker_is_not_held_back_for_ever() -> None:
-    """Two hours of the market are kept for it, no more."""
+    """Four hours of the market are kept for it, no more."""
     following, broker = _desk()
     following.follow(10**9)
     following.take([_quote(2, 102.0)], 2 * 10**9)
     assert broker.prices.quote("A") is None
-    following.take([_quote(9000, 105.0)], 9000 * 10**9)
+    following.take([_quote(18000, 105.0)], 18000 * 10**9)
     assert broker.prices.quote("A") == _quote(2, 102.0)
 
 
