@@ -35,16 +35,15 @@ def test_waiting_when_taken_then_marks_stand_between_rows_and_nothing_comes_twic
 
 def test_ripe_when_one_symbol_lags_then_it_is_waited_for_but_not_for_ever() -> None:
     """A partition that lags would have its rows dealt with after later ones; a symbol that is silent holds nothing up."""
-    waiting, speed = Waiting(SECOND_NS), 2.0
-    now_ns = OPEN_NS + 90 * SECOND_NS
-    waiting.add([_signal("A", 89)])
-    settled_ns = now_ns - round(SETTLING_SECONDS * speed * SECOND_NS)
-    assert waiting.ripe(now_ns, speed) == settled_ns
+    waiting, speed = Waiting(SECOND_NS), 20.0
+    now_ns = OPEN_NS + 200 * SECOND_NS
+    settled = round(SETTLING_SECONDS * speed * SECOND_NS)
+    waiting.add([_signal("A", 99)])
+    assert waiting.ripe(OPEN_NS + 120 * SECOND_NS, speed) == OPEN_NS + 120 * SECOND_NS - settled
     waiting.add([_signal("B", 70)])
     assert waiting.ripe(now_ns, speed) == OPEN_NS + 70 * SECOND_NS
-    assert waiting.ripe(now_ns + 3600 * SECOND_NS, speed) == now_ns + 3600 * SECOND_NS - round(
-        PATIENCE_SECONDS * speed * SECOND_NS
-    )
+    late_ns = OPEN_NS + (100 + round(PATIENCE_SECONDS * speed)) * SECOND_NS
+    assert waiting.ripe(late_ns, speed) == late_ns - settled
 
 
 def test_ripe_when_a_symbol_has_no_row_yet_then_it_is_waited_for_from_the_start() -> None:
@@ -52,6 +51,16 @@ def test_ripe_when_a_symbol_has_no_row_yet_then_it_is_waited_for_from_the_start(
     waiting = Waiting(SECOND_NS)
     waiting.expect(["A", "B"], OPEN_NS)
     waiting.add([_signal("A", 50)])
-    assert waiting.ripe(OPEN_NS + 20 * SECOND_NS, 1.0) == OPEN_NS
+    assert waiting.ripe(OPEN_NS + 10 * SECOND_NS, 1.0) == OPEN_NS
     waiting.add([_signal("B", 50)])
-    assert waiting.ripe(OPEN_NS + 20 * SECOND_NS, 1.0) == OPEN_NS + 20 * SECOND_NS - round(SETTLING_SECONDS * SECOND_NS)
+    assert waiting.ripe(OPEN_NS + 10 * SECOND_NS, 1.0) == OPEN_NS + 10 * SECOND_NS - round(SETTLING_SECONDS * SECOND_NS)
+
+
+def test_ripe_when_a_symbol_never_comes_then_a_slow_market_waits_for_seconds_and_goes_on() -> None:
+    """Of a universe's quiet symbols there may be no row all day."""
+    waiting = Waiting(SECOND_NS)
+    waiting.expect(["A"], OPEN_NS)
+    now_ns = OPEN_NS + 20 * SECOND_NS
+    assert waiting.ripe(now_ns, 1.0) == now_ns - round(SETTLING_SECONDS * SECOND_NS)
+    waiting.expect(["A"], now_ns)
+    assert waiting.ripe(now_ns, 1.0) == now_ns - round(SETTLING_SECONDS * SECOND_NS)
