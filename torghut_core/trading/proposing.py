@@ -36,6 +36,23 @@ class _Asked:
     rule: Rule
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Strategies, the rules of those that are enabled, and what kept the others from loading, by their names."""
+
+    strategies: tuple[Strategy, ...]
+    rules: Mapping[str, Rule]
+    faults: Mapping[str, RuleFault]
+
+
+def end_rules(rules: Iterable[Rule]) -> None:
+    """End what rules have running: those from outside a process each."""
+    for rule in rules:
+        end = getattr(rule, "close", None)
+        if end is not None:
+            end()
+
+
 class Proposer:
     """Keeps the rules of the catalogue, and turns windows into intents."""
 
@@ -51,14 +68,23 @@ class Proposer:
         self._opened: Mapping[tuple[str, str], Opened] = {}
 
     async def load(self, strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
-        """Load the rules of enabled strategies anew; return all strategies, those with their rules' identity."""
-        self.close()
+        """Load the rules of enabled strategies anew and use them; return all strategies, with their rules' identity."""
+        return self.use(await asyncio.to_thread(self.build, strategies))
+
+    def build(self, strategies: Sequence[Strategy]) -> Loaded:
+        """Load the rules of enabled strategies, and use them not yet: what is in force goes on meanwhile. Blocks."""
         wanted = [strategy for strategy in strategies if strategy.is_enabled]
-        self._rules, self._faults = await asyncio.to_thread(load_rules, wanted, self._library)
+        rules, faults = load_rules(wanted, self._library)
+        return Loaded(strategies=tuple(strategies), rules=rules, faults=faults)
+
+    def use(self, loaded: Loaded) -> tuple[Strategy, ...]:
+        """Put loaded rules in the place of those that were in force; return all strategies, with their rules' identity."""
+        self.close()
+        self._rules, self._faults = dict(loaded.rules), dict(loaded.faults)
         for fault in self._faults.values():
             self._parts.metrics.add_labelled("strategy_faults_total", fault.reason)
             event(_LOG, "strategy_not_loaded", logging.ERROR, error=str(fault))
-        self._strategies = tuple(self._identified(strategy) for strategy in strategies)
+        self._strategies = tuple(self._identified(strategy) for strategy in loaded.strategies)
         self._tell()
         return self._strategies
 
@@ -68,10 +94,7 @@ class Proposer:
 
     def close(self) -> None:
         """End what the rules have running."""
-        for rule in self._rules.values():
-            end = getattr(rule, "close", None)
-            if end is not None:
-                end()
+        end_rules(self._rules.values())
         self._rules = {}
 
     def active(self) -> tuple[Strategy, ...]:
