@@ -168,13 +168,15 @@ class Proposer:
         strategy, signal = asked.strategy, window[-1]
         if not self._is_asked(strategy.name):
             return []
-        held = self._held(strategy, window) if asked.rule.uses_position else None
+        # The same bars live and in a backtest, however many are at hand: what is counted over them is the same too.
+        seen = window[-asked.rule.lookback :]
+        held = self._held(strategy, seen) if asked.rule.uses_position else None
         guarded = None if held is None else touched(held, signal)
         if guarded is not None and held is not None:
             cause, proposal = guarded
             return [self._intent(strategy, signal, proposal, held, cause)]
         try:
-            proposals = ask(asked.rule, View(window[-asked.rule.lookback :], held))
+            proposals = ask(asked.rule, View(seen, held))
         except RuleFault as fault:
             self._failed(strategy, signal, fault)
             return []

@@ -310,3 +310,27 @@ async def test_outside_when_a_package_loads_slowly_then_what_is_in_force_trades_
     assert (
         "slow: rule 'slow': torghut_outside:slow: raised OSError at torghut_outside.py line 5" in status["last_error"]
     )
+
+
+@pytest.mark.parametrize(("after", "is_sold"), [(2, False), (3, True)])
+async def test_declared_when_it_leaves_after_bars_then_they_are_counted_from_the_entry(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, after: int, is_sold: bool
+) -> None:
+    """The third bar after the one it was bought on is the third, however many are kept."""
+    tables = SignalTables()
+    tables.prices |= {"AAPL": 100.0, "MSFT": 100.0}
+    broker_server.state.order_status = "filled"
+    text = DECLARED.replace("rsi14 > 70", "held for 3 bars")
+    start = _now_ms() - 20_000
+    for second in range(10):
+        tables.add("AAPL", start + second * 1000, macd=0.0, rsi14=50.0)
+    environment = service_environment(broker_server.url, **_write(tmp_path, text))
+    async with running(environment, tables, postgres) as client:
+        tables.add("AAPL", start + 10_000, macd=0.0, rsi14=20.0)
+        await _filled(client, 1)
+        for second in range(after):
+            tables.add("AAPL", start + 11_000 + second * 1000, macd=0.0, rsi14=50.0)
+        tables.add("MSFT", start + 15_000, macd=0.0, rsi14=20.0)
+        rows = await _filled(client, 3 if is_sold else 2)
+    sold = [(row["symbol"], row["rationale"]) for row in rows if row["leg"] == "exit"]
+    assert sold == ([("AAPL", "exit: held for 3 bars")] if is_sold else [])
