@@ -63,6 +63,8 @@ class Proposer:
         self._rules: dict[str, Rule] = {}
         self._faults: dict[str, RuleFault] = {}
         """The fault that each strategy made last; one that ends it stays until rules are loaded anew."""
+        self.failures: dict[str, tuple[int, RuleFault]] = {}
+        """How often each strategy failed since its rule was loaded, and how the last time."""
         self._strategies: tuple[Strategy, ...] = ()
         self._owned: Mapping[tuple[str, str], Decimal] | None = None
         self._opened: Mapping[tuple[str, str], Opened] = {}
@@ -81,6 +83,7 @@ class Proposer:
         """Put loaded rules in the place of those that were in force; return all strategies, with their rules' identity."""
         self.close()
         self._rules, self._faults = dict(loaded.rules), dict(loaded.faults)
+        self.failures = {name: (1, fault) for name, fault in loaded.faults.items()}
         for fault in self._faults.values():
             self._parts.metrics.add_labelled("strategy_faults_total", fault.reason)
             event(_LOG, "strategy_not_loaded", logging.ERROR, error=str(fault))
@@ -207,6 +210,7 @@ class Proposer:
 
     def _failed(self, strategy: Strategy, signal: Signal, fault: RuleFault) -> None:
         self._faults[strategy.name] = fault
+        self.failures[strategy.name] = (self.failures.get(strategy.name, (0, fault))[0] + 1, fault)
         self._parts.metrics.add("rule_errors_total")
         self._parts.metrics.add_labelled("strategy_faults_total", fault.reason)
         event(
@@ -227,6 +231,7 @@ class Proposer:
                 **strategy.identity,
                 "enabled": strategy.is_enabled,
                 "asked": self._is_asked(strategy.name),
+                "failures": self.failures.get(strategy.name, (0, None))[0],
                 "fault": None if strategy.name not in self._faults else self._faults[strategy.name].reason,
                 "error": None if strategy.name not in self._faults else str(self._faults[strategy.name]),
             }

@@ -84,7 +84,7 @@ async def test_declared_when_entry_then_exit_or_stop_then_bought_once_and_sold(
     [told] = status["strategies"]
     identity = {"name": "dips", "rule": "conditions", "version": "2", "digest": told["digest"]}
     assert len(told["digest"]) == 64
-    assert told == {**identity, "enabled": True, "asked": True, "fault": None, "error": None}
+    assert told == {**identity, "enabled": True, "asked": True, "failures": 0, "fault": None, "error": None}
     assert bought["decision"]["identity"] == sold["decision"]["identity"] == identity
     assert len(broker_server.state.posts) == 2
 
@@ -153,6 +153,8 @@ async def test_outside_when_strategies_misbehave_then_each_is_named_and_the_othe
     assert [row["decision"]["strategy"] for row in decisions] == ["macd-rsi"]
     assert len(broker_server.state.posts) == 1
     told = {item["name"]: item for item in status["strategies"]}
+    assert {name: item["failures"] > 0 for name, item in told.items()} == {name: name != "macd-rsi" for name in names}
+    assert told["for-ever"]["failures"] == 1
     assert {name: (item["asked"], item["fault"]) for name, item in told.items()} == {
         "for-ever": (False, "deadline"),
         "macd-rsi": (True, None),
