@@ -6,60 +6,42 @@ never wrapped, so that it can be pasted. Colour only repeats what a word says.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.model import span
+from torghutctl.render.terminal import drawn, literal
 
 _EVIDENCE_LINES = 6
 _NARROWEST_MESSAGE = 30
-_COLOURS = {
-    "down": "1;31",
-    "degraded": "1;33",
-    "unknown": "1;35",
-    "healthy": "32",
-    "not present": "2",
-    "not read": "1;35",
+_STYLES = {
+    "down": "bold red",
+    "degraded": "bold yellow",
+    "unknown": "bold magenta",
+    "healthy": "green",
+    "not present": "dim",
+    "not read": "bold magenta",
 }
 _HEADINGS = ("COMPONENT", "STATUS", "REASON", "FOR")
+_LABEL_WIDTH = len("runbook:  ")
 
 
 def table(report: Mapping[str, Any], *, width: int | None = None, is_coloured: bool = False) -> str:
     """Return the report as text, at most `width` columns wide but for its command."""
-    lines = [*_head(report, width, is_coloured), "", *_components(report, width, is_coloured)]
+    parts: list[RenderableType] = [*_head(report), Text(""), *_components(report, width)]
     for name, finding in evident(report):
-        lines += ["", *_wrapped(f"evidence for {name} {finding['reason']}:", width)]
+        parts += [Text(""), Text(f"evidence for {name} {finding['reason']}:")]
         for line in finding["evidence"][:_EVIDENCE_LINES]:
-            lines += _wrapped(line, width, first="  ", rest="      ")
+            parts.append(_hanging("  ", line))
         if len(finding["evidence"]) > _EVIDENCE_LINES:
-            lines.append(f"  and {len(finding['evidence']) - _EVIDENCE_LINES} more lines (-o json)")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _head(report: Mapping[str, Any], width: int | None, is_coloured: bool) -> Iterator[str]:
-    verdict = str(report["classification"])
-    yield (
-        _painted(verdict.upper(), verdict, is_coloured)
-        + f"   observed {report['observedAt']}, market session {market(report)}"
-    )
-    if _is_live_undeclared(report):
-        banner = "TRADING WITH REAL MONEY IS ON AND NO ENVIRONMENT DECLARES IT: torghutctl pause-trading stops it"
-        yield ""
-        for line in _wrapped(banner, width):
-            yield _painted(line, "down", is_coloured)
-    cause, step = report["topCause"], report["nextProcedure"]
-    if cause is None:
-        return
-    yield ""
-    yield f"cause:    {cause['component']}: {cause['reason']}"
-    yield from _wrapped(cause["message"], width, first="what:     ", rest="          ")
-    age = _age(report, cause["since"])
-    yield f"since:    {cause['since'] or 'not known'}{f' ({age})' if age else ''}"
-    if step is not None:
-        yield f"next:     {step['command'] or step['name'] + ' (runbook)'}"
-        yield f"runbook:  {step['runbook']}"
+            parts.append(Text(f"  and {len(finding['evidence']) - _EVIDENCE_LINES} more lines (-o json)"))
+    return drawn(parts, width=width, is_coloured=is_coloured)
 
 
 def market(report: Mapping[str, Any]) -> str:
@@ -68,31 +50,75 @@ def market(report: Mapping[str, Any]) -> str:
     return f"{report['marketSession']} ({day})" if day else str(report["marketSession"])
 
 
-def _components(report: Mapping[str, Any], width: int | None, is_coloured: bool) -> Iterator[str]:
-    rows: list[tuple[tuple[str, str, str, str], str]] = []
+def _head(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    verdict = str(report["classification"])
+    yield Text.assemble(
+        (verdict.upper(), _STYLES[verdict]), f"   observed {report['observedAt']}, market session {market(report)}"
+    )
+    if _is_live_undeclared(report):
+        banner = "TRADING WITH REAL MONEY IS ON AND NO ENVIRONMENT DECLARES IT: torghutctl pause-trading stops it"
+        yield from (Text(""), Text(banner, style=_STYLES["down"]))
+    cause, step = report["topCause"], report["nextProcedure"]
+    if cause is None:
+        return
+    yield Text("")
+    yield literal(f"cause:    {cause['component']}: {cause['reason']}")
+    yield _hanging("what:".ljust(_LABEL_WIDTH), cause["message"])
+    age = _age(report, cause["since"])
+    yield literal(f"since:    {cause['since'] or 'not known'}{f' ({age})' if age else ''}")
+    if step is not None:
+        yield literal(f"next:     {step['command'] or step['name'] + ' (runbook)'}")
+        yield literal(f"runbook:  {step['runbook']}")
+
+
+def _hanging(label: str, text: str) -> Table:
+    """Return a text after its label, its further lines below its beginning."""
+    grid = Table.grid(padding=0)
+    grid.add_column(width=len(label), no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(label, Text(text))
+    return grid
+
+
+def _components(report: Mapping[str, Any], width: int | None) -> Iterator[RenderableType]:
+    rows = list(_rows(report))
+    widths = [max(len(cells[i]) for cells in (_HEADINGS, *(row for row, _ in rows))) for i in range(len(_HEADINGS))]
+    is_below = width is not None and width - sum(widths) - 2 * len(widths) < _NARROWEST_MESSAGE
+    if not is_below:
+        yield _table(widths, [*rows], is_last_shown=True)
+        return
+    # No room beside them: each message goes below its row, and the columns keep their widths.
+    yield _table(widths, [], is_last_shown=False)
+    for cells, message in rows:
+        yield _table(widths, [(cells, "")], is_last_shown=False, has_head=False)
+        if message:
+            yield Padding(Text(message, overflow="fold"), (0, 0, 0, 4))
+
+
+def _table(
+    widths: list[int], rows: list[tuple[tuple[str, ...], str]], *, is_last_shown: bool, has_head: bool = True
+) -> Table:
+    made = Table(box=None, padding=(0, 2, 0, 0), show_header=has_head, header_style="")
+    for heading, size in zip(_HEADINGS, widths, strict=True):
+        made.add_column(heading, width=size, no_wrap=True)
+    if is_last_shown:
+        made.add_column("MESSAGE", overflow="fold")
+    for (name, status, reason, age), message in rows:
+        cells: list[RenderableType] = [name, Text(status, style=_STYLES.get(status, "")), reason, age]
+        made.add_row(*cells, *([Text(message)] if is_last_shown else []))
+    return made
+
+
+def _rows(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], str]]:
+    """Yield the cells of every component and finding, with the finding's message."""
     for component in report["components"]:
         findings = component["findings"]
         if not findings:
-            rows.append(((component["name"], component["status"], "-", "-"), ""))
+            yield (component["name"], component["status"], "-", "-"), ""
         for index, finding in enumerate(findings):
             name, status = (component["name"], component["status"]) if index == 0 else ("", "")
             word = finding["reason"] if finding["severity"] != "info" else f"{finding['reason']} (info)"
-            rows.append(((name, status, word, _age(report, finding["since"]) or "-"), finding["message"]))
-    widths = [max(len(cells[i]) for cells in (_HEADINGS, *(row for row, _ in rows))) for i in range(len(_HEADINGS))]
-    left = sum(widths) + 2 * len(widths)
-    room = None if width is None else width - left
-    is_below = room is not None and room < _NARROWEST_MESSAGE
-    yield "  ".join(cell.ljust(size) for cell, size in zip(_HEADINGS, widths, strict=True)) + (
-        "" if is_below else "  MESSAGE"
-    )
-    for cells, message in rows:
-        padded = [cell.ljust(size) for cell, size in zip(cells, widths, strict=True)]
-        padded[1] = _painted(padded[1], cells[1], is_coloured)
-        words = [] if is_below else _wrapped(message, room)
-        yield "  ".join(padded) + (f"  {words[0]}" if words else "")
-        yield from (" " * left + line for line in words[1:])
-        if is_below and message:
-            yield from _wrapped(message, width, first="    ", rest="    ")
+            yield (name, status, word, _age(report, finding["since"]) or "-"), finding["message"]
 
 
 def evident(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -129,21 +155,3 @@ def _age(report: Mapping[str, Any], since: str | None) -> str | None:
     if since is None:
         return None
     return span(max(0.0, (parse_ns(report["observedAt"]) - parse_ns(since)) / 1e9))
-
-
-def _wrapped(text: str, width: int | None, *, first: str = "", rest: str = "") -> list[str]:
-    if width is None:
-        return [first + text] if text else []
-    return textwrap.wrap(
-        text,
-        max(width, _NARROWEST_MESSAGE),
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _painted(text: str, state: str, is_coloured: bool) -> str:
-    colour = _COLOURS.get(state)
-    return f"\x1b[{colour}m{text}\x1b[0m" if is_coloured and colour is not None else text

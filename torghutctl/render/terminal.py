@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+_BLANKS = re.compile(r"\s+((?:\x1b\[[0-9;]*m)*)$")
+"""Blanks at a line's end, before what ends its colour."""
 _UNBOUNDED = 100_000
 """Columns of what is no terminal: a log keeps one line per thing."""
 
@@ -36,5 +39,9 @@ def drawn(parts: Iterable[RenderableType], *, width: int | None, is_coloured: bo
         with console.capture() as capture:
             console.print(part, crop=not is_literal, soft_wrap=is_literal)
         drawn_part = capture.get()
-        text += drawn_part if is_literal else "".join(f"{line.rstrip()}\n" for line in drawn_part.splitlines())
+        text += drawn_part if is_literal else "".join(_trimmed(line) for line in drawn_part.splitlines())
     return text.rstrip("\n")
+
+
+def _trimmed(line: str) -> str:
+    return _BLANKS.sub(r"\1", line) + "\n"
