@@ -291,6 +291,7 @@ class OpenLibrary:
         found = entry_points(group=GROUP) if packages is None else packages
         self._packages = {each.name: each for each in found if each.name not in shipped.names}
         self._troubles: dict[str, str] = {}
+        self._loaded: dict[str, Definition] = {}
         self._files: dict[str, Definition] = {}
         for file in files:
             for definition in self.describe(str(file.resolve()), name=file.name):
@@ -311,10 +312,15 @@ class OpenLibrary:
         """Return why a strategy that a package names cannot be used."""
         return self._troubles.get(name)
 
+    def forget(self) -> None:
+        """Load packages anew when they are asked for next."""
+        self._troubles.clear()
+        self._loaded.clear()
+
     def get(self, name: str) -> Definition | None:
-        """Return the definition of that name, loading a package's code in a process of its own."""
-        known = self._shipped.get(name) or self._files.get(name)
-        if known is not None or name not in self._packages:
+        """Return the definition of that name, loading a package's code, once, in a process of its own."""
+        known = self._shipped.get(name) or self._files.get(name) or self._loaded.get(name)
+        if known is not None or name not in self._packages or name in self._troubles:
             return known
         try:
             found = self.describe(self._packages[name].value, name=name)
@@ -325,7 +331,7 @@ class OpenLibrary:
         if definition is None:
             self._troubles[name] = f"the package declares {found[0].name!r} under this entry point; the two must agree"
         else:
-            self._troubles.pop(name, None)
+            self._loaded[name] = definition
         return definition
 
     def describe(self, source: str, *, name: str) -> tuple[IsolatedDefinition, ...]:

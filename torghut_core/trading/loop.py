@@ -21,7 +21,7 @@ from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
 from torghut_core.trading.parts import Parts
-from torghut_core.trading.proposing import Proposer
+from torghut_core.trading.proposing import Loaded, Proposer, end_rules
 from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.status import Lane
@@ -35,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 _CURSOR_AHEAD_NS = 60_000_000_000
 _MAX_PAGES = 50
 """Batches per cycle, so that a long backlog still lets kill switch and catalogue be looked at."""
+_LOADING_SECONDS = 5.0
+"""How long a cycle waits for a catalogue before it goes on with the one in force."""
 _LATE_EVERY_SECONDS = 5.0
 """How often rows that were written into the past are looked for."""
 Step = Callable[[], Awaitable[None]]
@@ -72,6 +74,7 @@ class TradingLoop:
         self._steps = clock if isinstance(clock, StepClock) and clock.base is not None else None
         self._waiting = None if self._steps is None else Waiting(parts.settings.reconcile_ms * 1_000_000)
         self._strategies: tuple[Strategy, ...] = ()
+        self._loading: asyncio.Task[Loaded | None] | None = None
         self._catalogue_looked_at = -math.inf
         self._catalogue_version: tuple[int, int] | None = None
 
@@ -97,6 +100,7 @@ class TradingLoop:
             raise _first(failures) from failures
         finally:
             parts.state.running = False
+            await self._end_loading()
             self._proposer.close()
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
@@ -297,20 +301,39 @@ class TradingLoop:
             parts.state.succeeded("kill_switch")
 
     async def _load_catalogue(self) -> None:
-        """Read the strategy file when it changed; a refused file leaves the last good one in force."""
-        parts = self._parts
-        now = parts.clock.monotonic()
-        if self._strategies and now - self._catalogue_looked_at < parts.settings.strategy_reload_seconds:
+        """Read the strategy file when it changed; a refused file leaves the last good one in force.
+
+        What takes long, strategies from outside that are slow to load, is waited for in the cycles after this one: exits
+        and the strategies in force go on.
+        """
+        if self._loading is None:
+            now = self._parts.clock.monotonic()
+            if self._strategies and now - self._catalogue_looked_at < self._parts.settings.strategy_reload_seconds:
+                return
+            self._catalogue_looked_at = now
+            self._loading = asyncio.create_task(self._read_catalogue(), name="catalogue")
+        await asyncio.wait({self._loading}, timeout=_LOADING_SECONDS)
+        if not self._loading.done():
             return
-        self._catalogue_looked_at = now
-        stated = parts.settings.strategy_path
+        loading, self._loading = self._loading, None
+        loaded = loading.result()
+        if loaded is not None:
+            self._strategies = self._proposer.use(loaded)
+            # Other rules may look further back, and at other timeframes.
+            self._history = None
+            event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
+
+    async def _read_catalogue(self) -> Loaded | None:
+        """Return what the file says, or PostgreSQL where the first file is refused; None when nothing is new."""
+        parts, stated = self._parts, self._parts.settings.strategy_path
         version: tuple[int, int] | None = None
         try:
             path = catalogue_path(stated)
             stat = await asyncio.to_thread(path.stat)
             version = (stat.st_mtime_ns, stat.st_size)
             if version == self._catalogue_version:
-                return
+                return None
+            self._library.forget()
             entries = await asyncio.to_thread(read_catalogue, path, self._library)
             strategies = await asyncio.to_thread(
                 parts.decisions.apply_catalogue,
@@ -324,16 +347,21 @@ class TradingLoop:
             refused = error if isinstance(error, TorghutError) else InputError(f"{stated}: cannot be read")
             parts.state.failed("catalogue", refused)
             event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
-            if not self._strategies:
-                # What was in force before this start stays so.
-                self._strategies = await self._proposer.load(await asyncio.to_thread(parts.decisions.strategies))
-            return
-        self._strategies = await self._proposer.load(strategies)
-        # Other rules may look further back, and at other timeframes.
-        self._history = None
-        self._catalogue_version = version
-        parts.state.succeeded("catalogue")
-        event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
+            if self._strategies:
+                return None
+            # What was in force before this start stays so.
+            strategies = await asyncio.to_thread(parts.decisions.strategies)
+        else:
+            self._catalogue_version = version
+            parts.state.succeeded("catalogue")
+        return await asyncio.to_thread(self._proposer.build, strategies)
+
+    async def _end_loading(self) -> None:
+        """Let a catalogue that is being loaded come to its end, and end what it started."""
+        if self._loading is not None:
+            [found] = await asyncio.gather(self._loading, return_exceptions=True)
+            if isinstance(found, Loaded):
+                end_rules(found.rules.values())
 
     async def _trade(self, control: Control) -> None:
         parts = self._parts

@@ -36,6 +36,23 @@ class _Asked:
     rule: Rule
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Strategies, the rules of those that are enabled, and what kept the others from loading, by their names."""
+
+    strategies: tuple[Strategy, ...]
+    rules: Mapping[str, Rule]
+    faults: Mapping[str, RuleFault]
+
+
+def end_rules(rules: Iterable[Rule]) -> None:
+    """End what rules have running: those from outside a process each."""
+    for rule in rules:
+        end = getattr(rule, "close", None)
+        if end is not None:
+            end()
+
+
 class Proposer:
     """Keeps the rules of the catalogue, and turns windows into intents."""
 
@@ -46,19 +63,31 @@ class Proposer:
         self._rules: dict[str, Rule] = {}
         self._faults: dict[str, RuleFault] = {}
         """The fault that each strategy made last; one that ends it stays until rules are loaded anew."""
+        self.failures: dict[str, tuple[int, RuleFault]] = {}
+        """How often each strategy failed since its rule was loaded, and how the last time."""
         self._strategies: tuple[Strategy, ...] = ()
         self._owned: Mapping[tuple[str, str], Decimal] | None = None
         self._opened: Mapping[tuple[str, str], Opened] = {}
 
     async def load(self, strategies: Sequence[Strategy]) -> tuple[Strategy, ...]:
-        """Load the rules of enabled strategies anew; return all strategies, those with their rules' identity."""
-        self.close()
+        """Load the rules of enabled strategies anew and use them; return all strategies, with their rules' identity."""
+        return self.use(await asyncio.to_thread(self.build, strategies))
+
+    def build(self, strategies: Sequence[Strategy]) -> Loaded:
+        """Load the rules of enabled strategies, and use them not yet: what is in force goes on meanwhile. Blocks."""
         wanted = [strategy for strategy in strategies if strategy.is_enabled]
-        self._rules, self._faults = await asyncio.to_thread(load_rules, wanted, self._library)
+        rules, faults = load_rules(wanted, self._library)
+        return Loaded(strategies=tuple(strategies), rules=rules, faults=faults)
+
+    def use(self, loaded: Loaded) -> tuple[Strategy, ...]:
+        """Put loaded rules in the place of those that were in force; return all strategies, with their rules' identity."""
+        self.close()
+        self._rules, self._faults = dict(loaded.rules), dict(loaded.faults)
+        self.failures = {name: (1, fault) for name, fault in loaded.faults.items()}
         for fault in self._faults.values():
             self._parts.metrics.add_labelled("strategy_faults_total", fault.reason)
             event(_LOG, "strategy_not_loaded", logging.ERROR, error=str(fault))
-        self._strategies = tuple(self._identified(strategy) for strategy in strategies)
+        self._strategies = tuple(self._identified(strategy) for strategy in loaded.strategies)
         self._tell()
         return self._strategies
 
@@ -68,10 +97,7 @@ class Proposer:
 
     def close(self) -> None:
         """End what the rules have running."""
-        for rule in self._rules.values():
-            end = getattr(rule, "close", None)
-            if end is not None:
-                end()
+        end_rules(self._rules.values())
         self._rules = {}
 
     def active(self) -> tuple[Strategy, ...]:
@@ -171,13 +197,15 @@ class Proposer:
         strategy, signal = asked.strategy, window[-1]
         if not self._is_asked(strategy.name):
             return []
-        held = self._held(strategy, window) if asked.rule.uses_position else None
+        # The same bars live and in a backtest, however many are at hand: what is counted over them is the same too.
+        seen = window[-asked.rule.lookback :]
+        held = self._held(strategy, seen) if asked.rule.uses_position else None
         guarded = None if held is None else touched(held, signal)
         if guarded is not None and held is not None:
             cause, proposal = guarded
             return [self._intent(strategy, signal, proposal, held, cause)]
         try:
-            proposals = ask(asked.rule, View(window[-asked.rule.lookback :], held))
+            proposals = ask(asked.rule, View(seen, held))
         except RuleFault as fault:
             self._failed(strategy, signal, fault)
             return []
@@ -208,6 +236,7 @@ class Proposer:
 
     def _failed(self, strategy: Strategy, signal: Signal, fault: RuleFault) -> None:
         self._faults[strategy.name] = fault
+        self.failures[strategy.name] = (self.failures.get(strategy.name, (0, fault))[0] + 1, fault)
         self._parts.metrics.add("rule_errors_total")
         self._parts.metrics.add_labelled("strategy_faults_total", fault.reason)
         event(
@@ -228,6 +257,7 @@ class Proposer:
                 **strategy.identity,
                 "enabled": strategy.is_enabled,
                 "asked": self._is_asked(strategy.name),
+                "failures": self.failures.get(strategy.name, (0, None))[0],
                 "fault": None if strategy.name not in self._faults else self._faults[strategy.name].reason,
                 "error": None if strategy.name not in self._faults else str(self._faults[strategy.name]),
             }

@@ -138,8 +138,9 @@ class TradingSettings(Settings):
     """The strategy catalogue: a file, or `shipped:NAME` for one that ships; unset, the default one."""
     strategy_mode: Literal["merge", "sync"] = Field("merge", alias="TRADING_STRATEGY_CONFIG_MODE")
     strategy_reload_seconds: Seconds = Field(10, alias="TRADING_STRATEGY_RELOAD_SECONDS")
-    strategy_deadline_seconds: float = Field(2.0, gt=0, le=10, alias="TRADING_STRATEGY_DEADLINE_SECONDS")
-    """How long a strategy from outside may think about one bar before its process is ended; under the loop's 15 s."""
+    strategy_deadline_seconds: float = Field(2.0, gt=0, le=5, alias="TRADING_STRATEGY_DEADLINE_SECONDS")
+    """How long a strategy from outside may think about one bar before its process is ended; well under the 15 s in which
+    the loop must turn."""
 
     universe_source: Literal["static", "jangar"] | None = Field(None, alias="TRADING_UNIVERSE_SOURCE")
     static_symbols: Symbols = Field((), alias="TRADING_STATIC_SYMBOLS")

@@ -50,7 +50,8 @@ from torghut_core.trading.strategies import Parameter, Proposal, View, strategy
 @strategy(
     name="NAME",
     version="0.1.0",
-    lookback=2,
+    # Bars it sees, the judged one included: view.position.bars is counted over them.
+    lookback=lambda hold_bars, **_: max(2, hold_bars + 1),
     parameters=[
         Parameter(name="rsi_below", type=float, default=50.0, at_least=0, at_most=100, unit="RSI14"),
         Parameter(name="hold_bars", type=int, default=30, at_least=1, at_most=500, unit="bars"),

@@ -311,3 +311,21 @@ def test_known_when_listed_then_every_column_of_the_contract_is_there() -> None:
     keys |= {"window_size", "window_step", "window_start", "window_end"}
     assert columns - keys == set(ATTRIBUTES)
     assert set(ATTRIBUTES) < set(KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "lookback"),
+    [
+        ("close > 1", 1),
+        ("close > 1 within 30 bars", 31),
+        ("close crosses above 1 within 30 bars", 32),
+        ("held for 60 bars", 61),
+        ("held under 60 bars", 61),
+        ("held for 599 bars", 600),
+        ("bars_held > 5", 600),
+        ("minutes_held > 500", 1),
+    ],
+)
+def test_lookback_when_bars_are_counted_then_it_reaches_as_far(text: str, lookback: int) -> None:
+    """Bars since the entry are counted over the bars that are seen: there must be enough of them."""
+    assert parse_condition(text).lookback == lookback

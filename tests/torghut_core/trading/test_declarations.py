@@ -49,7 +49,7 @@ def test_catalogue_when_a_strategy_is_declared_then_rule_and_limits_are_known(tm
     assert (entry.take_profit_pct, entry.max_notional_per_trade) == (None, None)
     rules, faults = load_rules([entry], SHIPPED)
     assert faults == {}
-    assert (rules["dips"].version, rules["dips"].lookback, len(rules["dips"].digest)) == ("3", 6, 64)
+    assert (rules["dips"].version, rules["dips"].lookback, len(rules["dips"].digest)) == ("3", 61, 64)
 
 
 def test_digest_when_declaration_changes_then_another_one(tmp_path: Path) -> None:

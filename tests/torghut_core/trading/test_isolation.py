@@ -23,6 +23,8 @@ from torghut_core.trading.strategies.places import Place
 from torghut_core.trading.strategies.rule import Held, RuleFault, View
 from torghut_core.trading.strategies.shipped import SHIPPED
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 import os, sys, time
 from torghut_core.trading.strategies import Parameter, Proposal, strategy

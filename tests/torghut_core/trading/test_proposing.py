@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
 from tests.fakes.trading_values import make_signal
 from torghut_core.engines.postgres import Postgres
+from torghut_core.trading import isolation, loop
 from torghut_core.trading.closing import Closer
 from torghut_core.trading.decision.intents import Intent
 from torghut_core.trading.inputs.history import SignalHistory
@@ -82,7 +84,7 @@ async def test_declared_when_entry_then_exit_or_stop_then_bought_once_and_sold(
     [told] = status["strategies"]
     identity = {"name": "dips", "rule": "conditions", "version": "2", "digest": told["digest"]}
     assert len(told["digest"]) == 64
-    assert told == {**identity, "enabled": True, "asked": True, "fault": None, "error": None}
+    assert told == {**identity, "enabled": True, "asked": True, "failures": 0, "fault": None, "error": None}
     assert bought["decision"]["identity"] == sold["decision"]["identity"] == identity
     assert len(broker_server.state.posts) == 2
 
@@ -115,18 +117,23 @@ nonsense = torghut_outside:nonsense
 """
 
 
+def _install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, entry_points: str) -> str:
+    """Install a package as an installer would, for this test alone; return the PYTHONPATH of processes that shall see it."""
+    package = tmp_path / "site"
+    facts = package / "torghut_outside-1.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: torghut-outside\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text(entry_points)
+    (package / "torghut_outside.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(package)])
+    return os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
+
+
 async def test_outside_when_strategies_misbehave_then_each_is_named_and_the_others_trade(
     postgres: Postgres, broker_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sentence each in last_error and status, nothing traded by them, and one order by the strategy beside them."""
-    package = tmp_path / "site"
-    (package / "torghut_outside-1.dist-info").mkdir(parents=True)
-    (package / "torghut_outside-1.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: torghut-outside\nVersion: 1\n"
-    )
-    (package / "torghut_outside-1.dist-info" / "entry_points.txt").write_text(PACKAGE)
-    (package / "torghut_outside.py").write_text(OUTSIDE)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(package)])
+    python_path = _install(tmp_path, monkeypatch, OUTSIDE, PACKAGE)
     names = ("for-ever", "macd-rsi", "nonsense", "raises")
     catalogue = "strategies: [" + ", ".join(f"{{name: {n}, rule: {n}, base_timeframe: 1Sec}}" for n in names) + "]"
     tables = SignalTables()
@@ -135,7 +142,7 @@ async def test_outside_when_strategies_misbehave_then_each_is_named_and_the_othe
         broker_server.url,
         **_write(tmp_path, catalogue),
         PATH=os.environ["PATH"],
-        PYTHONPATH=os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")]),
+        PYTHONPATH=python_path,
         TRADING_STRATEGY_DEADLINE_SECONDS="0.5",
     )
     async with running(environment, tables, postgres) as client:
@@ -146,6 +153,8 @@ async def test_outside_when_strategies_misbehave_then_each_is_named_and_the_othe
     assert [row["decision"]["strategy"] for row in decisions] == ["macd-rsi"]
     assert len(broker_server.state.posts) == 1
     told = {item["name"]: item for item in status["strategies"]}
+    assert {name: item["failures"] > 0 for name, item in told.items()} == {name: name != "macd-rsi" for name in names}
+    assert told["for-ever"]["failures"] == 1
     assert {name: (item["asked"], item["fault"]) for name, item in told.items()} == {
         "for-ever": (False, "deadline"),
         "macd-rsi": (True, None),
@@ -260,3 +269,70 @@ async def test_closing_when_what_was_held_is_gone_by_then_it_opens_nothing(
         tables.add("MSFT", _now_ms(), macd=0.0, rsi14=20.0)
         rows = await _filled(client, 2)
     assert [(row["symbol"], row["decision"]["action"]) for row in rows] == [("AAPL", "buy"), ("MSFT", "buy")]
+
+
+async def test_outside_when_a_package_loads_slowly_then_what_is_in_force_trades_meanwhile(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its author's import waits for the test, and so does nothing else; when it fails, the strategy alone is off."""
+    monkeypatch.setattr(isolation, "_LOAD_SECONDS", 150.0)
+    monkeypatch.setattr(loop, "_LOADING_SECONDS", 0.01)
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    source = (
+        "import pathlib, time\n"
+        f"pathlib.Path({str(begun)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.01)\n"
+        "raise OSError\n"
+    )
+    python_path = _install(tmp_path, monkeypatch, source, "[torghut.strategies]\nslow = torghut_outside:slow\n")
+    known = "{name: macd-rsi, base_timeframe: 1Sec}"
+    tables = SignalTables()
+    broker_server.state.order_status = "filled"
+    environment = service_environment(
+        broker_server.url,
+        **_write(tmp_path, f"strategies: [{known}]"),
+        PATH=os.environ["PATH"],
+        PYTHONPATH=python_path,
+    )
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/status", lambda body: bool(body["strategies"]))
+        _write(tmp_path, f"strategies: [{known}, {{name: slow, rule: slow}}]")
+        while not begun.exists():
+            await asyncio.sleep(0.01)
+        cross_up(tables)
+        await eventually(client, "/trading/executions", bool)
+        before = (await client.get("/trading/status")).json()
+        go.touch()
+        status = await eventually(client, "/trading/status", lambda body: len(body["strategies"]) == 2)
+    assert [item["name"] for item in before["strategies"]] == ["macd-rsi"]
+    assert [(item["name"], item["asked"], item["fault"]) for item in status["strategies"]] == [
+        ("macd-rsi", True, None),
+        ("slow", False, "unloadable"),
+    ]
+    assert (
+        "slow: rule 'slow': torghut_outside:slow: raised OSError at torghut_outside.py line 5" in status["last_error"]
+    )
+
+
+@pytest.mark.parametrize(("after", "is_sold"), [(2, False), (3, True)])
+async def test_declared_when_it_leaves_after_bars_then_they_are_counted_from_the_entry(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, after: int, is_sold: bool
+) -> None:
+    """The third bar after the one it was bought on is the third, however many are kept."""
+    tables = SignalTables()
+    tables.prices |= {"AAPL": 100.0, "MSFT": 100.0}
+    broker_server.state.order_status = "filled"
+    text = DECLARED.replace("rsi14 > 70", "held for 3 bars")
+    start = _now_ms() - 20_000
+    for second in range(10):
+        tables.add("AAPL", start + second * 1000, macd=0.0, rsi14=50.0)
+    environment = service_environment(broker_server.url, **_write(tmp_path, text))
+    async with running(environment, tables, postgres) as client:
+        tables.add("AAPL", start + 10_000, macd=0.0, rsi14=20.0)
+        await _filled(client, 1)
+        for second in range(after):
+            tables.add("AAPL", start + 11_000 + second * 1000, macd=0.0, rsi14=50.0)
+        tables.add("MSFT", start + 15_000, macd=0.0, rsi14=20.0)
+        rows = await _filled(client, 3 if is_sold else 2)
+    sold = [(row["symbol"], row["rationale"]) for row in rows if row["leg"] == "exit"]
+    assert sold == ([("AAPL", "exit: held for 3 bars")] if is_sold else [])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from torghut_core.trading.model import Signal
 from torghut_core.trading.strategies.columns import ATTRIBUTES
-from torghut_core.trading.strategies.rule import View
+from torghut_core.trading.strategies.rule import MOST_BARS, View
 from torghut_core.trading.strategies.sessions import (
     minute_of_day,
     minute_of_day_of,
@@ -119,7 +119,8 @@ class Comparison:
 
     @property
     def lookback(self) -> int:
-        return 1 + self.within
+        # Bars since the entry are counted over what is seen.
+        return MOST_BARS if "bars_held" in (self.left.column, self.right.column) else 1 + self.within
 
     @property
     def uses_position(self) -> bool:
@@ -213,8 +214,11 @@ class Holding:
     is_held: bool
     at_least: int = 0
     below: int | None = None
-    lookback: int = 1
     uses_position: bool = True
+
+    @property
+    def lookback(self) -> int:
+        return 1 + max(self.at_least, self.below or 0)
 
     def holds(self, view: View) -> bool:
         held = view.position

@@ -7,7 +7,7 @@
 A side is a number, or a column with a factor before or behind it and an offset. `within N bars` is this bar or one of the
 N before it. Times are New York's, at the bar's end: from the first on, up to and without the second. `bars_held`,
 `minutes_held` and `average_price` are null while nothing is held; `flat`, `held`, `held for N bars` and
-`held under N bars` ask for the position itself. Pure.
+`held under N bars` ask for the position itself, over 599 bars at most. Pure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torghut_core.trading.strategies.conditions import (
     Order,
     TimeOfDay,
 )
+from torghut_core.trading.strategies.rule import MOST_BARS
 
 MOST_WITHIN = 500
 """Bars that `within` may look back."""
@@ -96,7 +97,7 @@ class _Parser:
         if self._peek().kind == "end":
             return Holding(is_held=True)
         word = self._word("for", "under")
-        bars = self._bars(most=100_000)
+        bars = self._bars(most=MOST_BARS - 1)
         return Holding(is_held=True, at_least=bars) if word == "for" else Holding(is_held=True, below=bars)
 
     def _time(self) -> Condition:

@@ -25,6 +25,9 @@ class Library(Protocol):
     def trouble(self, name: str) -> str | None:
         """Return why a name that is known cannot be used, as the end of a sentence; None when nothing is known of it."""
 
+    def forget(self) -> None:
+        """Look at what may have changed outside anew when it is asked for next."""
+
 
 class FixedLibrary:
     """Definitions that are in this process."""
@@ -43,6 +46,9 @@ class FixedLibrary:
     def trouble(self, _name: str) -> str | None:
         """Nothing is known of a name that is not here."""
         return None
+
+    def forget(self) -> None:
+        """What is in this process does not change."""
 
 
 class Stated(Protocol):

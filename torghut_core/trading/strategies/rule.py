@@ -42,7 +42,7 @@ class Held:
     average_price: Decimal
     """Dollars a share."""
     bars: int
-    """Bars of the strategy's timeframe since the entry, as far as the window goes back."""
+    """Bars of the window that ended after the entry's: counted no further than the rule's lookback."""
     opened_ns: int
     stop: Decimal | None = None
     target: Decimal | None = None
@@ -109,7 +109,7 @@ class Rule(Protocol):
 
     @property
     def lookback(self) -> int:
-        """How many bars it needs, the judged one included: a longer window changes nothing."""
+        """How many bars it sees, the judged one included; `position.bars` is counted over them."""
 
     @property
     def uses_position(self) -> bool:
