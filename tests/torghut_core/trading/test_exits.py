@@ -254,7 +254,9 @@ async def test_exit_when_a_gate_that_exits_obey_refuses_then_it_waits_and_says_w
     broker_server.state.order_status = "filled"
     environment = service_environment(broker_server.url)
     async with running({**environment, "TRADING_ENABLED": "false"}, tables, postgres) as client:
-        await eventually(client, "/trading/status", lambda body: bool(body["last_reconcile_at"]))
+        await eventually(
+            client, "/trading/status", lambda body: bool(body["last_reconcile_at"] and body["last_run_at"])
+        )
         cross_down(tables)
         await eventually(client, "/trading/decisions", bool)
         before = (await client.get("/trading/status")).json()["last_run_at"]

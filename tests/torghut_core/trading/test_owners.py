@@ -195,6 +195,21 @@ def test_exitable_when_anothers_sale_is_not_heard_of_yet_then_ones_own_are_whole
     assert (book.exitable(B, "AAPL"), book.exitable(A, "AAPL")) == (10, 0)
 
 
+def test_exitable_when_ones_own_sale_is_not_heard_of_yet_then_not_sold_again() -> None:
+    """Ten of twenty are sold, and ten just bought by another: what is held is the other's."""
+    known = [*_known("sell", 10), *_known("buy", 10)]
+    object.__setattr__(known[1], "client_order_id", "b" * 64)
+    book = open_book(
+        Snapshot(account=make_account(), positions={"AAPL": make_position(qty=10)}),
+        claims=(),
+        strategies={"a" * 64: A, "b" * 64: B},
+        owned={(A, "AAPL"): Decimal(10)},
+        prices={},
+        known=known,
+    )
+    assert (book.exitable(A, "AAPL"), book.exitable(B, "AAPL")) == (0, 0)
+
+
 def test_exitable_when_something_arrives_then_ones_own_are_never_fewer() -> None:
     """Nothing holds up an exit of what is one's own."""
     book = make_book(make_position(qty=10), owned={(B, "AAPL"): Decimal(10)}, arriving={(A, "AAPL"): Decimal(50)})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+import asyncio
+import time
+from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +15,11 @@ from tests.fakes.trading_desk import Desk, open_desk
 from tests.fakes.trading_values import NOW_NS, make_settings, make_signal
 from torghut_core.engines.postgres import Postgres
 from torghut_core.errors import ConfigurationError
+from torghut_core.market_calendar import new_york_date
+from torghut_core.simulator import process
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Side
-from torghut_core.trading.orders.broker import BrokerUnavailableError
+from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError
 from torghut_core.trading.reporting import make_report
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.money import MoneyStore
@@ -130,3 +135,34 @@ async def test_activities_when_they_fill_pages_then_each_once_and_a_page_that_st
     broker_server.state.activities[3]["qty"] = "many"
     with pytest.raises(BrokerUnavailableError, match="an activity"):
         await broker.activities(MONDAY, MONDAY)
+
+
+async def test_report_when_traded_at_the_simulator_then_its_account_agrees(
+    postgres: Postgres, database: Database, tmp_path: Path
+) -> None:
+    """Bought and sold at a moving market, filled in its own time: not a share, not a cent of a price differs."""
+    with process.running(
+        tmp_path, ["--history-minutes", "1", "--calendar", "always-open", "--symbols", "AAPL"]
+    ) as market:
+        broker = Broker(base_url=market.http, key=process.KEY_ID, secret=process.SECRET_KEY, timeout_seconds=5)
+        desk = open_desk(postgres, database, broker)
+        assert desk.leadership.check(now_ns=NOW_NS) is True
+        for number, side in enumerate(("buy", "sell")):
+            intent, decision_id = desk.plan(side=side, signal=make_signal(event_ns=NOW_NS + number * 10**9))
+            await desk.execution.submit(desk.request(intent, decision_id, qty=7))
+            while desk.orders.open_executions():
+                await desk.reconciler.refresh_executions()
+                await asyncio.sleep(0.05)
+        today = new_york_date(time.time_ns())
+        store = MoneyStore(database, account_label="paper")
+        report = await make_report(
+            store, make_settings(), broker=broker, first=today - timedelta(days=1), last=today, now_ns=time.time_ns()
+        )
+        desk.leadership.release()
+        await broker.close()
+    document = report.document
+    assert (document["bought_qty"], document["sold_qty"], document["positions"]) == (7, 7, [])
+    assert document["realised"] == pytest.approx(document["sold"] - document["bought"])
+    assert document["broker"] == {
+        "read": True, "detail": "", "comparedOrders": 2, "foreignFills": 0, "differences": []
+    }  # fmt: skip

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -141,3 +142,13 @@ def test_report_when_drawn_then_a_page_or_a_picture(folder: str, tmp_path: Path)
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     refused = _run(*common, str(tmp_path / "none" / "curve.html"))
     assert (refused.exit_code, "cannot be written" in refused.stderr) == (2, True)
+
+
+@pytest.mark.engine
+def test_report_when_a_picture_needs_what_is_not_installed_then_said_with_the_other_way(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page needs nothing; the picture's library is an extra of its own."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = _run("--day", "2026-01-05", "--local", folder, "--plot", str(tmp_path / "curve.png"))
+    assert (done.exit_code, "a PNG needs matplotlib" in done.stderr, "torghut[plot]" in done.stderr) == (2, True, True)

@@ -50,6 +50,8 @@ class Book:
     """Dollars a share that a strategy's own were opened at, where all that is held is the strategies'."""
     arriving: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     """Shares by (strategy id, symbol) that may be a strategy's among those held: its fill is not heard of yet."""
+    leaving: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    """Shares by (strategy id, symbol) that a strategy may have sold already of those that stand as its own."""
     unreadable: frozenset[str] = frozenset()
     """Symbols of which something could not be read."""
 
@@ -180,11 +182,12 @@ class Book:
         """Return those of them that certainly are, now.
 
         What may be another's, newly bought, is not taken for nobody's until that is heard of; a strategy's own are never
-        fewer for that.
+        fewer for that, but for those that its own order may have sold.
         """
         closable = self.closable(strategy_id, symbol)
         sign = 1 if closable > 0 else -1
-        own = min(abs(closable), max(ZERO, sign * self.owned.get((strategy_id, symbol), ZERO)))
+        key = (strategy_id, symbol)
+        own = min(abs(closable), sign * self.owned.get(key, ZERO) - self.leaving.get(key, ZERO))
         rest = abs(closable) - self._of_others(self.arriving, strategy_id, symbol)
         return sign * max(ZERO, own, rest)
 

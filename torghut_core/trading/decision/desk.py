@@ -60,6 +60,7 @@ def open_book(
     listed = {order.client_order_id for order in snapshot.orders}
     arriving, leaving = _unheard(snapshot, claims, tuple(known), strategies)
     own = still_owned(owned, snapshot.positions, leaving=leaving)
+    sold = _sold(owned, snapshot.positions, leaving)
     pending = [_pending(order, strategies) for order in snapshot.orders if order.remaining > 0]
     pending += [
         PendingOrder(
@@ -82,6 +83,7 @@ def open_book(
         owned=own,
         averages=_trusted(averages or {}, owned, snapshot.positions),
         arriving=arriving,
+        leaving={key: qty - sold.get(key, ZERO) for key, qty in leaving.items()},
         unreadable=snapshot.unreadable,
     )
 
@@ -144,16 +146,34 @@ def still_owned(
     Who may have sold (`leaving`) loses first: it was most likely that.
     """
     found: dict[tuple[str, str], Decimal] = {}
+    sold = _sold(owned, positions, leaving or {})
     for symbol, position in positions.items():
+        sign = 1 if position.qty > 0 else -1
         claims = {
-            key: qty for key, qty in owned.items() if key[1] == symbol and (qty > 0) == (position.qty > 0) and qty
+            key: qty - sign * sold.get(key, ZERO)
+            for key, qty in owned.items()
+            if key[1] == symbol and (qty > 0) == (position.qty > 0) and qty
         }
-        for key, gone in (leaving or {}).items():
-            missing = sum((abs(qty) for qty in claims.values()), ZERO) - abs(position.qty)
-            if key in claims and missing > 0:
-                sold = min(gone, missing, abs(claims[key]))
-                claims[key] -= sold if position.qty > 0 else -sold
         total = sum((abs(qty) for qty in claims.values()), ZERO)
         share = min(Decimal(1), abs(position.qty) / total) if total else ZERO
         found |= {key: qty * share for key, qty in claims.items() if qty} if position.qty else {}
+    return found
+
+
+def _sold(
+    owned: Mapping[tuple[str, str], Decimal],
+    positions: Mapping[str, Position],
+    leaving: Mapping[tuple[str, str], Decimal],
+) -> dict[tuple[str, str], Decimal]:
+    """Return how much of what strategies may have sold is missing among what is held: so much they did sell."""
+    missing = {symbol: -abs(position.qty) for symbol, position in positions.items()}
+    for (_, symbol), qty in owned.items():
+        if symbol in missing and qty * positions[symbol].qty > 0:
+            missing[symbol] += abs(qty)
+    found: dict[tuple[str, str], Decimal] = {}
+    for key, qty in leaving.items():
+        symbol, own = key[1], owned.get(key, ZERO)
+        if symbol in missing and own * positions[symbol].qty > 0 and missing[symbol] > 0:
+            found[key] = min(qty, missing[symbol], abs(own))
+            missing[symbol] -= found[key]
     return found
