@@ -1,8 +1,8 @@
 """Backtests of one rule over many symbols' one-second bars and signals, beside backtrader and nautilus_trader.
 
 `python -m benchmarks.backtest [--symbols N] [--seconds N]`: bars and indicators are given to all, in memory; the rule buys
-10 shares when MACD crosses above its signal line after RSI14 was below 8 within 30 bars, while flat, and sells them when
-it crosses below after RSI14 was above 92; orders fill at the open of a bar after the signal. Each tool runs in a process of
+10 shares when MACD crosses above its signal line after RSI14 was below 12 within 30 bars, while flat, and sells them when
+it crosses below after RSI14 was above 88; orders fill at the open of a bar after the signal. Each tool runs in a process of
 its own and counts its own CPU seconds; ours also those of its PostgreSQL. Events are bars.
 """
 
@@ -77,7 +77,7 @@ def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         entry,
         max_notional_per_trade=None,
         max_position_pct_equity=None,
-        parameters={"oversold": 8, "overbought": 92, "within_bars": 30},
+        parameters={"oversold": 12, "overbought": 88, "within_bars": 30},
     )
     environment = {"TRADING_DEFAULT_QTY": "10", "TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL": "1500"}
     settings = backtest_settings({**environment, "TRADING_SIMULATED_LATENCY_MS": "500"}, "XNYS")

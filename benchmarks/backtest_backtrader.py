@@ -51,9 +51,9 @@ class _Rule(backtrader.Strategy):
                 continue
             before, now = data.macd[-1] - data.macd_signal[-1], data.macd[0] - data.macd_signal[0]
             if before <= 0 < now:
-                if not self.getposition(data).size and min(data.rsi14.get(size=31)) < 8:
+                if not self.getposition(data).size and min(data.rsi14.get(size=31)) < 12:
                     self.buy(data, size=10)
-            elif before >= 0 > now and self.getposition(data).size and max(data.rsi14.get(size=31)) > 92:
+            elif before >= 0 > now and self.getposition(data).size and max(data.rsi14.get(size=31)) > 88:
                 self.sell(data, size=10)
 
 

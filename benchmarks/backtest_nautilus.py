@@ -49,9 +49,9 @@ class _Rule(Strategy):
         distance, rsi = self._rows[key]
         before, now = distance[at - 1], distance[at]
         if before <= 0 < now:
-            if not self._held[key] and rsi[at - 30 : at + 1].min() < 8:
+            if not self._held[key] and rsi[at - 30 : at + 1].min() < 12:
                 self._order(key, OrderSide.BUY)
-        elif before >= 0 > now and self._held[key] and rsi[at - 30 : at + 1].max() > 92:
+        elif before >= 0 > now and self._held[key] and rsi[at - 30 : at + 1].max() > 88:
             self._order(key, OrderSide.SELL)
 
     def _order(self, key: InstrumentId, side: OrderSide) -> None:

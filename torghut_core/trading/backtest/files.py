@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -182,17 +183,21 @@ def _parquet(path: Path) -> Any:
         raise InputError(f"{path}: is not a parquet file that can be read") from error
 
 
-def _opened(path: Path) -> IO[bytes]:
-    stream = path.open("rb")
-    magic = stream.read(4)
-    stream.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.open(stream))
-    if magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+        stream.seek(0)
+        if magic.startswith(b"\x1f\x8b"):
+            with gzip.open(stream) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        elif magic == b"\x28\xb5\x2f\xfd":
+            import zstandard
 
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(stream))
-    return stream
+            with zstandard.ZstdDecompressor().stream_reader(stream) as unpacked:
+                yield io.BufferedReader(unpacked)
+        else:
+            yield stream
 
 
 def _said(error: msgspec.ValidationError) -> str:
