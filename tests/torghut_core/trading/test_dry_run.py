@@ -36,8 +36,8 @@ async def test_dry_run_when_a_signal_comes_then_it_is_filled_at_the_next_row_and
     assert filled["filled_qty"] == filled["submitted_qty"] > 0
 
     async with running(environment, tables, postgres) as client:
-        account = await eventually(client, "/trading/account", lambda body: "equity" in body)
         held = await eventually(client, "/trading/positions", bool)
+        account = (await client.get("/trading/account")).json()
     spent = Decimal(str(filled["filled_qty"])) * Decimal(str(filled["avg_fill_price"]))
     assert Decimal(str(account["cash"])) == 5000 - spent
     assert [(row["symbol"], row["qty"]) for row in held] == [("AAPL", filled["filled_qty"])]
