@@ -17,6 +17,7 @@ from torghut_core.exchange.messages import Message
 from torghut_core.exchange.prices import Board
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.trading.model import Signal
+from torghut_core.trading.orders.broker import BrokerUnavailableError
 from torghut_core.trading.orders.ledger import Fill
 from torghut_core.trading.orders.paper import PaperBroker
 from torghut_core.trading.settings import TradingSettings
@@ -30,6 +31,7 @@ class DryRun:
     def __init__(self, settings: TradingSettings, clock: Clock) -> None:
         self._board = Board()
         self._clock = clock
+        self._is_restored = False
         self._exchange = Exchange(
             ledger=Ledger(cash=settings.dry_run_cash, multiplier=MARGIN_MULTIPLIER),
             prices=self._board,
@@ -42,7 +44,7 @@ class DryRun:
             self._exchange,
             cash=settings.dry_run_cash,
             created_ns=clock.now_ns(),
-            advance=lambda: self._exchange.end_day(clock.now_ns()),
+            advance=self._advance,
             admits_at_once=False,
         )
 
@@ -51,6 +53,12 @@ class DryRun:
         for fill in fills:
             self._exchange.ledger.apply_fill(fill.symbol, fill.side, fill.qty, fill.price)
             self._exchange.known_symbols.add(fill.symbol)
+        self._is_restored = True
+
+    def _advance(self) -> None:
+        if not self._is_restored:
+            raise BrokerUnavailableError("dry run: the account is not made again from its fills yet")
+        self._exchange.end_day(self._clock.now_ns())
 
     def see(self, signals: Iterable[Signal]) -> None:
         """Let the exchange see rows, in the order of their time: a quote that is too old is none."""

@@ -36,7 +36,7 @@ async def test_dry_run_when_a_signal_comes_then_it_is_filled_at_the_next_row_and
     assert filled["filled_qty"] == filled["submitted_qty"] > 0
 
     async with running(environment, tables, postgres) as client:
-        held = await eventually(client, "/trading/positions", bool)
+        held = await eventually(client, "/trading/positions", lambda body: isinstance(body, list) and body)
         account = (await client.get("/trading/account")).json()
     spent = Decimal(str(filled["filled_qty"])) * Decimal(str(filled["avg_fill_price"]))
     assert Decimal(str(account["cash"])) == 5000 - spent
