@@ -125,6 +125,8 @@ class Metrics(Collector):
             yield CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text)
         for name, (label, help_text) in _LABELLED.items():
             yield CounterMetricFamily(PREFIX + name.removesuffix("_total"), help_text, labels=[label])
+        for name, (label, help_text) in _LABELLED_GAUGES.items():
+            yield GaugeMetricFamily(PREFIX + name, help_text, labels=[label])
         for name, help_text in _GAUGES.items():
             yield GaugeMetricFamily(PREFIX + name, help_text)
 

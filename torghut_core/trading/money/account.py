@@ -7,14 +7,15 @@ split between realised and unrealised, never their sum).
 
 An exit closes the strategy's own shares first. What it closes beyond them is nobody's: at the cost at which a
 strategy's shares were handed over, as far as there are such; of the others (a person's, older ones) the cost is not
-known, so they are counted and realise nothing.
+known, so they are counted and realise nothing. A purchase that is heard of only after the exit that sold it is found again:
+it was traded before, and the exit was its own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from torghut_core.trading.model import Side
@@ -25,6 +26,8 @@ from torghut_core.trading.orders.ledger import Lot
 ZERO = Decimal(0)
 NOBODY = ""
 """The owner of shares that are no strategy's."""
+_LATE_NS = 86_400_000_000_000
+"""How much later than its exit a purchase may be heard of."""
 Key = tuple[str, str]
 """(strategy id or NOBODY, symbol)"""
 
@@ -41,6 +44,19 @@ class Booked:
     fees: Fees
     is_closing: bool
     is_cost_known: bool = True
+    foreign: Decimal = ZERO
+    """Dollars from closing shares of which the cost is not known; negative where it became known."""
+
+
+@dataclass
+class _Beyond:
+    """What an exit closed beyond its strategy's own shares: at that time, as far as was heard."""
+
+    at_ns: int
+    side: Side
+    qty: Decimal
+    price: Decimal
+    is_cost_known: bool
 
 
 @dataclass
@@ -62,6 +78,7 @@ class Account:
     unrealised: Decimal = ZERO
     """Dollars that the positions are worth above their cost, at the newest prices."""
     _filled: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    _beyond: dict[Key, list[_Beyond]] = field(default_factory=lambda: defaultdict(list))
     _owners: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _open: dict[str, Decimal] = field(default_factory=dict)
 
@@ -100,17 +117,22 @@ class Account:
         self.cash += (trade.qty if trade.side == "sell" else -trade.qty) * trade.price
         self.fees += fees
         owner = trade.strategy or NOBODY
+        found: list[Booked] = []
         if trade.leg == "entry":
-            parts = [(owner, trade.qty)]
+            found = self._find_again(trade, owner)
+            parts = [(owner, trade.qty - sum((part.qty for part in found), ZERO))]
         else:
             own = _closable(self.lots.get((owner, trade.symbol)), trade.side, trade.qty)
             left = trade.qty - own
             known = _closable(self.lots.get((NOBODY, trade.symbol)), trade.side, left) if owner != NOBODY else ZERO
             parts = [(owner, own), (NOBODY, known)]
-        booked = [self._book(trade, name, qty) for name, qty in parts if qty]
-        rest = trade.qty - sum((qty for _, qty in parts), ZERO)
+            self._note_beyond(trade, owner, known, is_cost_known=True)
+        booked = [*(self._book(trade, name, qty) for name, qty in parts if qty), *found]
+        rest = trade.qty - sum((part.qty for part in booked), ZERO)
         if rest:
-            self.foreign_proceeds += (rest if trade.side == "sell" else -rest) * trade.price
+            foreign = (rest if trade.side == "sell" else -rest) * trade.price
+            self.foreign_proceeds += foreign
+            self._note_beyond(trade, owner, rest, is_cost_known=False)
             booked.append(
                 Booked(
                     trade=trade,
@@ -120,6 +142,7 @@ class Account:
                     fees=Fees(),
                     is_closing=True,
                     is_cost_known=False,
+                    foreign=foreign,
                 )
             )
         # Whoever gave the order pays for it, whosever the shares were.
@@ -127,16 +150,43 @@ class Account:
         if first.owner != owner:
             booked.insert(0, Booked(trade=trade, owner=owner, qty=ZERO, realised=ZERO, fees=fees, is_closing=True))
         else:
-            booked[0] = Booked(
-                trade=trade,
-                owner=owner,
-                qty=first.qty,
-                realised=first.realised,
-                fees=fees,
-                is_closing=first.is_closing,
-                is_cost_known=first.is_cost_known,
-            )
+            booked[0] = replace(first, fees=fees)
         return tuple(booked)
+
+    def _note_beyond(self, trade: Trade, owner: str, qty: Decimal, *, is_cost_known: bool) -> None:
+        if not qty or owner == NOBODY:
+            return
+        kept = [item for item in self._beyond[owner, trade.symbol] if item.at_ns > trade.at_ns - _LATE_NS]
+        item = _Beyond(at_ns=trade.at_ns, side=trade.side, qty=qty, price=trade.price, is_cost_known=is_cost_known)
+        self._beyond[owner, trade.symbol] = [*kept, item]
+
+    def _find_again(self, trade: Trade, owner: str) -> list[Booked]:
+        """Book what of an entry an exit closed already that was traded later, and heard of sooner."""
+        found: list[Booked] = []
+        left = trade.qty
+        for item in self._beyond.get((owner, trade.symbol), ()):
+            qty = min(left, item.qty)
+            if item.side == trade.side or trade.at_ns >= item.at_ns or not qty:
+                continue
+            item.qty -= qty
+            left -= qty
+            if item.is_cost_known:
+                # Nobody's shares were taken for it: what was bought stands in their place, at its own cost.
+                found.append(self._book(trade, NOBODY, qty))
+                continue
+            sign = 1 if trade.side == "buy" else -1
+            gain, proceeds = sign * qty * (item.price - trade.price), sign * qty * item.price
+            key = (owner, trade.symbol)
+            lot = self.lots.get(key, Lot())
+            self._put(key, replace(lot, realised=lot.realised + gain), trade.at_ns)
+            self.realised += gain
+            self.foreign_proceeds -= proceeds
+            found.append(
+                Booked(
+                    trade=trade, owner=owner, qty=qty, realised=gain, fees=Fees(), is_closing=False, foreign=-proceeds
+                )
+            )
+        return found
 
     def _book(self, trade: Trade, owner: str, qty: Decimal) -> Booked:
         key = (owner, trade.symbol)

@@ -51,7 +51,7 @@ class Totals:
             fills=self.fills + (1 if part.qty else 0),
             closes=self.closes + is_known_close,
             wins=self.wins + (is_known_close and part.realised > 0),
-            foreign=self.foreign + (ZERO if part.is_cost_known else -value if is_buy else value),
+            foreign=self.foreign + part.foreign,
         )
 
     def __add__(self, other: Totals) -> Totals:

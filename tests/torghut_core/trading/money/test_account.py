@@ -195,3 +195,17 @@ def test_fold_when_a_position_begins_turns_and_ends_then_since_when() -> None:
         account.take(make_trade(side, qty, 100, at_ns=NOON_NS + minute))
         seen.append(account.opened_ns.get(("s", "AAPL")))
     assert seen == [NOON_NS, NOON_NS, NOON_NS + 2, None]
+
+
+def test_fold_when_an_entry_is_heard_of_after_the_exit_that_sold_it_then_it_was_its_own() -> None:
+    """Bought at noon and sold a second later, told the other way round: nothing is owned, ten dollars a share are gained."""
+    account = fold(
+        [
+            make_trade("sell", 10, 110, leg="exit", at_ns=NOON_NS + 1),
+            make_trade("buy", 10, 100, at_ns=NOON_NS),
+            make_trade("buy", 4, 100, order_id="later", at_ns=NOON_NS + 2),
+        ],
+        FREE,
+    )
+    assert account.owned == {("s", "AAPL"): 4}
+    assert (account.realised, account.foreign_proceeds) == (100, 0)
