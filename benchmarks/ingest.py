@@ -24,8 +24,8 @@ import msgspec
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.fakes.apache_kafka import AS_IN_PRODUCTION, running
+from torghut_core.exchange.messages import json_frame, msgpack_frame
 from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.messages import json_frame, msgpack_frame
 
 SYMBOLS = [f"S{number:03d}" for number in range(50)]
 _PER_FRAME = 500

@@ -9,7 +9,7 @@ const out = process.argv[2] ?? join(here, "..", "torghut_core", "visuals", "stat
 await mkdir(out, { recursive: true });
 
 await build({
-  entryPoints: { page: join(here, "src/main.ts"), docs: join(here, "src/docs.ts") },
+  entryPoints: { page: join(here, "src/main.ts"), docs: join(here, "src/docs.ts"), report: join(here, "src/report.ts") },
   bundle: true,
   minify: true,
   format: "iife",

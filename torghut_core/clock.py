@@ -114,6 +114,35 @@ def open_clock(address: str) -> Clock:
         raise ConfigurationError(f"TORGHUT_CLOCK={address!r}: not a readable clock file: {error}") from error
 
 
+class StepClock:
+    """A clock that stands between steps, and moves only to a later instant, when told; both its times are of the steps.
+
+    Recorded data are judged by it: what is to be done is a function of the rows alone, however fast they come. With
+    `base` it follows another clock, at a distance.
+    """
+
+    is_simulated = True
+
+    def __init__(self, now_ns: int, *, base: Clock | None = None) -> None:
+        self._now_ns = now_ns
+        self.base = base
+
+    @property
+    def speed(self) -> float:
+        """Simulated seconds of the followed clock per real second."""
+        return float(getattr(self.base, "speed", 1.0))
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def monotonic(self) -> float:
+        return self._now_ns / NANOS_PER_SECOND
+
+    def move_to(self, now_ns: int) -> None:
+        """Move to an instant; one that is past already changes nothing."""
+        self._now_ns = max(self._now_ns, now_ns)
+
+
 class ManualClock:
     """A clock that moves only when told, for tests and pure planning."""
 

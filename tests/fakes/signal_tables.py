@@ -61,7 +61,8 @@ class SignalTables:
         rows = [row for row in self.signals if row["symbol"] in given["symbols"] and row["event_ms"] >= given["since"]]
         if "bars" in given:
             return sorted(
-                (row for row in rows if row["ingest_ms"] <= given["upper"]), key=lambda row: -int(row["event_ms"])
+                (row for row in rows if row["ingest_ms"] <= given["upper"] and row["event_ms"] <= given["until"]),
+                key=lambda row: -int(row["event_ms"]),
             )
         upper = given.get("upper")
         found = [

@@ -12,8 +12,8 @@ from datetime import datetime, time
 from typing import Any
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.exchange.messages import Message, encode_message
 from torghut_core.market_calendar import NEW_YORK, new_york_date
-from torghut_core.simulator.messages import Message, encode_message
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 _HALF_MINUTE_NS = MINUTE_NS // 2

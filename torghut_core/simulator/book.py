@@ -4,40 +4,29 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from decimal import Decimal
 
+from torghut_core.exchange.messages import Message
+from torghut_core.exchange.prices import Board
 from torghut_core.simulator.bars import BarBoard
-from torghut_core.simulator.messages import Message
 
 _TRADES_KEPT = 250_000
 _BARS_KEPT = 30_000
 """Per symbol: about two months of minutes, and more trades than most symbols have in a day."""
 
 
-class Book:
+class Book(Board):
     """The market's memory. Every message passes `apply` once, in the order it is sent."""
 
     def __init__(self) -> None:
-        self.quotes: dict[str, Message] = {}
-        self.trades: dict[str, Message] = {}
+        super().__init__()
         self.bars = BarBoard()
         self._trade_history: dict[str, deque[Message]] = {}
         self._bar_history: dict[str, deque[Message]] = {}
 
-    @property
-    def symbols(self) -> set[str]:
-        """Return every symbol that was quoted or traded."""
-        return self.quotes.keys() | self.trades.keys()
-
     def apply(self, message: Message) -> None:
         """Take note of one message."""
-        kind = message.kind
-        if kind == "q":
-            self.quotes[message.symbol] = message
-        elif kind == "t":
-            newest = self.trades.get(message.symbol)
-            if newest is None or message.event_ns >= newest.event_ns:
-                self.trades[message.symbol] = message
+        super().apply(message)
+        if message.kind == "t":
             self.bars.add(message)
             history = self._trade_history.get(message.symbol)
             if history is None:
@@ -64,16 +53,6 @@ class Book:
     def trade_history(self, symbol: str, start_ns: int, end_ns: int) -> list[Message]:
         """Return the trades of `[start_ns, end_ns]` by time."""
         return _between(self._trade_history.get(symbol), start_ns, end_ns)
-
-    def last_price(self, symbol: str) -> Decimal | None:
-        """Return the newest trade's price, before any trade the middle of the quote, None before both."""
-        trade = self.trades.get(symbol)
-        if trade is not None:
-            return Decimal(str(trade.price))
-        quote = self.quotes.get(symbol)
-        if quote is None:
-            return None
-        return (Decimal(str(quote.bid)) + Decimal(str(quote.ask))) / 2
 
 
 def _between(history: deque[Message] | None, start_ns: int, end_ns: int) -> list[Message]:

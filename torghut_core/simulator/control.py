@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from torghut_core.errors import InputError
+from torghut_core.exchange.broker import Broker
+from torghut_core.exchange.messages import Message
 from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.broker import Broker
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.faults import FaultPanel
 from torghut_core.simulator.market import Market
-from torghut_core.simulator.messages import Message
 from torghut_core.simulator.stock_stream import ConnectionSlot
 from torghut_core.simulator.trading_stream import TradingSession
 from torghut_core.simulator.wire import Request, Response, json_response

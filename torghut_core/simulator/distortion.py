@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Sequence
 from random import Random
 
+from torghut_core.exchange.messages import Message
 from torghut_core.simulator.faults import FaultPanel
-from torghut_core.simulator.messages import Message
 
 _BROKEN_FRAMES = (b'[{"T":"t","S":"', b"not json at all", b"[[[", b'{"T":"q"')
 _FRAME_SHARE = 0.2

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from torghut_core.errors import InputError
+from torghut_core.exchange.messages import Message
 from torghut_core.simulator.book import Book
 from torghut_core.simulator.market import Source
-from torghut_core.simulator.messages import Message
 
 _BATCH = 10_000
 

@@ -15,8 +15,8 @@ from random import Random
 from typing import Any, Literal
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.exchange.messages import Message, encode_message
 from torghut_core.market_calendar import NEW_YORK, CalendarName, MarketCalendar, Session
-from torghut_core.simulator.messages import Message, encode_message
 
 Character = Literal["swinging", "drifting", "quiet"]
 _CHARACTERS: Sequence[Character] = ("swinging", "swinging", "drifting", "swinging", "quiet")

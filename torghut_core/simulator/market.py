@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.exchange.messages import Message
 from torghut_core.simulator.book import Book
-from torghut_core.simulator.broker import Broker
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.distortion import Distortion
-from torghut_core.simulator.messages import Message
+from torghut_core.simulator.following import Following
 from torghut_core.simulator.stock_stream import StockSession
 
 _BATCH = 2000
@@ -41,7 +41,7 @@ class Market:
     """Moves messages from the source through the book and the broker to the clients."""
 
     def __init__(
-        self, *, source: Source, book: Book, broker: Broker, clock: MarketClock, distortion: Distortion
+        self, *, source: Source, book: Book, broker: Following, clock: MarketClock, distortion: Distortion
     ) -> None:
         self._source = source
         self._book = book
@@ -65,22 +65,19 @@ class Market:
     def prefill(self, until_ns: int) -> None:
         """Let the market's past up to `until_ns` happen unpublished, so that there is a history to ask for."""
         while messages := self._source.take(until_ns - 1, _BATCH):
-            self._apply(messages)
+            self._apply(messages, until_ns - 1)
         self._book.advance(until_ns)
-        self._broker.known_symbols |= self._source.symbols
         self.position_ns = until_ns
 
-    def _apply(self, messages: Sequence[Message]) -> list[Message]:
-        book, broker = self._book, self._broker
-        bars = book.bars
+    def _apply(self, messages: Sequence[Message], now_ns: int) -> list[Message]:
+        book, bars = self._book, self._book.bars
         applied: list[Message] = []
         for message in messages:
             if message.at_ns >= bars.next_mark_ns:
                 applied += book.advance(message.at_ns)
-                broker.end_day(message.at_ns)
             book.apply(message)
-            broker.observe(message)
             applied.append(message)
+        self._broker.take(messages, now_ns)
         return applied
 
     async def run(self) -> None:
@@ -93,11 +90,10 @@ class Market:
             now_ns = self._clock.now_ns()
             messages = self._source.take(now_ns, _BATCH)
             is_behind = len(messages) == _BATCH
-            applied = self._apply(messages)
             self.position_ns = messages[-1].at_ns if is_behind else now_ns
+            applied = self._apply(messages, self.position_ns)
             if not is_behind:
                 applied += self._book.advance(now_ns)
-                self._broker.end_day(now_ns)
             await self.publish(applied)
             if self._source.next_at_ns is None:
                 await self._finish()

@@ -10,8 +10,8 @@ import msgspec
 
 from torghut_core.clock import NANOS_PER_SECOND
 from torghut_core.errors import InputError
+from torghut_core.exchange.messages import Line, Message
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.simulator.messages import Line, Message
 
 _BLOCK_BYTES = 1 << 20
 _PASSED_KINDS = frozenset("tqslcx")

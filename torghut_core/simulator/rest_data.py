@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torghut_core.clock import NANOS_PER_SECOND, Clock
+from torghut_core.exchange.messages import Message, history_fields
+from torghut_core.exchange.orders import ApiError, invalid
+from torghut_core.exchange.query import limit_of, offset_of, symbols_of, time_of
 from torghut_core.rfc3339 import format_ns
 from torghut_core.simulator.bars import Bar
 from torghut_core.simulator.book import Book
-from torghut_core.simulator.messages import Message, history_fields
-from torghut_core.simulator.orders import ApiError, invalid
-from torghut_core.simulator.query import limit_of, offset_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 
 _MAX_PAGE = 10_000

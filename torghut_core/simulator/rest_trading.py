@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from torghut_core import market_calendar_table
 from torghut_core.clock import NANOS_PER_SECOND, Clock, utc_datetime
+from torghut_core.exchange.broker import Broker, asset_id
+from torghut_core.exchange.ledger import Position, plain
+from torghut_core.exchange.orders import ApiError, Order, invalid, parse_order
+from torghut_core.exchange.query import limit_of, symbols_of, time_of
+from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
 from torghut_core.market_calendar import NEW_YORK, MarketCalendar, Session, new_york_date, trading_day
-from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.book import Book
-from torghut_core.simulator.broker import Broker, asset_id
-from torghut_core.simulator.ledger import ZERO, Position, plain
-from torghut_core.simulator.orders import ApiError, Order, invalid, parse_order
-from torghut_core.simulator.query import limit_of, symbols_of, time_of
 from torghut_core.simulator.wire import Request, Response, json_response
 
 _MAX_ORDERS = 500
@@ -35,14 +32,12 @@ class TradingApi:
         self,
         *,
         broker: Broker,
-        book: Book,
         clock: Clock,
         calendar: MarketCalendar,
         account_number: str,
         starting_cash: Decimal,
     ) -> None:
         self._broker = broker
-        self._book = book
         self._clock = clock
         self._calendar = calendar
         self._account_number = account_number
@@ -51,86 +46,28 @@ class TradingApi:
 
     def account(self, _request: Request) -> Response:
         """GET /v2/account."""
-        ledger = self._broker.ledger
-        long_value, short_value = ledger.market_values(self._book.last_price)
-        equity = ledger.cash + long_value + short_value
-        gross = long_value - short_value
-        power = plain(self._broker.buying_power())
         return json_response(
-            {
-                "id": str(uuid5(NAMESPACE_URL, f"account:{self._account_number}")),
-                "account_number": self._account_number,
-                "status": "ACTIVE",
-                "crypto_status": "INACTIVE",
-                "currency": "USD",
-                "buying_power": power,
-                "regt_buying_power": power,
-                "daytrading_buying_power": "0",
-                "effective_buying_power": power,
-                "non_marginable_buying_power": plain(max(ZERO, ledger.cash)),
-                "cash": plain(ledger.cash),
-                "accrued_fees": "0",
-                "portfolio_value": plain(equity),
-                "equity": plain(equity),
-                "last_equity": plain(self._starting_cash),
-                "long_market_value": plain(long_value),
-                "short_market_value": plain(short_value),
-                "position_market_value": plain(gross),
-                "initial_margin": plain(gross / ledger.multiplier),
-                "maintenance_margin": plain(gross * Decimal("0.3")),
-                "last_maintenance_margin": "0",
-                "sma": plain(equity),
-                "multiplier": plain(ledger.multiplier),
-                "daytrade_count": 0,
-                "pattern_day_trader": False,
-                "trading_blocked": False,
-                "transfers_blocked": False,
-                "account_blocked": False,
-                "trade_suspended_by_user": False,
-                "shorting_enabled": ledger.multiplier > 1,
-                "created_at": format_ns(self._created_ns),
-            }
+            account_fields(
+                self._broker,
+                number=self._account_number,
+                starting_cash=self._starting_cash,
+                created_ns=self._created_ns,
+            )
         )
 
     def positions(self, _request: Request) -> Response:
         """GET /v2/positions."""
-        return json_response([self._position_fields(position) for position in self._broker.ledger.positions()])
+        return json_response([position_fields(self._broker, position) for position in self._broker.ledger.positions()])
 
     def position(self, _request: Request, symbol: str) -> Response:
         """GET /v2/positions/{symbol or asset id}."""
-        return json_response(self._position_fields(self._find_position(symbol)))
+        return json_response(position_fields(self._broker, self._find_position(symbol)))
 
     def _find_position(self, symbol: str) -> Position:
         for position in self._broker.ledger.positions():
             if symbol.upper() == position.symbol or symbol == asset_id(position.symbol):
                 return position
         raise ApiError(404, 40410000, "position does not exist")
-
-    def _position_fields(self, position: Position) -> dict[str, Any]:
-        price = self._book.last_price(position.symbol) or position.average_entry
-        value = position.qty * price
-        gain = value - position.cost
-        share = plain(gain / abs(position.cost)) if position.cost else "0"
-        return {
-            "asset_id": asset_id(position.symbol),
-            "symbol": position.symbol,
-            "exchange": "NASDAQ",
-            "asset_class": "us_equity",
-            "asset_marginable": True,
-            "avg_entry_price": plain(position.average_entry),
-            "qty": plain(position.qty),
-            "qty_available": plain(self._broker.available(position.symbol)),
-            "side": "long" if position.qty > 0 else "short",
-            "market_value": plain(value),
-            "cost_basis": plain(position.cost),
-            "unrealized_pl": plain(gain),
-            "unrealized_plpc": share,
-            "unrealized_intraday_pl": plain(gain),
-            "unrealized_intraday_plpc": share,
-            "current_price": plain(price),
-            "lastday_price": plain(price),
-            "change_today": "0",
-        }
 
     def activities(self, request: Request) -> Response:
         """GET /v2/account/activities."""
@@ -211,17 +148,17 @@ class TradingApi:
 
     def assets(self, _request: Request) -> Response:
         """GET /v2/assets."""
-        return json_response([_asset_fields(symbol) for symbol in sorted(self._symbols())])
+        return json_response([asset_fields(symbol) for symbol in sorted(self._symbols())])
 
     def asset(self, _request: Request, symbol: str) -> Response:
         """GET /v2/assets/{symbol or asset id}."""
         for known in self._symbols():
             if symbol.upper() == known or symbol == asset_id(known):
-                return json_response(_asset_fields(known))
+                return json_response(asset_fields(known))
         raise ApiError(404, 40410000, f"asset not found for {symbol[:32]}")
 
     def _symbols(self) -> set[str]:
-        return self._broker.known_symbols | self._book.symbols
+        return self._broker.known_symbols | self._broker.prices.symbols
 
     def clock(self, _request: Request) -> Response:
         """GET /v2/clock. An always-open market closes in a hundred years."""
@@ -286,21 +223,3 @@ def _date_of(query: dict[str, str], field: str, default: date) -> date:
         return date.fromisoformat(text[:10])
     except ValueError as error:
         raise invalid(f"invalid {field} {text[:32]!r}: must be a date, as 2026-01-02") from error
-
-
-def _asset_fields(symbol: str) -> dict[str, Any]:
-    return {
-        "id": asset_id(symbol),
-        "class": "us_equity",
-        "exchange": "NASDAQ",
-        "symbol": symbol,
-        "name": f"{symbol} (simulated)",
-        "status": "active",
-        "tradable": True,
-        "marginable": True,
-        "shortable": True,
-        "easy_to_borrow": True,
-        "fractionable": True,
-        "maintenance_margin_requirement": 30,
-        "attributes": [],
-    }

@@ -10,18 +10,20 @@ from decimal import Decimal
 from typing import Any
 
 from torghut_core.errors import InputError
+from torghut_core.exchange.broker import Broker
+from torghut_core.exchange.ledger import Ledger
+from torghut_core.exchange.orders import ApiError
+from torghut_core.exchange.prices import Board
 from torghut_core.market_calendar import MarketCalendar, new_york_date
 from torghut_core.simulator.book import Book
-from torghut_core.simulator.broker import Broker
 from torghut_core.simulator.clock import MarketClock
 from torghut_core.simulator.control import ControlApi
 from torghut_core.simulator.distortion import Distortion
 from torghut_core.simulator.faults import FaultPanel
+from torghut_core.simulator.following import BrokerClock, Following, time_said
 from torghut_core.simulator.generator import GeneratedSource
-from torghut_core.simulator.ledger import Ledger
 from torghut_core.simulator.market import Market, Source
 from torghut_core.simulator.options import Options
-from torghut_core.simulator.orders import ApiError
 from torghut_core.simulator.replay import ReplaySource
 from torghut_core.simulator.rest_data import DataApi
 from torghut_core.simulator.rest_trading import TradingApi
@@ -81,23 +83,27 @@ class Simulator:
         self._clock = MarketClock(
             origin_ns=start_ns, speed=options.speed, path=options.clock_file, is_held=options.hold
         )
+        board, broker_clock = Board(), BrokerClock(self._clock)
         self._broker = Broker(
             ledger=Ledger(cash=options.cash, multiplier=MARGIN_MULTIPLIER),
-            book=book,
-            clock=self._clock,
+            prices=board,
+            clock=broker_clock,
             calendar=calendar,
-            faults=self._faults,
             seed=options.seed,
+            refuses=lambda: self._faults.is_on("reject_orders"),
             charges_fees=options.fees,
         )
+        self._following = Following(broker=self._broker, board=board, clock=broker_clock)
         self._broker.on_update = self._publish_update
-        self._broker.on_submit = self._orders_wait.set
-        self._market = Market(source=source, book=book, broker=self._broker, clock=self._clock, distortion=distortion)
+        self._broker.on_submit = self._order_waits
+        self._market = Market(
+            source=source, book=book, broker=self._following, clock=self._clock, distortion=distortion
+        )
         self._market.prefill(start_ns)
+        self._broker.known_symbols |= source.symbols
         trading = TradingApi(
             broker=self._broker,
-            book=book,
-            clock=self._clock,
+            clock=broker_clock,
             calendar=calendar,
             account_number=options.account_number,
             starting_cash=options.cash,
@@ -124,6 +130,13 @@ class Simulator:
             for task in (market, admitting):
                 task.cancel()
             await asyncio.gather(market, admitting, return_exceptions=True)
+
+    def _order_waits(self) -> None:
+        """Let an order into the market: at the instant that its client said, or as soon as the broker gets to it."""
+        if self._following.is_following:
+            self._broker.admit()
+        else:
+            self._orders_wait.set()
 
     async def _admit_orders(self) -> None:
         while True:
@@ -175,6 +188,9 @@ class Simulator:
             if method != request.method:
                 continue
             try:
+                said_ns = time_said(request.headers)
+                if said_ns is not None:
+                    self._following.follow(said_ns)
                 return handler(request, **match.groupdict())
             except ApiError as error:
                 return json_response(error.body, error.status)

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from torghut_core.exchange.messages import KIND_BY_CHANNEL, Message, json_frame, msgpack_frame
 from torghut_core.simulator.faults import FaultPanel
-from torghut_core.simulator.messages import KIND_BY_CHANNEL, Message, json_frame, msgpack_frame
 from torghut_core.simulator.wire import WebSocket
 
 ERRORS: Final = {

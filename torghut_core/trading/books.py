@@ -12,7 +12,7 @@ from torghut_core.trading.decision.desk import open_book
 from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.model import Order, Snapshot
 from torghut_core.trading.money.account import Key
-from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError
+from torghut_core.trading.orders.broker import Brokerage, BrokerUnavailableError
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.store.money import Shares
@@ -79,7 +79,7 @@ def _wider(before: Mapping[Key, Decimal], after: Mapping[Key, Decimal]) -> dict[
     return {key: max(before.get(key, ZERO), after.get(key, ZERO), key=abs) for key in keys}
 
 
-async def _snapshot(parts: Parts, broker: Broker) -> Snapshot:
+async def _snapshot(parts: Parts, broker: Brokerage) -> Snapshot:
     snapshot = await broker.snapshot()
     parts.state.succeeded("broker")
     check_broker_account(parts.settings, snapshot.account.number)

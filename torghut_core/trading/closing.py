@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
@@ -20,6 +21,7 @@ from torghut_core.trading.decision.quote import quote_of
 from torghut_core.trading.decision.sizing import Size
 from torghut_core.trading.leadership import ClaimRequest
 from torghut_core.trading.model import OrderRequest, Signal, Strategy
+from torghut_core.trading.orders.broker import BrokerUnavailableError
 from torghut_core.trading.owners import Owners
 from torghut_core.trading.parts import Parts
 from torghut_core.trading.risk import refusals
@@ -40,7 +42,10 @@ class _Pause:
 
 
 class Closer:
-    """Keeps holdings and exits of the account while this process leads."""
+    """Keeps holdings and exits of the account while this process leads.
+
+    All its pauses are of `parts.clock`: on a recorded day they are market time, whatever the speed.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -51,6 +56,9 @@ class Closer:
         self._read_at: float | None = None
         self._wanted: frozenset[UUID] = frozenset()
         self._pressed_at = 0.0
+        self._may_have_exits = True
+        self.awaits_orders = True
+        """Whether an order of ours may be open: what it fills is looked for every other second."""
         self.book: Book | None = None
         """The newest reading, for what only watches prices."""
 
@@ -59,29 +67,60 @@ class Closer:
         """The holdings as last read."""
         return self._holdings or {}
 
+    @property
+    def has_business(self) -> bool:
+        """Whether time alone may bring something to do: an order or an exit is open."""
+        return self.awaits_orders or self._may_have_exits
+
+    def sent(self) -> None:
+        """Take note that an order went out."""
+        self.awaits_orders = True
+
     def forget(self) -> None:
         """Read everything anew when this process leads again."""
         self._holdings, self._read_at, self.book = None, None, None
+        self.awaits_orders = self._may_have_exits = True
         self._pauses.clear()
         self._owners.forget()
 
     async def look(self, strategies: Sequence[Strategy], control: Control) -> None:
         """Bring holdings up to date, and make the attempts that are due."""
-        exits = await asyncio.to_thread(self._parts.exits.open_exits)
+        exits = await self._open_exits()
         is_pressed = self._is_pressed(exits)
         if not self._is_due() and not is_pressed:
             return
-        reading = await read_book(self._parts, [item.symbol for item in exits])
+        self._read_at = self._parts.clock.monotonic()
+        reading = await self.read(item.symbol for item in exits)
         reading = await self.update(reading)
         if reading.book is not None:
             await self._watch_positions(reading.book, strategies)
             await self._flatten(reading.book, strategies)
-            exits = await asyncio.to_thread(self._parts.exits.open_exits)
+            exits = await self._open_exits()
         await self._attempt(exits, reading, strategies, control)
+
+    async def read(self, symbols: Iterable[str]) -> Reading:
+        """Return the book as it is now, with what became of our open orders folded in first."""
+        await self.refresh()
+        return await read_book(self._parts, symbols)
+
+    async def refresh(self) -> None:
+        """Hear what became of our open orders, if there may be any."""
+        parts = self._parts
+        if self.awaits_orders and parts.reconciler is not None:
+            # A broker that cannot be asked cannot be read either, which says so.
+            with suppress(BrokerUnavailableError):
+                await parts.reconciler.refresh_executions()
+
+    async def _open_exits(self) -> tuple[OpenExit, ...]:
+        if not self._may_have_exits:
+            return ()
+        exits = await asyncio.to_thread(self._parts.exits.open_exits)
+        self._may_have_exits = bool(exits)
+        return exits
 
     def _is_pressed(self, exits: Sequence[OpenExit]) -> bool:
         """Tell whether exits want a reading now: new ones at once, those that wait every other second."""
-        wanted, now = frozenset(item.id for item in exits), self._parts.wall.monotonic()
+        wanted, now = frozenset(item.id for item in exits), self._parts.clock.monotonic()
         is_new = not wanted <= self._wanted
         self._wanted = wanted
         if not wanted or (not is_new and now - self._pressed_at < _SETTLING_SECONDS):
@@ -90,11 +129,14 @@ class Closer:
         return True
 
     def _is_due(self) -> bool:
-        now = self._parts.wall.monotonic()
-        if self._read_at is not None and now - self._read_at < self._parts.settings.reconcile_ms / 1000:
-            return False
-        self._read_at = now
-        return True
+        """Tell whether a mark of the clock was passed since the last reading, or an order may have been filled.
+
+        Marks, not a time since the last reading: when one is due then does not hang on when others were made.
+        """
+        now, period = self._parts.clock.monotonic(), self._parts.settings.reconcile_ms / 1000
+        if self._read_at is None or now // period > self._read_at // period:
+            return True
+        return self.awaits_orders and now - self._read_at >= _SETTLING_SECONDS
 
     async def update(self, reading: Reading) -> Reading:
         """Open and close holdings as positions came and went. What could not be read changes nothing.
@@ -106,6 +148,11 @@ class Closer:
             self._holdings = await asyncio.to_thread(parts.exits.holdings)
         if book is None:
             return reading
+        self.book = book
+        self._read_at = parts.clock.monotonic()
+        self.awaits_orders = bool(reading.unknown_symbols) or any(
+            is_own_client_id(order.client_order_id) for order in reading.orders
+        )
         now_ns = parts.clock.now_ns()
         for symbol, holding in list(self._holdings.items()):
             held = book.held(symbol)
@@ -198,7 +245,7 @@ class Closer:
             ):
                 left.append(intent)
             else:
-                await self._open(holding, intent.strategy, "signal", intent.rationale, intent.signal)
+                await self._open(holding, intent.strategy, intent.cause, intent.rationale, intent.signal)
         return left
 
     async def _flatten(self, book: Book, strategies: Sequence[Strategy]) -> None:
@@ -216,6 +263,7 @@ class Closer:
         self, holding: Holding, strategy: Strategy, cause: Cause, rationale: str, signal: Signal | None
     ) -> None:
         parts = self._parts
+        self._may_have_exits = True
         is_new = await asyncio.to_thread(
             parts.exits.open_exit,
             holding,
@@ -249,7 +297,7 @@ class Closer:
     async def _attempt_one(self, wish: OpenExit, strategy: Strategy, reading: Reading, control: Control) -> Reading:
         parts = self._parts
         holding = self.holdings.get(wish.symbol)
-        now = parts.wall.monotonic()
+        now = parts.clock.monotonic()
         pause = self._pauses.get(wish.id)
         if holding is None or holding.number != wish.holding_number or not self._may_attempt(wish, pause, now):
             return reading
@@ -277,7 +325,7 @@ class Closer:
             wish,
             side=holding.closing_side,
             qty=context.qty,
-            strategy_name=strategy.name,
+            identity=strategy.identity,
             now_ns=parts.clock.now_ns(),
         )
         parts.metrics.add("decisions_total")
@@ -343,7 +391,7 @@ class Closer:
                 reserved_notional=ZERO,
             )
         )
-        now = parts.wall.monotonic()
+        now = parts.clock.monotonic()
         failures = self._pauses[wish.id].failures + 1 if wish.id in self._pauses and outcome == "rejected" else 1
         wait = min(_PAUSE_CAP_SECONDS, 2.0 ** min(failures, 10)) if outcome == "rejected" else _SETTLING_SECONDS
         self._pauses[wish.id] = _Pause(until=now + wait, failures=failures if outcome == "rejected" else 0)
@@ -352,6 +400,7 @@ class Closer:
             return reading
         if outcome == "rejected":
             return reading
+        self.sent()
         pending = PendingOrder(
             symbol=wish.symbol, side=context.side, qty=context.qty, price=None, strategy_id=str(wish.strategy_id)
         )

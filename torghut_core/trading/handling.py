@@ -80,20 +80,20 @@ class Handler:
         universe: frozenset[str],
         control: Control,
     ) -> None:
-        parts = self._parts
-        if not intents:
+        closer = self._closer
+        if intents:
+            reading = await closer.read({intent.symbol for intent in intents})
+            reading = await closer.update(reading)
+            if reading.book is not None:
+                await closer.watch(signals, strategies, reading.book)
+            entries = await closer.take_signals(intents, reading.book)
+            # What was to close a holding that is gone by now opens nothing.
+            entries = [intent for intent in entries if not intent.is_closing]
+            await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
+        elif closer.book is not None and any(signal.symbol in closer.holdings for signal in signals):
             # Prices alone ask the broker nothing: a second's rows come every second.
-            if self._closer.book is not None and any(signal.symbol in self._closer.holdings for signal in signals):
-                await self._closer.watch(signals, strategies, self._closer.book)
-                await self._closer.look(strategies, control)
-            return
-        reading = await read_book(parts, {intent.symbol for intent in intents})
-        reading = await self._closer.update(reading)
-        if reading.book is not None:
-            await self._closer.watch(signals, strategies, reading.book)
-        entries = await self._closer.take_signals(intents, reading.book)
-        await self._enter(entries, _Batch(reading=reading, control=control, universe=universe))
-        await self._closer.look(strategies, control)
+            await closer.watch(signals, strategies, closer.book)
+        await closer.look(strategies, control)
 
     async def _enter(self, intents: Sequence[Intent], batch: _Batch) -> None:
         parts = self._parts
@@ -181,7 +181,7 @@ class Handler:
         quote, terms, reading = quote_of(intent.signal), Terms(), batch.reading
         price = quote.price(intent.side)
         if price is not None:
-            terms = entry_terms(intent.strategy, intent.side, price)
+            terms = entry_terms(intent.strategy, intent.side, price, limit=intent.limit)
             price = max(each for each in (price, terms.limit_price, terms.stop_price) if each is not None)
             if reading.book is not None:
                 prices = {**reading.book.prices, intent.symbol: price}
@@ -224,6 +224,8 @@ class Handler:
             settings=self._parts.settings,
             volatility=None if volatility is None else Decimal(str(volatility)),
             is_fractional=is_fractional,
+            qty=intent.qty,
+            budget=intent.budget,
         )
 
     def _is_fractional(self, intent: Intent, asset: Asset | None) -> bool:
@@ -280,6 +282,7 @@ class Handler:
             )
         )
         if outcome in _SENT:
+            self._closer.sent()
             pending = PendingOrder(
                 symbol=intent.symbol,
                 side=intent.side,

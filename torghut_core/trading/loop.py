@@ -6,33 +6,37 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
+from torghut_core.clock import StepClock
 from torghut_core.errors import ConfigurationError, InputError, TorghutError
 from torghut_core.logs import event
-from torghut_core.market_calendar import Session, new_york_date
+from torghut_core.market_calendar import Session
 from torghut_core.trading.closing import Closer
-from torghut_core.trading.decision.intents import Intent, make_intent
-from torghut_core.trading.decision.losses import EquityMarks, broken_limit
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.inputs.universe import Universe
+from torghut_core.trading.instants import Waiting, by_instant
+from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
 from torghut_core.trading.parts import Parts
+from torghut_core.trading.proposing import Loaded, Proposer, end_rules
 from torghut_core.trading.risk.context import Control
 from torghut_core.trading.settings import check_broker_account
 from torghut_core.trading.status import Lane
 from torghut_core.trading.store.control import Bound
 from torghut_core.trading.store.database import DatabaseError
-from torghut_core.trading.strategies import RULES
-from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
+from torghut_core.trading.strategies.catalogue import catalogue_path, read_catalogue
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 _LOG = logging.getLogger(__name__)
 _CURSOR_AHEAD_NS = 60_000_000_000
 _MAX_PAGES = 50
 """Batches per cycle, so that a long backlog still lets kill switch and catalogue be looked at."""
+_LOADING_SECONDS = 5.0
+"""How long a cycle waits for a catalogue before it goes on with the one in force."""
 _LATE_EVERY_SECONDS = 5.0
 """How often rows that were written into the past are looked for."""
 Step = Callable[[], Awaitable[None]]
@@ -49,20 +53,28 @@ class TradingLoop:
         universe: Universe,
         handler: Handler,
         closer: Closer,
+        library: Library = SHIPPED,
         lanes: Sequence[tuple[Lane, Step, float]] = (),
+        on_rows: Callable[[Sequence[Signal]], None] | None = None,
     ) -> None:
         self._parts = parts
         self._reader = reader
         self._universe = universe
         self._handler = handler
         self._closer = closer
+        self._library = library
+        self._proposer = Proposer(parts, closer, library)
         self._more_lanes = tuple(lanes)
+        self._on_rows = on_rows
         self._history: SignalHistory | None = None
         self._cursor = Cursor()
         self._newest_ns: int | None = None
         self._late_looked_at = -math.inf
-        self._marks: EquityMarks | None = None
+        clock = parts.clock
+        self._steps = clock if isinstance(clock, StepClock) and clock.base is not None else None
+        self._waiting = None if self._steps is None else Waiting(parts.settings.reconcile_ms * 1_000_000)
         self._strategies: tuple[Strategy, ...] = ()
+        self._loading: asyncio.Task[Loaded | None] | None = None
         self._catalogue_looked_at = -math.inf
         self._catalogue_version: tuple[int, int] | None = None
 
@@ -88,6 +100,8 @@ class TradingLoop:
             raise _first(failures) from failures
         finally:
             parts.state.running = False
+            await self._end_loading()
+            self._proposer.close()
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
         parts = self._parts
@@ -159,39 +173,11 @@ class TradingLoop:
                 await parts.reconciler.reconcile()
                 parts.state.orphans = len(parts.reconciler.orphans)
                 parts.state.not_obeyed = len(parts.reconciler.not_obeyed)
-                await self._watch_losses()
+                if self._waiting is None:
+                    await watch_losses(parts)
         since_ns = parts.clock.now_ns() - LATE_NS
         parts.state.uncertain = await asyncio.to_thread(parts.orders.uncertain, since_ns=since_ns)
         parts.state.last_reconcile_ns = parts.clock.now_ns()
-
-    async def _watch_losses(self) -> None:
-        """Measure equity, and latch entries shut when a loss limit is reached."""
-        parts, settings = self._parts, self._parts.settings
-        limits = (settings.max_daily_loss, settings.max_daily_loss_pct, settings.max_drawdown_pct)
-        if parts.broker is None or all(limit is None for limit in limits):
-            return
-        account = await parts.broker.account()
-        check_broker_account(settings, account.number)
-        now_ns = parts.clock.now_ns()
-        known = await asyncio.to_thread(parts.control.marks)
-        day = new_york_date(now_ns)
-        start = known or EquityMarks(day=day, day_equity=account.equity, peak_equity=account.equity)
-        marks = start.seen(day, account.equity)
-        if marks != known:
-            await asyncio.to_thread(parts.control.save_marks, marks)
-        limit = broken_limit(
-            marks,
-            account.equity,
-            daily_loss=settings.max_daily_loss,
-            daily_loss_share=settings.max_daily_loss_pct,
-            drawdown_share=settings.max_drawdown_pct,
-        )
-        if limit is None:
-            return
-        mark = marks.day_equity if limit == "daily_loss" else marks.peak_equity
-        if await asyncio.to_thread(parts.control.latch, limit, equity=account.equity, mark=mark, now_ns=now_ns):
-            text = f"{limit}: equity {account.equity:f} against {mark:f}; no entry until a person resumes"
-            parts.alerts.tell("loss_limit_latched", f"{limit}:{now_ns}", text)
 
     async def cycle(self) -> None:
         """Obey the kill switch, look at the catalogue, keep exits, and deal with new signals when this process leads."""
@@ -206,7 +192,8 @@ class TradingLoop:
             async with self._handler.turn:
                 self._closer.forget()
         elif control is not None:
-            await self._look_at_exits(control)
+            if self._waiting is None:
+                await self._look_at_exits(control)
             await self._trade(control)
         parts.state.last_run_ns = parts.clock.now_ns()
 
@@ -314,21 +301,41 @@ class TradingLoop:
             parts.state.succeeded("kill_switch")
 
     async def _load_catalogue(self) -> None:
-        """Read the strategy file when it changed; a refused file leaves the last good one in force."""
-        parts = self._parts
-        now = parts.clock.monotonic()
-        if self._strategies and now - self._catalogue_looked_at < parts.settings.strategy_reload_seconds:
+        """Read the strategy file when it changed; a refused file leaves the last good one in force.
+
+        What takes long, strategies from outside that are slow to load, is waited for in the cycles after this one: exits
+        and the strategies in force go on.
+        """
+        if self._loading is None:
+            now = self._parts.clock.monotonic()
+            if self._strategies and now - self._catalogue_looked_at < self._parts.settings.strategy_reload_seconds:
+                return
+            self._catalogue_looked_at = now
+            self._loading = asyncio.create_task(self._read_catalogue(), name="catalogue")
+        await asyncio.wait({self._loading}, timeout=_LOADING_SECONDS)
+        if not self._loading.done():
             return
-        self._catalogue_looked_at = now
-        path = Path(parts.settings.strategy_path) if parts.settings.strategy_path is not None else DEFAULT_PATH
+        loading, self._loading = self._loading, None
+        loaded = loading.result()
+        if loaded is not None:
+            self._strategies = self._proposer.use(loaded)
+            # Other rules may look further back, and at other timeframes.
+            self._history = None
+            event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
+
+    async def _read_catalogue(self) -> Loaded | None:
+        """Return what the file says, or PostgreSQL where the first file is refused; None when nothing is new."""
+        parts, stated = self._parts, self._parts.settings.strategy_path
         version: tuple[int, int] | None = None
         try:
+            path = catalogue_path(stated)
             stat = await asyncio.to_thread(path.stat)
             version = (stat.st_mtime_ns, stat.st_size)
             if version == self._catalogue_version:
-                return
-            entries = await asyncio.to_thread(read_catalogue, path)
-            self._strategies = await asyncio.to_thread(
+                return None
+            self._library.forget()
+            entries = await asyncio.to_thread(read_catalogue, path, self._library)
+            strategies = await asyncio.to_thread(
                 parts.decisions.apply_catalogue,
                 entries,
                 mode=parts.settings.strategy_mode,
@@ -337,21 +344,29 @@ class TradingLoop:
         except (InputError, OSError, ValueError, DatabaseError) as error:
             self._catalogue_version = version
             parts.metrics.add("catalogue_errors_total")
-            refused = error if isinstance(error, TorghutError) else InputError(f"{path}: cannot be read")
+            refused = error if isinstance(error, TorghutError) else InputError(f"{stated}: cannot be read")
             parts.state.failed("catalogue", refused)
             event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
-            if not self._strategies:
-                # What was in force before this start stays so.
-                self._strategies = await asyncio.to_thread(parts.decisions.strategies)
-            return
-        self._catalogue_version = version
-        parts.state.succeeded("catalogue")
-        event(_LOG, "catalogue_loaded", strategies=[item.name for item in self._strategies if item.is_enabled])
+            if self._strategies:
+                return None
+            # What was in force before this start stays so.
+            strategies = await asyncio.to_thread(parts.decisions.strategies)
+        else:
+            self._catalogue_version = version
+            parts.state.succeeded("catalogue")
+        return await asyncio.to_thread(self._proposer.build, strategies)
+
+    async def _end_loading(self) -> None:
+        """Let a catalogue that is being loaded come to its end, and end what it started."""
+        if self._loading is not None:
+            [found] = await asyncio.gather(self._loading, return_exceptions=True)
+            if isinstance(found, Loaded):
+                end_rules(found.rules.values())
 
     async def _trade(self, control: Control) -> None:
         parts = self._parts
         universe = await self._read_universe()
-        active = tuple(item for item in self._strategies if item.is_enabled and item.rule in RULES)
+        active = self._proposer.active()
         if not active or not (universe or self._closer.holdings):
             reason = "no_active_strategy" if universe else "universe_source_unavailable"
             parts.metrics.add_labelled("no_signal_reason_total", reason)
@@ -359,6 +374,8 @@ class TradingLoop:
         timeframes = sorted({strategy.timeframe for strategy in active})
         # What is held is watched though it may not be opened any more.
         symbols = sorted(universe | set(self._closer.holdings))
+        if self._waiting is not None:
+            self._waiting.expect(symbols, self._market_ns())
         try:
             for _ in range(_MAX_PAGES):
                 since_ns = parts.clock.now_ns() - parts.settings.signal_lookback_ns
@@ -366,10 +383,11 @@ class TradingLoop:
                 batch = await asyncio.to_thread(
                     self._reader.read, self._cursor, symbols=symbols, timeframes=timeframes, since_ns=since_ns
                 )
-                await self._handle_batch(batch, history, active, universe, control)
+                await self._handle_batch(batch, history, universe, control)
+                await self._handle_ripe(history, universe, control)
                 if not batch.is_full:
                     break
-            await self._handle_late(symbols, timeframes, active, universe, control)
+            await self._handle_late(symbols, timeframes, universe, control)
         except BaseException:
             # What was read but not dealt with is read again, from the cursor that was stored last.
             self._history = None
@@ -379,7 +397,6 @@ class TradingLoop:
         self,
         symbols: list[str],
         timeframes: list[str],
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
@@ -394,7 +411,12 @@ class TradingLoop:
             self._late_looked_at = now
         if batch.signals:
             parts.metrics.add("signals_late_total", len(batch.signals))
-            await self._handle_batch(batch, self._history, active, universe, control)
+            await self._handle_batch(batch, self._history, universe, control)
+
+    def _market_ns(self) -> int:
+        """Return the market's own time, which on a simulated clock is ahead of the instant that is dealt with."""
+        base = None if self._steps is None else self._steps.base
+        return self._parts.clock.now_ns() if base is None else base.now_ns()
 
     async def _warm_history(self, symbols: list[str], timeframes: list[str], since_ns: int) -> SignalHistory:
         if self._history is not None:
@@ -403,7 +425,7 @@ class TradingLoop:
         self._reader.forget_all()
         self._late_looked_at = -math.inf
         self._cursor = await asyncio.to_thread(parts.decisions.cursor)
-        if self._cursor.ingest_ms * 1_000_000 > parts.clock.now_ns() + _CURSOR_AHEAD_NS:
+        if self._cursor.ingest_ms * 1_000_000 > self._market_ns() + _CURSOR_AHEAD_NS:
             # The stream was made anew, or the clock is a replay's: from the lookback on, which does nothing twice.
             parts.metrics.add_labelled("no_signal_reason_total", "cursor_ahead_of_stream")
             event(_LOG, "cursor_rewound", logging.WARNING)
@@ -415,7 +437,7 @@ class TradingLoop:
                 self._cursor,
                 symbols=symbols,
                 timeframes=timeframes,
-                since_ns=since_ns,
+                since_ns=min(since_ns, parts.clock.now_ns() - self._proposer.lookback_ns()),
                 bars=history.bars,
             )
         )
@@ -426,56 +448,81 @@ class TradingLoop:
         self,
         batch: Batch,
         history: SignalHistory,
-        active: tuple[Strategy, ...],
         universe: frozenset[str],
         control: Control,
     ) -> None:
         parts = self._parts
         now_ns = parts.clock.now_ns()
-        if batch.signals:
-            newest = max(signal.event_ns for signal in batch.signals)
+        if self._waiting is None:
+            self._observe_lag(batch.signals)
+        if not batch.signals:
+            parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
+        else:
+            parts.metrics.add("signals_total", len(batch.signals))
+            await self._handle_signals(batch.signals, history, universe, control)
+        if batch.cursor != self._cursor:
+            await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
+            self._cursor = batch.cursor
+
+    def _observe_lag(self, signals: Sequence[Signal]) -> None:
+        parts, now_ns = self._parts, self._parts.clock.now_ns()
+        if signals:
+            newest = max(signal.event_ns for signal in signals)
             self._newest_ns = max(newest, self._newest_ns or newest)
         lag = None if self._newest_ns is None else (now_ns - self._newest_ns) / 1e9
         parts.emergency.observe(lag_seconds=lag, is_open=parts.calendar.session(now_ns) is Session.REGULAR)
         if lag is not None:
             parts.metrics.put("signal_lag_seconds", round(lag, 3))
-        if not batch.signals:
-            parts.metrics.add_labelled("no_signal_reason_total", "no_signals_in_window")
-        else:
-            parts.metrics.add("signals_total", len(batch.signals))
-            intents = self._propose(batch.signals, history, active)
-            await self._handler.handle(batch.signals, intents, self._strategies, universe, control)
-        if batch.cursor != self._cursor:
-            await asyncio.to_thread(parts.decisions.save_cursor, batch.cursor, now_ns=now_ns)
-            self._cursor = batch.cursor
 
-    def _propose(self, signals: Sequence[Signal], history: SignalHistory, active: tuple[Strategy, ...]) -> list[Intent]:
-        """Ask every rule of every window, each for itself."""
-        parts = self._parts
-        intents: list[Intent] = []
-        for window in history.add(signals):
-            signal = window[-1]
-            for strategy in active:
-                if strategy.timeframe != signal.timeframe:
-                    continue
-                if strategy.symbols and signal.symbol not in strategy.symbols:
-                    continue
-                try:
-                    proposal = RULES[strategy.rule](window, strategy.parameters)
-                except Exception as error:  # noqa: BLE001  one rule on one symbol fails alone
-                    parts.metrics.add("rule_errors_total")
-                    event(
-                        _LOG,
-                        "rule_failed",
-                        logging.ERROR,
-                        strategy=strategy.name,
-                        symbol=signal.symbol,
-                        error_type=type(error).__name__,
-                    )
-                    continue
-                if proposal is not None:
-                    intents.append(make_intent(strategy, signal, proposal, parts.settings.account_label))
-        return intents
+    async def _handle_signals(
+        self,
+        signals: Sequence[Signal],
+        history: SignalHistory,
+        universe: frozenset[str],
+        control: Control,
+    ) -> None:
+        """Deal with one instant after the other: each is judged by the book as it was made by those before."""
+        if self._waiting is not None:
+            self._waiting.add(signals)
+            return
+        for _, rows in by_instant(signals):
+            await self._handle_instant(rows, history, universe, control)
+
+    async def _handle_instant(
+        self, rows: Sequence[Signal], history: SignalHistory, universe: frozenset[str], control: Control
+    ) -> None:
+        if self._on_rows is not None:
+            self._on_rows(rows)
+        windows = [*await self._old_windows(rows, history), *history.add(rows)]
+        intents = await self._proposer.propose(windows, turn=self._handler.turn)
+        await self._handler.handle(rows, intents, self._strategies, universe, control)
+
+    async def _handle_ripe(self, history: SignalHistory, universe: frozenset[str], control: Control) -> None:
+        """On a simulated clock: deal with the instants whose rows are surely all there."""
+        if self._waiting is None or self._steps is None or self._steps.base is None:
+            return
+        parts, period_ns = self._parts, self._parts.settings.reconcile_ms * 1_000_000
+        latency_ns = parts.settings.simulated_latency_ms * 1_000_000
+        ripe_ns = self._waiting.ripe(self._steps.base.now_ns() - latency_ns, self._steps.speed)
+        for instant_ns, rows in self._waiting.take(ripe_ns):
+            self._steps.move_to(instant_ns + latency_ns)
+            self._observe_lag(rows)
+            await self._handle_instant(rows, history, universe, control)
+            if instant_ns % period_ns == 0:
+                await watch_losses(parts)
+
+    async def _old_windows(self, signals: Sequence[Signal], history: SignalHistory) -> list[Sequence[Signal]]:
+        """Return the windows of rows that came so late that the bars around them are kept no more."""
+        found: list[Sequence[Signal]] = []
+        for signal in sorted(signals, key=lambda item: item.event_ns):
+            if not history.is_older(signal):
+                continue
+            bars, span_ns = self._proposer.lookback(signal.timeframe)
+            since_ns = signal.event_ns - span_ns
+            window = await asyncio.to_thread(self._reader.window, signal, since_ns=since_ns, bars=bars)
+            if window:
+                found.append(window)
+        return found
 
     async def _read_universe(self) -> frozenset[str]:
         parts = self._parts

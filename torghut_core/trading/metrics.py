@@ -20,7 +20,7 @@ _COUNTERS: Mapping[str, str] = {
     "orders_canceled_total": "Cancellations the kill switch asked for.",
     "reconcile_updates_total": "Orders brought up to date.",
     "signals_late_total": "Signals that were written further back than the overlap.",
-    "rule_errors_total": "Rules that failed on a window.",
+    "rule_errors_total": "Rules that failed on a window, whatever the reason.",
     "decisions_not_stored_total": "Decisions that PostgreSQL refused to store.",
     "llm_reviews_not_stored_total": "AI reviews that PostgreSQL refused to store.",
     "trade_updates_total": "Order events from the broker's stream.",
@@ -41,6 +41,10 @@ _COUNTERS: Mapping[str, str] = {
 _LABELLED: Mapping[str, tuple[str, str]] = {
     "decision_reject_reason_total": ("reason", "Refusals by gate."),
     "share_corrections_total": ("kind", "Strategies' shares corrected by the account's reading."),
+    "strategy_faults_total": (
+        "reason",
+        "Strategies that raised, answered nonsense or nothing in time, died or did not load.",
+    ),
     "exits_total": ("cause", "Exits wanted, by what called for them."),
     "signal_rows_skipped_total": ("reason", "Rows of ta_signals that no signal can be made of."),
     "lane_errors_total": ("lane", "Unforeseen errors of a lane."),
@@ -52,6 +56,7 @@ _GAUGES: Mapping[str, str] = {
     "leader_silent": "1 while another process leads and gives no sign of life.",
     "market_session_open": "1 during the regular session.",
     "signal_lag_seconds": "Age of the newest signal when it was read.",
+    "strategies_disabled": "Strategies that are off until the catalogue changes, because of what they did.",
     "nobodys_notional_dollars": "Dollars held that are no strategy's.",
     "profit_realised_dollars": "Dollars that own orders realised, fees not taken off.",
     "profit_unrealised_dollars": "Dollars that strategies' positions are worth above their cost.",

@@ -13,6 +13,7 @@ Leg = Literal["entry", "exit"]
 OrderType = Literal["market", "limit", "stop", "stop_limit"]
 TIMEFRAMES: Mapping[str, str] = {"PT1S": "1Sec", "PT1M": "1Min", "PT1H": "1Hour"}
 """Window sizes of ClickHouse rows and the timeframes that strategies name."""
+TIMEFRAME_SECONDS: Mapping[str, int] = {"1Sec": 1, "1Min": 60, "1Hour": 3600}
 WINDOW_SIZES: Mapping[str, str] = {timeframe: size for size, timeframe in TIMEFRAMES.items()}
 
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9._:/-]{0,31}")
@@ -27,7 +28,7 @@ TERMINAL_ORDER_STATES = frozenset({"filled", "canceled", "expired", "rejected", 
 """Broker states after which an order cannot change. `done_for_day` is none: it may be filled tomorrow."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Signal:
     """One row of `ta_signals`: the indicators of one bar. Null indicators are None."""
 
@@ -47,6 +48,18 @@ class Signal:
     bid: float | None = None
     """`imbalance_bid_px`: the last quote at or before the bar's end, null when it was older than the TA allows."""
     ask: float | None = None
+    macd_hist: float | None = None
+    ema12: float | None = None
+    ema26: float | None = None
+    boll_mid: float | None = None
+    boll_upper: float | None = None
+    boll_lower: float | None = None
+    vwap_session: float | None = None
+    vwap_w5m: float | None = None
+    imbalance_spread: float | None = None
+    imbalance_bid_sz: float | None = None
+    imbalance_ask_sz: float | None = None
+    imbalance_ratio: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -55,10 +68,24 @@ class Signal:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What a rule wants, and its reasons in words of the rule."""
+    """What a rule wants, and its reasons in words of the rule.
+
+    What is left out is as the strategy's entry in the catalogue and the settings have it. All of it is a wish: caps and
+    gates are asked after it, and an exit closes what is held whatever `qty` says.
+    """
 
     side: Side
     rationale: str
+    qty: Decimal | float | None = None
+    """Shares; one of `qty` and `budget` at most."""
+    budget: Decimal | float | None = None
+    """Dollars."""
+    limit: Decimal | float | None = None
+    """Dollars a share: the worst price of the entry."""
+    stop: Decimal | float | None = None
+    """Dollars a share at which what was entered is closed again at a loss."""
+    target: Decimal | float | None = None
+    """Dollars a share at which what was entered is closed again with a profit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +112,14 @@ class Strategy:
     trailing_stop_pct: Decimal | None = None
     """Shares (0 to 1) of the entry price, or of the best price since, at which the loop exits."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+    digest: str = ""
+    """Of the rule as it was loaded: its own version, and the SHA-256 of its parameters and source."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return what a decision says of who made it."""
+        return {"name": self.name, "rule": self.rule, "version": self.version, "digest": self.digest}
 
 
 @dataclass(frozen=True, kw_only=True)

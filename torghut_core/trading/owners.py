@@ -97,7 +97,7 @@ class Owners:
         return list(found)
 
     def _is_believed(self, symbol: str, now: Settled) -> bool:
-        at = self._parts.wall.monotonic()
+        at = self._parts.clock.monotonic()
         seen = self._seen.get(symbol)
         if seen is None or seen.reading != now:
             self._seen[symbol] = _Seen(reading=now, since=at)

@@ -11,7 +11,7 @@ from torghut_core.trading.decision.emergency import EmergencyStop
 from torghut_core.trading.inputs.signals import PriceReader
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.broker import Brokerage
 from torghut_core.trading.orders.execution import Execution
 from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.review.reviewer import Reviewer
@@ -33,7 +33,7 @@ class Parts:
     clock: Clock
     wall: Clock
     calendar: MarketCalendar
-    broker: Broker | None
+    broker: Brokerage | None
     prices: PriceReader
     decisions: DecisionStore
     orders: OrderStore

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from torghut_core.backoff import Backoff
-from torghut_core.clock import Clock, SystemClock, open_clock
+from torghut_core.clock import Clock, StepClock, SystemClock, open_clock
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Queries
 from torghut_core.engines.postgres import Postgres, open_postgres
 from torghut_core.errors import ConfigurationError, TorghutError
@@ -24,14 +24,16 @@ from torghut_core.trading.api.app import View, create_app
 from torghut_core.trading.api.view import RuntimeView
 from torghut_core.trading.closing import Closer
 from torghut_core.trading.decision.emergency import EmergencyStop
+from torghut_core.trading.dry_run import DryRun
 from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.on_demand import clickhouse_of
 from torghut_core.trading.inputs.signals import PriceReader, SignalReader
 from torghut_core.trading.inputs.universe import Universe
+from torghut_core.trading.isolation import OpenLibrary
 from torghut_core.trading.leadership import Leadership
 from torghut_core.trading.loop import TradingLoop
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.broker import Broker, Brokerage
 from torghut_core.trading.orders.execution import Execution
 from torghut_core.trading.orders.reconcile import Reconciler
 from torghut_core.trading.orders.updates import TradeUpdates
@@ -53,6 +55,8 @@ from torghut_core.trading.store.orders import OrderStore
 from torghut_core.trading.store.reviews import ReviewStore
 from torghut_core.trading.store.schema import prepare, read_schema
 from torghut_core.trading.store.spending import SpendingStore
+from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 _LOG = logging.getLogger(__name__)
 _ALERT_SECONDS = 1.0
@@ -87,7 +91,14 @@ async def run(
         if queries is None and settings.trades:
             queries = await _open_clickhouse(settings, stack)
         runtime = await stack.enter_async_context(
-            _runtime(settings, database_server, queries, may_migrate=may_migrate, unknown=unknown)
+            _runtime(
+                settings,
+                database_server,
+                queries,
+                library=_open_library(settings, environment),
+                may_migrate=may_migrate,
+                unknown=unknown,
+            )
         )
         binding = Binding(port=settings.http_port, variable="TRADING_HTTP_PORT", host=settings.http_host)
         port = await stack.enter_async_context(serving(create_app(runtime.view), binding))
@@ -106,6 +117,7 @@ class _Runtime:
     handler: Handler
     view: View
     shown: RuntimeView
+    dry_run: DryRun | None
 
 
 @contextlib.asynccontextmanager
@@ -114,11 +126,21 @@ async def _runtime(
     postgres: Postgres,
     clickhouse: Queries | None,
     *,
+    library: Library,
     may_migrate: bool,
     unknown: tuple[str, ...],
 ) -> AsyncIterator[_Runtime]:
     database = Database(postgres)
-    parts = _make_parts(settings, postgres, database, clickhouse)
+    clock = _open_clock(settings)
+    dry_run = DryRun(settings, clock) if settings.mode == "dry-run" and settings.trades else None
+    parts = make_parts(
+        settings,
+        postgres,
+        database,
+        clock=clock,
+        broker=_open_broker(settings, SystemClock(), clock) if dry_run is None else dry_run.broker,
+        prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
+    )
     policy = resolve_policy(settings.review_switches)
     parts.metrics.add_labelled("llm_policy_resolution_total", policy.classification)
     reader = SignalReader(
@@ -141,6 +163,8 @@ async def _runtime(
         universe=Universe(settings, parts.wall),
         handler=handler,
         closer=closer,
+        on_rows=None if dry_run is None else dry_run.see,
+        library=library,
         lanes=_lanes(parts, shown),
     )
     view = View(
@@ -166,6 +190,7 @@ async def _runtime(
             handler=handler,
             view=view,
             shown=shown,
+            dry_run=dry_run,
         )
     finally:
         await asyncio.to_thread(parts.leadership.release)
@@ -174,15 +199,23 @@ async def _runtime(
         await asyncio.to_thread(database.close)
 
 
-def _make_parts(settings: TradingSettings, postgres: Postgres, database: Database, clickhouse: Queries | None) -> Parts:
-    clock, wall = open_clock(settings.clock), SystemClock()
+def make_parts(
+    settings: TradingSettings,
+    postgres: Postgres,
+    database: Database,
+    *,
+    clock: Clock,
+    broker: Brokerage | None,
+    prices: PriceReader,
+) -> Parts:
+    """Return the parts of trading by `clock` at `broker`, over the stores of a database."""
+    wall = SystemClock()
     label = settings.account_label
     metrics, state = Metrics(), RunState()
     orders = OrderStore(database, account_label=label)
     revision = _revision(settings)
     leadership = Leadership(postgres, lock_name=settings.leader_lock_name, holder=revision or "unnamed", clock=wall)
     alerts = Alerts(settings, AlertStore(database, account_label=label), clock=clock, wall=wall)
-    broker = _open_broker(settings, wall)
     execution = reconciler = None
     if broker is not None and settings.trades:
         execution = Execution(
@@ -208,7 +241,7 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
         wall=wall,
         calendar=MarketCalendar(settings.market_calendar),
         broker=broker,
-        prices=PriceReader(clickhouse or _NoTables(), table=settings.price_table),
+        prices=prices,
         decisions=DecisionStore(database, account_label=label),
         orders=orders,
         money=MoneyStore(database, account_label=label, rates=settings.fee_rates),
@@ -229,6 +262,18 @@ def _make_parts(settings: TradingSettings, postgres: Postgres, database: Databas
     )
 
 
+def _open_clock(settings: TradingSettings) -> Clock:
+    """Return the clock that trading judges by: the machine's, or one that goes from instant to instant of the market."""
+    clock = open_clock(settings.clock)
+    return StepClock(clock.now_ns(), base=clock) if clock.is_simulated else clock
+
+
+def _open_library(settings: TradingSettings, environment: Mapping[str, str]) -> Library:
+    """Return the shipped rules and those of installed packages; of the environment their processes get what is harmless."""
+    seconds = settings.strategy_deadline_seconds
+    return OpenLibrary(SHIPPED, clock=SystemClock(), seconds=seconds, environment=environment)
+
+
 def _revision(settings: TradingSettings) -> str | None:
     """Return what this process is a start of: its deployment, on one machine the start itself, else nothing."""
     if settings.revision_set is not None:
@@ -243,7 +288,8 @@ def _lanes(parts: Parts, shown: RuntimeView) -> list[tuple[Lane, Callable[[], Aw
         ("status", shown.publish, _STATUS_SECONDS),
     ]
     key, secret = reveal(settings.broker_key), reveal(settings.broker_secret)
-    if parts.reconciler is not None and settings.trade_updates_enabled and key is not None and secret is not None:
+    is_streamed = settings.trade_updates_enabled and settings.mode != "dry-run"
+    if parts.reconciler is not None and is_streamed and key is not None and secret is not None:
         updates = TradeUpdates(
             base_url=settings.broker_url,
             key=key,
@@ -308,6 +354,8 @@ async def _register(runtime: _Runtime) -> None:
     settings = parts.settings
     why = "trading_disabled" if not settings.enabled else "kill_switch" if settings.kill_switch_enabled else None
     await asyncio.to_thread(parts.control.register, parts.revision, now_ns=parts.clock.now_ns(), stop=why)
+    if runtime.dry_run is not None:
+        runtime.dry_run.restore(await asyncio.to_thread(parts.orders.fills))
     parts.state.is_stop_recorded = True
     if why is not None:
         event(_LOG, "stop_recorded", logging.WARNING, why=why, revision=parts.revision)
@@ -338,9 +386,9 @@ async def _until_done(runtime: _Runtime, stop: asyncio.Event, step: Callable[[_R
     return False
 
 
-def _open_broker(settings: TradingSettings, wall: Clock) -> Broker | None:
+def _open_broker(settings: TradingSettings, wall: Clock, clock: Clock) -> Brokerage | None:
     key, secret = reveal(settings.broker_key), reveal(settings.broker_secret)
-    if key is None or secret is None:
+    if key is None or secret is None or settings.mode == "dry-run":
         return None
     return Broker(
         base_url=settings.broker_url,
@@ -349,6 +397,7 @@ def _open_broker(settings: TradingSettings, wall: Clock) -> Broker | None:
         timeout_seconds=settings.broker_timeout_seconds,
         per_minute=settings.broker_requests_per_minute,
         clock=wall,
+        market_time=clock.now_ns if clock.is_simulated else None,
     )
 
 

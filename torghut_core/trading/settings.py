@@ -112,7 +112,9 @@ class TradingSettings(Settings):
     """Where alerts are posted, and the key of their HMAC-SHA-256 signature."""
 
     enabled: bool = Field(False, alias="TRADING_ENABLED")
-    mode: Literal["paper", "live"] = Field("paper", alias="TRADING_MODE")
+    mode: Literal["paper", "live", "dry-run"] = Field("paper", alias="TRADING_MODE")
+    """`dry-run`: orders are recorded, and filled in this process by the simulator's rules; nothing is sent anywhere."""
+    dry_run_cash: Money = Field(Decimal(100_000), alias="TRADING_DRY_RUN_CASH")
     live_enabled: bool = Field(False, alias="TRADING_LIVE_ENABLED")
     live_account: str | None = Field(None, alias="TRADING_LIVE_ACCOUNT")
     kill_switch_enabled: bool = Field(True, alias="TRADING_KILL_SWITCH_ENABLED")
@@ -128,11 +130,17 @@ class TradingSettings(Settings):
     price_lookback_minutes: float = Field(5, gt=0, alias="TRADING_PRICE_LOOKBACK_MINUTES")
     poll_ms: int = Field(5000, ge=10, alias="TRADING_POLL_MS")
     reconcile_ms: int = Field(15_000, ge=10, alias="TRADING_RECONCILE_MS")
+    simulated_latency_ms: int = Field(2500, ge=0, le=600_000, alias="TRADING_SIMULATED_LATENCY_MS")
+    """On a simulated clock, how long after its bar's end a row is acted on: what TA and transport take in real time."""
     planned_timeout_seconds: Seconds = Field(600, alias="TRADING_PLANNED_DECISION_TIMEOUT_SECONDS")
 
     strategy_path: str | None = Field(None, alias="TRADING_STRATEGY_CONFIG_PATH")
+    """The strategy catalogue: a file, or `shipped:NAME` for one that ships; unset, the default one."""
     strategy_mode: Literal["merge", "sync"] = Field("merge", alias="TRADING_STRATEGY_CONFIG_MODE")
     strategy_reload_seconds: Seconds = Field(10, alias="TRADING_STRATEGY_RELOAD_SECONDS")
+    strategy_deadline_seconds: float = Field(2.0, gt=0, le=5, alias="TRADING_STRATEGY_DEADLINE_SECONDS")
+    """How long a strategy from outside may think about one bar before its process is ended; well under the 15 s in which
+    the loop must turn."""
 
     universe_source: Literal["static", "jangar"] | None = Field(None, alias="TRADING_UNIVERSE_SOURCE")
     static_symbols: Symbols = Field((), alias="TRADING_STATIC_SYMBOLS")
@@ -273,7 +281,7 @@ class TradingSettings(Settings):
     def review_switches(self) -> ReviewSwitches:
         """The AI review's switches, as its policy judges them."""
         return ReviewSwitches(
-            mode=self.mode,
+            mode="live" if self.mode == "live" else "paper",
             enabled=self.llm_enabled,
             shadow_mode=self.llm_shadow_mode,
             adjustment_allowed=self.llm_adjustment_allowed,
@@ -332,11 +340,12 @@ def contradictions(settings: TradingSettings) -> tuple[str, ...]:
 
 def _live_contradictions(settings: TradingSettings) -> list[str]:
     found: list[str] = []
-    if settings.mode == "paper":
+    if settings.mode != "live":
+        mode = settings.mode
         if settings.live_enabled:
-            found.append("TRADING_MODE=paper contradicts TRADING_LIVE_ENABLED=true: paper never trades live")
+            found.append(f"TRADING_MODE={mode} contradicts TRADING_LIVE_ENABLED=true: {mode} never trades live")
         if settings.is_live_broker:
-            found.append(f"TRADING_MODE=paper contradicts APCA_API_BASE_URL: {LIVE_BROKER_HOST} is the live broker")
+            found.append(f"TRADING_MODE={mode} contradicts APCA_API_BASE_URL: {LIVE_BROKER_HOST} is the live broker")
         return found
     if not settings.live_enabled:
         found.append("TRADING_MODE=live contradicts TRADING_LIVE_ENABLED=false: live needs both")

@@ -18,6 +18,7 @@ Lane = Literal[
     "leadership",
     "kill_switch",
     "catalogue",
+    "strategies",
     "universe",
     "losses",
     "shares",
@@ -54,6 +55,8 @@ class RunState:
     not_obeyed: int = 0
     foreign: dict[str, object] = field(default_factory=dict)
     """What the first reading found that was not this program's."""
+    strategies: tuple[dict[str, object], ...] = ()
+    """Every strategy with its rule's identity, and the fault that keeps it off or that it made last."""
     errors: dict[Lane, str] = field(default_factory=dict)
 
     def failed(self, lane: Lane, error: BaseException) -> None:

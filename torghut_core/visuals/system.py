@@ -280,7 +280,7 @@ def _badge(status: Any) -> str:
         return NOT_KNOWN
     if status.get("mode") == "live" or status.get("live_enabled") is True:
         return "LIVE"
-    return "PAPER" if status.get("mode") == "paper" else NOT_KNOWN
+    return {"paper": "PAPER", "dry-run": "DRY RUN"}.get(str(status.get("mode")), NOT_KNOWN)
 
 
 def _number(body: Any, name: str) -> float | None:

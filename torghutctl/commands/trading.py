@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from torghutctl.commands.new_strategy import new_strategy
 from torghutctl.commands.trading_report import ReportFormat, run_report
 from torghutctl.commands.trading_switches import (
     ActOption,
@@ -125,6 +127,9 @@ def resume_losses(
     run_switch("resume-losses", options)
 
 
+app.command("new-strategy")(new_strategy)
+
+
 @app.command()
 def migrate() -> None:
     """Bring the schema of the trading database at DB_DSN to this program's version.
@@ -234,3 +239,95 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
+
+
+class Fills(StrEnum):
+    """How orders are filled."""
+
+    QUOTE = "quote"
+    NEXT_BAR = "next-bar"
+    WORST = "worst"
+
+
+class Calendar(StrEnum):
+    """Which sessions there are."""
+
+    XNYS = "XNYS"
+    ALWAYS_OPEN = "always-open"
+
+
+@app.command()
+def backtest(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
+        ),
+    ],
+    *,
+    catalogue: Annotated[Path | None, typer.Option(help="The strategy file; the default one when left out.")] = None,
+    strategy: Annotated[
+        Path | None, typer.Option(help="A Python file of strategies: traded alone, or named by the catalogue.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", metavar="RFC3339", help="First row to trade on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="RFC3339", help="Rows from here on are left out.")] = None,
+    symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Trade these alone.")] = None,
+    fills: Annotated[
+        Fills,
+        typer.Option(
+            help="quote: the exchange's own rules on recorded quotes; next-bar: the next bar's open; worst: its worst"
+            " price."
+        ),
+    ] = Fills.QUOTE,
+    seed: Annotated[int, typer.Option(help="Of the exchange's ids; the same seed gives the same bytes.")] = 1,
+    cash: Annotated[str, typer.Option(metavar="DOLLARS", help="What the account begins with.")] = "100000",
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write summary, every decision and an HTML report there.")
+    ] = None,
+    calendar: Annotated[Calendar, typer.Option(help="The sessions of the market.")] = Calendar.XNYS,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A..B:STEP", help="Try a parameter's values, or NAME=A,B,C; may be given again."),
+    ] = None,
+    walk_forward: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="Choose on one stretch, judge on the next, N times."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes of a sweep; one a core.")] = None,
+    output: OutputOption = None,
+) -> None:
+    """Trade over recorded data: the trading loop's own handler, gates, sizes and order path; nothing live is touched.
+
+    Messages are put through the TA engine first, as by `ta replay-file`; rows that it wrote can be given instead. Each
+    row is acted on TRADING_SIMULATED_LATENCY_MS after its bar's end, and orders are filled by the rules of the simulator.
+    Caps, gates and sizes are those of the environment (TRADING_*); mode, account and keys of it are left out. The state is
+    kept in a PostgreSQL of its own, which ends with the command. The same input and seed give the same report.
+
+    With --sweep every combination of the values is tried, on all cores, and shown from the best to the worst; with
+    --walk-forward beside it, the best on one stretch is judged on the next, which it has not seen.
+
+    Example: torghutctl trading backtest day.ndjson.gz --report out/
+    Example: torghutctl trading backtest day.ndjson.gz --sweep oversold=20..40:5 --walk-forward 3
+    Example: torghutctl trading backtest out/ta_signals.ndjson out/ta_microbars.ndjson --fills worst -o json
+    """
+    from torghutctl.commands.trading_backtest import BacktestOptions, run_backtest_command
+
+    run_backtest_command(
+        BacktestOptions(
+            files=files,
+            catalogue=catalogue,
+            strategy=strategy,
+            start=start,
+            end=end,
+            symbols=symbols,
+            fills=fills.value,
+            seed=seed,
+            cash=cash,
+            report=report,
+            calendar=calendar.value,
+            sweep=sweep or [],
+            walk_forward=walk_forward,
+            jobs=jobs,
+            output=output,
+        )
+    )

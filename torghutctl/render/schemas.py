@@ -30,6 +30,10 @@ def _list(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
+def _by_name(schema: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": schema}
+
+
 def _record(fields: dict[str, Schema], *, optional: dict[str, Schema] | None = None, is_open: bool = False) -> Schema:
     return {
         "type": "object",
@@ -102,6 +106,15 @@ _FILE: dict[str, Schema] = {"file": _TEXT, "isThere": _FLAG}
 _ENVIRONMENT = _record({"name": _TEXT, "production": _FLAG, "live": _FLAG}, is_open=True)
 _CHECK = _record({"stage": _TEXT, "name": _TEXT, "ok": _maybe(_FLAG), "detail": _TEXT})
 
+_NUMBER: Schema = {"type": "number"}
+_JUDGED: dict[str, Schema] = {
+    **dict.fromkeys(("return", "turnover", "fees"), _NUMBER),
+    "trades": _COUNT,
+    "hitRate": _maybe(_NUMBER),
+    "sharpe": _record({"value": _maybe(_NUMBER), "of": _TEXT}),
+    "maxDrawdown": _record({"share": _NUMBER, "at": _maybe(_TIME)}),
+}
+"""What is compared of backtests."""
 _DOCUMENTS: dict[str, Schema] = {
     "torghut.access/v1": _record(
         {
@@ -248,6 +261,44 @@ _DOCUMENTS: dict[str, Schema] = {
             ),
         },
         is_open=True,
+    ),
+    "torghut.backtest/v1": _record(
+        {
+            **dict.fromkeys(("from", "to", "fills"), _TEXT),
+            **dict.fromkeys(("symbols", "strategies", "warnings"), _list(_TEXT)),
+            "seed": {"type": "integer"},
+            **dict.fromkeys(("latencyMs", "trades", "rows", "instants"), _COUNT),
+            **dict.fromkeys(("startEquity", "endEquity", "profit", "return", "turnover", "fees"), _NUMBER),
+            "hitRate": _maybe(_NUMBER),
+            "sharpe": _record({"value": _maybe(_NUMBER), "of": _TEXT}),
+            "maxDrawdown": _record({"share": _NUMBER, "at": _maybe(_TIME)}),
+            "exposure": _record(dict.fromkeys(("timeHeld", "mean", "max"), _NUMBER)),
+            "orders": _by_name(_COUNT),
+            "decisions": _by_name(_COUNT),
+            "reasons": _by_name(_COUNT),
+            "held": _by_name(_TEXT),
+        }
+    ),
+    "torghut.backtest-sweep/v1": _record(
+        {
+            "combinations": _list(_record({"parameters": {"type": "object"}, **_JUDGED})),
+            "warnings": _list(_TEXT),
+        }
+    ),
+    "torghut.backtest-walk-forward/v1": _record(
+        {
+            "windows": _list(
+                _record(
+                    {
+                        "parameters": {"type": "object"},
+                        **dict.fromkeys(("chosenOn", "judgedOn"), _record({"from": _TEXT, "to": _TEXT, **_JUDGED})),
+                    }
+                )
+            ),
+            "return": _NUMBER,
+            "trades": _COUNT,
+            "warnings": _list(_TEXT),
+        }
     ),
     "torghut.why/v1": _record(
         {

@@ -43,7 +43,7 @@ TA_REASONS = tuple(
     )
 )
 _NOT_READY = frozenset({503})
-_MODES = ("paper", "live")
+_MODES = ("paper", "live", "dry-run")
 _SYMBOL = re.compile(r"[A-Z0-9._:-]{1,32}")
 _GAUGE = re.compile(
     r"torghut_clickhouse_guardrails_(?P<name>\w+)(?:\{(?P<labels>[^}]*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?", re.ASCII
@@ -122,7 +122,7 @@ def trading_status(answer: Answer) -> dict[str, Any]:
     _need(isinstance(body.get("enabled"), bool), "`enabled` is not a boolean")
     _need(isinstance(body.get("mode"), str), "`mode` is not a text")
     _need(isinstance(body.get("running"), bool), "`running` is not a boolean")
-    _need(body["mode"] in _MODES, "`mode` is neither paper nor live")
+    _need(body["mode"] in _MODES, "`mode` is none of paper, live and dry-run")
     llm, metrics = kept.table(body.get("llm")), kept.table(body.get("metrics"))
     resolution = kept.table(llm.get("policy_resolution"))
     return {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from torghut_core.simulator.activities import Activities
-from torghut_core.simulator.orders import ApiError, Order, OrderRequest
+from torghut_core.exchange.activities import Activities
+from torghut_core.exchange.orders import ApiError, Order, OrderRequest
 
 NOON_NS = 1_767_632_400_000_000_000  # 2026-01-05T17:00:00Z
 DAY_NS = 86_400_000_000_000

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from torghut_core.clock import ManualClock
+from torghut_core.exchange.broker import Broker
+from torghut_core.exchange.ledger import Ledger
+from torghut_core.exchange.messages import Message, encode_message
+from torghut_core.exchange.orders import ApiError, Order, parse_order
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.simulator.book import Book
-from torghut_core.simulator.broker import Broker
-from torghut_core.simulator.faults import FaultPanel
-from torghut_core.simulator.ledger import Ledger
-from torghut_core.simulator.messages import Message, encode_message
-from torghut_core.simulator.orders import ApiError, Order, parse_order
 
 OPEN_NS = parse_ns("2026-01-05T15:00:00Z")
 
@@ -31,10 +30,9 @@ class Desk:
         self.updates: list[dict[str, Any]] = []
         self.broker = Broker(
             ledger=Ledger(cash=Decimal(cash), multiplier=Decimal(2)),
-            book=self.book,
+            prices=self.book,
             clock=self.clock,
             calendar=MarketCalendar(calendar),  # type: ignore[arg-type]
-            faults=FaultPanel(),
             seed=1,
             charges_fees=fees,
         )

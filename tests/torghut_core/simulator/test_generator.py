@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 
+from torghut_core.exchange.messages import Message
 from torghut_core.market_calendar import CalendarName
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.simulator.dump import market_messages
 from torghut_core.simulator.generator import GeneratedSource
-from torghut_core.simulator.messages import Message
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "TSLA")
 SECOND_NS = 1_000_000_000

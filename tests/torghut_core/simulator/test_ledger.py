@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torghut_core.simulator.ledger import Ledger, Position, Side, plain
+from torghut_core.exchange.ledger import Ledger, Position, Side, plain
 
 PRICES = st.decimals(min_value="0.01", max_value="5000", places=2)
 QUANTITIES = st.decimals(min_value="0.001", max_value="10000", places=3)

@@ -79,7 +79,7 @@ async def test_run_when_the_close_comes_near_then_own_holdings_are_sold_and_noth
             "/trading/decisions",
             lambda found: (
                 any(row["cause"] == "flatten" and row["status"] == "filled" for row in found)
-                and any(row["symbol"] == "MSFT" and row["status"] != "planned" for row in found)
+                and any(row["symbol"] == "MSFT" and row["status"] == "rejected" for row in found)
             ),
         )
     flattened = [row for row in rows if row["cause"] == "flatten"]

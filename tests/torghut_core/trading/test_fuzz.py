@@ -31,8 +31,11 @@ from torghut_core.trading.inputs.signals import Cursor, SignalReader
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.orders.broker import Broker, BrokerUnavailableError, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.review.reviewer import Reviewer
-from torghut_core.trading.strategies import RULES
 from torghut_core.trading.strategies.catalogue import read_catalogue
+from torghut_core.trading.strategies.judgement import ask
+from torghut_core.trading.strategies.places import Place
+from torghut_core.trading.strategies.rule import View
+from torghut_core.trading.strategies.shipped import SHIPPED
 
 T = 1_767_625_200_000
 _GROWTH_KIB = 200_000
@@ -96,6 +99,10 @@ class _Rows:
         return [self._bad, {**_good_row(), "symbol": "MSFT", "event_ms": T + 6000, "ingest_ms": T + 6000}]
 
 
+_DEFINITIONS = [SHIPPED.get(name) for name in SHIPPED.names]
+_RULES = [each.build(each.read({}, Place())) for each in _DEFINITIONS if each is not None]
+
+
 def try_row(row: dict[str, Any]) -> None:
     """A bad row is counted and costs itself; the good one beside it is read, and every rule bears what was read."""
     skipped: list[str] = []
@@ -111,8 +118,8 @@ def try_row(row: dict[str, Any]) -> None:
     assert any(signal.symbol == "MSFT" and signal.event_ns == (T + 6000) * 1_000_000 for signal in batch.signals)
     assert len(batch.signals) + len(skipped) >= 1
     for signal in batch.signals:
-        for rule in RULES.values():
-            rule([signal, signal], {})
+        for rule in _RULES:
+            ask(rule, View([signal, signal]))
 
 
 def try_model(content: bytes) -> None:
@@ -216,10 +223,20 @@ def _catalogue(folder: Path) -> Callable[[Any], None]:
 
 
 _STRATEGY = {"name": "a", "enabled": True, "base_timeframe": "1Sec", "max_notional_per_trade": 5, "symbols": ["A"]}
+_DECLARED = {
+    "name": "a",
+    "base_timeframe": "1Sec",
+    "entry": ["close > 1", {"any": ["flat", {"not": "rsi14 crosses above 5 within 3 bars"}]}],
+    "exit": "time after 10:00",
+    "stop": {"percent": 1},
+    "target": {"at": "boll_mid + 1"},
+    "size": {"volatility": 5},
+    "version": "1",
+}
 _files = (
     st.binary(max_size=120)
     | st.text(max_size=120).map(lambda text: text.encode(errors="surrogatepass"))
-    | st.lists(_changed(_STRATEGY), max_size=3)
+    | st.lists(_changed(_STRATEGY) | _changed(_DECLARED), max_size=3)
     .filter(_is_json)
     .map(lambda entries: json.dumps({"strategies": entries}).encode())
 )

@@ -199,7 +199,9 @@ base = ("symbol LowCardinality(String), event_ts DateTime64(3,'UTC'), seq UInt64
 end = " ENGINE = ReplacingMergeTree(ingest_ts) PARTITION BY toDate(event_ts) ORDER BY (symbol, window_size, event_ts)"
 ch.command("CREATE DATABASE torghut")
 ch.command("CREATE TABLE torghut.ta_signals (" + base + "macd Nullable(Float64), macd_signal Nullable(Float64),"
-           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8, imbalance_bid_px Nullable(Float64), imbalance_ask_px Nullable(Float64))" + end)
+           " rsi14 Nullable(Float64), vol_realized_w60s Nullable(Float64), close Float64, warm UInt8, imbalance_bid_px Nullable(Float64), imbalance_ask_px Nullable(Float64), "
+           + ", ".join(c + " Nullable(Float64)" for c in ("macd_hist", "ema12", "ema26", "boll_mid", "boll_upper", "boll_lower",
+           "vwap_session", "vwap_w5m", "imbalance_spread", "imbalance_bid_sz", "imbalance_ask_sz", "imbalance_ratio")) + ")" + end)
 ch.command("CREATE TABLE torghut.ta_microbars (" + base + "c Float64, vwap Nullable(Float64))" + end)
 ch.command("SYSTEM STOP MERGES")  # duplicates must still be there when they are read
 t0 = d.datetime(2026, 1, 5, 15, 0, 0, tzinfo=d.UTC)
@@ -231,6 +233,8 @@ window = {"database": "torghut", "table": "ta_signals", "since": ns // 10**6, "u
 out["counted"] = ch.query(_COUNT_SIGNALS, window)[0]["signals"]
 signal("AAPL", 40000, 60000, 8.0)
 b3, _ = read(b2.cursor, ns)
+out["window"] = [[s.event_ns - ns, s.macd] for s in reader.window(b3.signals[0], since_ns=ns, bars=2)]
+out["window since"] = [s.macd for s in reader.window(b3.signals[0], since_ns=ns + 4 * 10**9, bars=2)]
 signal("MSFT", 28000, 29000, 9.0)
 late = lambda: [[s.symbol, s.macd] for s in reader.read_late(
     b3.cursor, symbols=["AAPL", "it's", "MSFT"], timeframes=["1Sec"], since_ns=ns).signals]
@@ -255,6 +259,8 @@ def test_statements_when_run_on_clickhouse_then_rows_as_wanted(tmp_path: Path) -
     ns = T * 1_000_000
     assert out == {
         "missing": [],
+        "window": [[3 * 10**9, 7.0], [40 * 10**9, 8.0]],
+        "window since": [8.0],
         "first": [["AAPL", ns, 2.0, True, None], ["it's", ns + 10**9, 3.0, True, None]],
         "second": [["AAPL", ns + 3 * 10**9, 7.0, True, None]],
         "since": [],

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes.trading_values import make_signal
 from torghut_core.errors import InputError
 from torghut_core.trading.model import Signal
+from torghut_core.trading.strategies import View
 from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
 from torghut_core.trading.strategies.macd_rsi import propose
 
@@ -41,14 +42,14 @@ def test_macd_rsi_when_bars_are_these_then_this_side(
     bars: list[tuple[float | None, float | None]], side: str | None
 ) -> None:
     """Only a transition proposes, only after an extreme, and a zero is a value."""
-    proposal = propose(_window(*bars), {})
+    proposal = propose(View(_window(*bars)))
     assert (None if proposal is None else proposal.side) == side
 
 
 def test_macd_rsi_when_level_stays_then_one_proposal() -> None:
     """Five bars above the line are one buy."""
     bars = [(-1.0, 20.0)] + [(1.0, 20.0)] * 5
-    sides = [propose(_window(*bars[: end + 1]), {}) is not None for end in range(len(bars))]
+    sides = [propose(View(_window(*bars[: end + 1]))) is not None for end in range(len(bars))]
     assert sides == [False, True, False, False, False, False]
 
 
@@ -56,7 +57,7 @@ def test_macd_rsi_when_level_stays_then_one_proposal() -> None:
 def test_macd_rsi_when_extreme_is_too_long_ago_then_nothing(within: int, found: bool) -> None:
     """An extreme counts for `within_bars` bars before the cross."""
     bars = [(-1.0, 20.0), (-1.0, 50.0), (-1.0, 50.0), (1.0, 50.0)]
-    assert (propose(_window(*bars), {"within_bars": within}) is not None) is found
+    assert (propose(View(_window(*bars)), within_bars=within) is not None) is found
 
 
 def test_catalogue_when_default_then_one_enabled_strategy() -> None:

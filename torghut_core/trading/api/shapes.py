@@ -87,6 +87,7 @@ class Status(Shape):
     last_error: str | None
     metrics: dict[str, Any]
     leader_silent: bool
+    strategies: list[dict[str, Any]] = Field(description="each with its rule's identity and its fault")
     stop: Stop | None
     orders_uncertain: OrdersUncertain
     loss_limit: LossLimit

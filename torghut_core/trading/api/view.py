@@ -115,6 +115,7 @@ class RuntimeView:
             "lanes": self._lanes(),
             "alerts": list(parts.alerts.recent),
             "foreign": dict(state.foreign),
+            "strategies": list(state.strategies),
             "unknown_variables": list(self._unknown),
             "market_session": parts.calendar.session(parts.clock.now_ns()).value,
             "market_calendar": parts.calendar.name,

@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from torghut_core.rfc3339 import format_ns
+from torghut_core.trading.decision.exits import Cause
 from torghut_core.trading.model import Proposal, Side, Signal, Strategy
 
 _OWN_CLIENT_ID = re.compile(r"[0-9a-f]{64}")
@@ -22,6 +24,16 @@ class Intent:
     side: Side
     rationale: str
     account_label: str
+    qty: Decimal | None = None
+    budget: Decimal | None = None
+    limit: Decimal | None = None
+    stop: Decimal | None = None
+    target: Decimal | None = None
+    """What the proposal asks for; no part of the key."""
+    is_closing: bool = False
+    """Whether it is against what the strategy holds: it closes that, and opens nothing should that be gone by now."""
+    cause: Cause = "signal"
+    """What calls for closing."""
 
     @property
     def symbol(self) -> str:
@@ -64,7 +76,15 @@ def _digest(facts: list[str]) -> str:
     return hashlib.sha256(json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def make_intent(strategy: Strategy, signal: Signal, proposal: Proposal, account_label: str) -> Intent:
+def make_intent(
+    strategy: Strategy,
+    signal: Signal,
+    proposal: Proposal,
+    account_label: str,
+    *,
+    is_closing: bool = False,
+    cause: Cause = "signal",
+) -> Intent:
     """Return the intent that `proposal` of `strategy` on `signal` stands for."""
     return Intent(
         strategy=strategy,
@@ -72,7 +92,18 @@ def make_intent(strategy: Strategy, signal: Signal, proposal: Proposal, account_
         side=proposal.side,
         rationale=proposal.rationale,
         account_label=account_label,
+        qty=_exact(proposal.qty),
+        budget=_exact(proposal.budget),
+        limit=_exact(proposal.limit),
+        stop=_exact(proposal.stop),
+        target=_exact(proposal.target),
+        is_closing=is_closing,
+        cause=cause,
     )
+
+
+def _exact(value: Decimal | float | None) -> Decimal | None:
+    return value if value is None or isinstance(value, Decimal) else Decimal(str(value))
 
 
 def is_own_client_id(client_order_id: str) -> bool:

@@ -43,12 +43,20 @@ def size_entry(
     settings: TradingSettings,
     volatility: Decimal | None,
     is_fractional: bool = False,
+    qty: Decimal | None = None,
+    budget: Decimal | None = None,
 ) -> Size:
     """Return the shares to open at `price`; the binding constraint is the reason when there are none.
+
+    `qty` (shares) or `budget` (dollars) are what the rule asks for: no more than that, and no more than the budgets of
+    strategy and settings where there are any.
 
     A budget smaller than the smallest lot is no share: never a minimum that a later cap would refuse.
     """
     wanted, method = _budgeted_shares(price=price, strategy=strategy, book=book, settings=settings)
+    asked = qty if qty is not None else None if budget is None else budget / price
+    if asked is not None and (method == "default_qty" or asked < wanted):
+        wanted, method = asked, "proposal_qty" if qty is not None else "proposal_budget"
     scaled = _volatility_scaled(wanted, volatility, settings)
     rooms = _rooms(side, symbol, book, caps_of(settings, strategy, book.equity), strategy)
     binding = min(rooms, key=lambda room: room.dollars, default=None)

@@ -25,12 +25,14 @@ class Terms:
     stop_price: Decimal | None = None
 
 
-def entry_terms(strategy: Strategy, side: Side, price: Decimal) -> Terms:
-    """Return the terms of an entry at `price`, the quote's side that it would meet.
+def entry_terms(strategy: Strategy, side: Side, price: Decimal, *, limit: Decimal | None = None) -> Terms:
+    """Return the terms of an entry at `price`, the quote's side that it would meet; `limit` is one that the rule set.
 
     A limit stands `price_offset_bps` beyond the price, so that it can be met; a stop as far beyond it, so that it waits
     for the market to come there. Both are rounded away from a worse price than meant: a buy's limit down, its stop up.
     """
+    if limit is not None:
+        return Terms(type="limit", limit_price=on_grid(limit, is_up=side == "sell"))
     direction = _ONE if side == "buy" else -_ONE
     beyond = price * (_ONE + direction * strategy.price_offset_bps / _BPS)
     limit = on_grid(beyond, is_up=side == "sell")

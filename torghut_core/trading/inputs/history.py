@@ -30,6 +30,11 @@ class SignalHistory:
                 del series[: len(series) - self.bars]
         return [window for window in windows if window]
 
+    def is_older(self, signal: Signal) -> bool:
+        """Tell whether a signal lies before everything that a full series keeps: adding it gives no window."""
+        series = self._series.get((signal.symbol, signal.timeframe), [])
+        return len(series) >= self.bars and signal.event_ns < series[0].event_ns
+
     def _insert(self, signal: Signal) -> None:
         series = self._series.setdefault((signal.symbol, signal.timeframe), [])
         at = bisect_left(series, signal.event_ns, key=lambda kept: kept.event_ns)

@@ -19,27 +19,47 @@ _MOST = 1e9
 _LAST_MS = 253_402_300_800_000
 """The year 10000, beyond which no timestamp goes."""
 _Version = tuple[str, str, int, int]
+_COLUMNS = (
+    "symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms, toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,"
+    " seq, close, macd, macd_signal, macd_hist, ema12, ema26, rsi14, boll_mid, boll_upper, boll_lower, vwap_session,"
+    " vwap_w5m, vol_realized_w60s, warm, imbalance_spread, imbalance_bid_px, imbalance_ask_px, imbalance_bid_sz,"
+    " imbalance_ask_sz, imbalance_ratio"
+)
+"""Every column of a signal that a rule may see."""
+_MORE = (
+    "macd_hist",
+    "ema12",
+    "ema26",
+    "boll_mid",
+    "boll_upper",
+    "boll_lower",
+    "vwap_session",
+    "vwap_w5m",
+    "imbalance_spread",
+    "imbalance_bid_sz",
+    "imbalance_ask_sz",
+    "imbalance_ratio",
+)
+"""Columns that are a signal's fields under their own names."""
 _NEW = """
-SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms, toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
-       seq, close, macd, macd_signal, rsi14, vol_realized_w60s, warm, imbalance_bid_px, imbalance_ask_px
+SELECT COLUMNS
 FROM {database:Identifier}.{table:Identifier}
 WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
   AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
   AND ingest_ts >= fromUnixTimestamp64Milli({lower:Int64}, 'UTC')
 ORDER BY ingest_ts, event_ts, seq, symbol, window_size LIMIT {limit:UInt64}
-"""
+""".replace("COLUMNS", _COLUMNS)
 _HISTORY = """
 SELECT * FROM (
-  SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms,
-         toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
-         seq, close, macd, macd_signal, rsi14, vol_realized_w60s, warm, imbalance_bid_px, imbalance_ask_px
+  SELECT COLUMNS
   FROM {database:Identifier}.{table:Identifier}
   WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
     AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
     AND ingest_ts <= fromUnixTimestamp64Milli({upper:Int64}, 'UTC')
+    AND toUnixTimestamp64Milli(event_ts) <= {until:Int64}
   ORDER BY event_ts DESC, ingest_ts DESC LIMIT 1 BY symbol, window_size, event_ts)
 ORDER BY event_ms DESC LIMIT {bars:UInt64} BY symbol, window_size
-"""
+""".replace("COLUMNS", _COLUMNS)
 _BUCKETS = """
 SELECT intDiv(toUnixTimestamp64Milli(ingest_ts), {bucket:Int64}) AS bucket,
        uniqExact(symbol, window_size, event_ts, ingest_ts) AS versions
@@ -51,15 +71,14 @@ WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)}
 GROUP BY bucket
 """
 _BUCKET = """
-SELECT symbol, window_size, toUnixTimestamp64Milli(event_ts) AS event_ms, toUnixTimestamp64Milli(ingest_ts) AS ingest_ms,
-       seq, close, macd, macd_signal, rsi14, vol_realized_w60s, warm, imbalance_bid_px, imbalance_ask_px
+SELECT COLUMNS
 FROM {database:Identifier}.{table:Identifier}
 WHERE symbol IN {symbols:Array(String)} AND window_size IN {sizes:Array(String)} AND is_final = 1
   AND event_ts >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')
   AND ingest_ts >= fromUnixTimestamp64Milli({lower:Int64}, 'UTC')
   AND ingest_ts < fromUnixTimestamp64Milli({upper:Int64}, 'UTC')
 ORDER BY ingest_ts, event_ts, seq, symbol, window_size LIMIT {limit:UInt64}
-"""
+""".replace("COLUMNS", _COLUMNS)
 _PRICES = """
 SELECT symbol, c, vwap FROM {database:Identifier}.{table:Identifier}
 WHERE symbol IN {symbols:Array(String)}
@@ -196,8 +215,25 @@ class SignalReader:
         """Return up to `bars` newest signals per symbol and timeframe that were written at or before the cursor."""
         rows = self._rows(
             _HISTORY,
-            self._parameters(symbols, timeframes, since_ns) | {"upper": cursor.ingest_ms, "bars": bars},
+            self._parameters(symbols, timeframes, since_ns)
+            | {"upper": cursor.ingest_ms, "until": _LAST_MS, "bars": bars},
         )
+        return self._parsed(rows)
+
+    def window(self, signal: Signal, *, since_ns: int, bars: int) -> tuple[Signal, ...]:
+        """Return up to `bars` signals of the signal's series that end with it, in time order.
+
+        For a row so late that its bars are kept no more. Raises ClickHouseError.
+        """
+        rows = self._rows(
+            _HISTORY,
+            self._parameters([signal.symbol], [signal.timeframe], since_ns)
+            | {"upper": signal.ingest_ms, "until": signal.event_ns // _MS, "bars": bars},
+        )
+        found = self._parsed(rows)
+        return found if found and found[-1].event_ns == signal.event_ns else ()
+
+    def _parsed(self, rows: Sequence[dict[str, Any]]) -> tuple[Signal, ...]:
         found: list[Signal] = []
         for row in reversed(rows):
             try:
@@ -308,6 +344,7 @@ def parse_signal(row: dict[str, Any]) -> Signal:
         is_warm=warm == 1,
         bid=_quoted(row.get("imbalance_bid_px")),
         ask=_quoted(row.get("imbalance_ask_px")),
+        **{column: _number(row, column) for column in _MORE},
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -43,6 +43,7 @@ _MAX_ANSWER_BYTES = 8_000_000
 _UNDECIDED_STATUSES = frozenset({408, 425, 429})
 """Client errors that say nothing about the order itself."""
 _REFUSED_SECONDS = 15.0
+_MARKET_TIME = "X-Torghut-Market-Time"
 
 
 class BrokerUnavailableError(UpstreamError):
@@ -71,8 +72,27 @@ class _Answer:
         return 200 <= self.status < 300
 
 
+class Brokerage(Protocol):
+    """What trading asks of a broker: the one behind a pair of keys, or an exchange in this process."""
+
+    async def close(self) -> None: ...
+    async def snapshot(self) -> Snapshot: ...
+    async def account(self) -> Account: ...
+    async def positions(self) -> dict[str, Position]: ...
+    async def asset(self, symbol: str) -> Asset: ...
+    async def submit(self, request: OrderRequest) -> Order: ...
+    async def find(self, client_order_id: str) -> Order | None: ...
+    async def order(self, order_id: str) -> Order | None: ...
+    async def open_orders(self) -> tuple[Order, ...]: ...
+    async def find_since(self, client_order_id: str, since: datetime) -> Order | None: ...
+    async def cancel(self, order_id: str) -> None: ...
+
+
 class Broker:
-    """The account behind one pair of keys."""
+    """The account behind one pair of keys.
+
+    With `market_time` each request says of what instant it is, as only a simulated exchange understands.
+    """
 
     def __init__(
         self,
@@ -84,8 +104,10 @@ class Broker:
         per_minute: int = 200,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        market_time: Callable[[], int] | None = None,
     ) -> None:
         self._timeout = timeout_seconds
+        self._market_time = market_time
         self._pacing = Pacing(clock or SystemClock(), per_minute=per_minute)
         self._client = httpx.AsyncClient(
             base_url=f"{base_url}/v2",
@@ -302,7 +324,9 @@ class Broker:
                     raise
                 # Ended by the deadline before anything was sent: certainly no order.
                 raise httpx.PoolTimeout("no room within the broker's limit of requests") from error
-            async with self._client.stream(method, path, params=dict(query) if query else None, json=body) as response:
+            headers = {} if self._market_time is None else {_MARKET_TIME: str(self._market_time())}
+            parameters = dict(query) if query else None
+            async with self._client.stream(method, path, params=parameters, json=body, headers=headers) as response:
                 if response.status_code == 429:
                     self._pacing.refused(_REFUSED_SECONDS)
                 return _Answer(status=response.status_code, body=await read_limited(response, _MAX_ANSWER_BYTES))

@@ -12,7 +12,7 @@ from torghut_core.errors import UpstreamError
 from torghut_core.logs import event
 from torghut_core.trading.leadership import ClaimRequest, ClaimResult, Leadership
 from torghut_core.trading.metrics import Metrics
-from torghut_core.trading.orders.broker import Broker, OrderRefusedError, OrderUnknownError
+from torghut_core.trading.orders.broker import Brokerage, OrderRefusedError, OrderUnknownError
 from torghut_core.trading.store.orders import OrderStore
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Execution:
     def __init__(
         self,
         *,
-        broker: Broker,
+        broker: Brokerage,
         leadership: Leadership,
         orders: OrderStore,
         clock: Clock,

@@ -20,7 +20,7 @@ from torghut_core.logs import event
 from torghut_core.trading.decision.intents import is_own_client_id
 from torghut_core.trading.metrics import Metrics
 from torghut_core.trading.model import Order
-from torghut_core.trading.orders.broker import Broker
+from torghut_core.trading.orders.broker import Brokerage
 from torghut_core.trading.orders.execution import Execution
 from torghut_core.trading.store.orders import OpenClaim, OpenExecution, OrderStore
 
@@ -52,7 +52,7 @@ class Reconciler:
     def __init__(
         self,
         *,
-        broker: Broker,
+        broker: Brokerage,
         orders: OrderStore,
         execution: Execution,
         clock: Clock,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +29,17 @@ class Recorded:
     id: UUID
     status: str
     is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A strategy's newest entry into a symbol that was filled: the bar it was decided on, and what it set."""
+
+    signal_ns: int
+    price: Decimal
+    """Average of its fills, dollars a share."""
+    stop: Decimal | None
+    target: Decimal | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +154,14 @@ class DecisionStore:
         return rows
 
     def record_exit(
-        self, key: str, wish: OpenExit, *, side: Side, qty: Decimal, strategy_name: str, now_ns: int
+        self, key: str, wish: OpenExit, *, side: Side, qty: Decimal, identity: Mapping[str, str], now_ns: int
     ) -> UUID:
         """Store one attempt of an exit as planned, and count it with its exit; return the row's id, new or old."""
         signal_ts = wish.signal_ts or wish.opened_at
         decision = {
             "strategy_id": wish.strategy_id,
-            "strategy": strategy_name,
+            "strategy": identity["name"],
+            "identity": dict(identity),
             "symbol": wish.symbol,
             "event_ts": signal_ts,
             "timeframe": wish.timeframe,
@@ -239,6 +251,28 @@ class DecisionStore:
             ).fetchone()
         return datetime_ns(row["at"]) if row is not None and row["at"] is not None else None
 
+    def opened(self, symbols: Sequence[str]) -> Mapping[tuple[str, str], Opened]:
+        """Return the newest filled entry into each of the symbols by (strategy id, symbol)."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT ON (d.strategy_id, d.symbol) d.strategy_id, d.symbol, d.signal_ts, e.avg_fill_price,"
+                " d.decision_json #>> '{proposal,stop}' AS stop, d.decision_json #>> '{proposal,target}' AS target"
+                " FROM executions e JOIN trade_decisions d ON d.id = e.trade_decision_id"
+                " WHERE e.alpaca_account_label = %s AND e.symbol = ANY(%s) AND e.filled_qty > 0"
+                " AND e.avg_fill_price IS NOT NULL AND d.leg = 'entry'"
+                " ORDER BY d.strategy_id, d.symbol, d.signal_ts DESC",
+                (self._account_label, list(symbols)),
+            ).fetchall()
+        return {
+            (str(row["strategy_id"]), row["symbol"]): Opened(
+                signal_ns=datetime_ns(row["signal_ts"]),
+                price=row["avg_fill_price"],
+                stop=None if row["stop"] is None else Decimal(row["stop"]),
+                target=None if row["target"] is None else Decimal(row["target"]),
+            )
+            for row in rows
+        }
+
     def cursor(self) -> Cursor:
         """Return how far signals were dealt with; the beginning when never."""
         with self._database.transaction() as connection:
@@ -301,6 +335,7 @@ def _entry_json(intent: Intent) -> dict[str, Any]:
     return {
         "strategy_id": intent.strategy.id,
         "strategy": intent.strategy.name,
+        "identity": intent.strategy.identity,
         "symbol": intent.symbol,
         "event_ts": at(signal.event_ns),
         "timeframe": signal.timeframe,
@@ -312,6 +347,16 @@ def _entry_json(intent: Intent) -> dict[str, Any]:
         "limit_price": None,
         "stop_price": None,
         "rationale": intent.rationale,
+        "proposal": {
+            name: None if value is None else f"{value:f}"
+            for name, value in (
+                ("qty", intent.qty),
+                ("budget", intent.budget),
+                ("limit", intent.limit),
+                ("stop", intent.stop),
+                ("target", intent.target),
+            )
+        },
         "params": {
             "signal": {
                 "seq": signal.seq,

@@ -150,7 +150,9 @@ class ExitStore:
                 "SELECT x.id, x.symbol, x.holding_number, x.strategy_id, x.cause, x.timeframe, x.rationale, x.signal_ts,"
                 " x.attempts, x.opened_at, x.last_decision_id, d.status AS last_status, d.risk_reasons AS last_reasons"
                 " FROM trading_exits x LEFT JOIN trade_decisions d ON d.id = x.last_decision_id"
-                " WHERE x.alpaca_account_label = %s AND x.closed_at IS NULL ORDER BY x.opened_at, x.id",
+                " JOIN strategies s ON s.id = x.strategy_id"
+                " WHERE x.alpaca_account_label = %s AND x.closed_at IS NULL"
+                " ORDER BY x.opened_at, x.symbol, s.name, x.cause",
                 (self._account_label,),
             ).fetchall()
         return tuple(OpenExit(**row) for row in rows)

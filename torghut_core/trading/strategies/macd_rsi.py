@@ -9,53 +9,97 @@ the line are one proposal, not five.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING
 
-from torghut_core.errors import InputError
 from torghut_core.trading.model import Proposal, Signal
+from torghut_core.trading.strategies.definition import strategy
+from torghut_core.trading.strategies.parameters import Parameter
+from torghut_core.trading.strategies.rule import View
+
+if TYPE_CHECKING:
+    from torghut_core.trading.strategies.rule import Columns, Mask
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Thresholds of the rule: RSI 0–100, and how many bars back an extreme still counts."""
-
-    oversold: float = 35.0
-    overbought: float = 65.0
-    within_bars: int = 30
+def _check(*, oversold: float, overbought: float, within_bars: int) -> str | None:  # noqa: ARG001
+    return None if oversold < overbought else "must be 0 <= oversold < overbought <= 100"
 
 
-def read_parameters(given: Mapping[str, Any]) -> Parameters:
-    """Return the rule's parameters. Raises InputError naming the key and the rule it breaks."""
-    known = {item.name for item in fields(Parameters)}
-    for key, value in given.items():
-        if key not in known:
-            raise InputError(f"parameters.{key}: macd-rsi takes {', '.join(sorted(known))}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"parameters.{key}={value!r}: must be a number")
-    parameters = Parameters(**given)
-    if not 0 <= parameters.oversold < parameters.overbought <= 100:
-        raise InputError("parameters: must be 0 <= oversold < overbought <= 100")
-    if not isinstance(parameters.within_bars, int) or not 0 <= parameters.within_bars <= 500:
-        raise InputError(f"parameters.within_bars={parameters.within_bars}: must be a whole number from 0 to 500")
-    return parameters
+def _lookback(*, within_bars: int, **_: float) -> int:
+    return max(2, within_bars + 1)
 
 
-def propose(window: Sequence[Signal], given: Mapping[str, Any]) -> Proposal | None:
-    """Return what the rule wants on the last signal of `window` (time order), None when nothing changed."""
+def _candidates(columns: Columns, *, oversold: float, overbought: float, within_bars: int) -> Mask:
+    """Return where MACD has come to another side of its signal line, and RSI14 was at that side's extreme in the span."""
+    import numpy as np
+
+    distance, rsi = columns["macd"] - columns["macd_signal"], columns["rsi14"]
+    before, now = distance[:-1], distance[1:]
+    found = np.zeros(len(distance), dtype=np.bool_)
+    found[1:] = (before <= 0) & (now > 0) & _recently(rsi < oversold, within_bars)[1:]
+    found[1:] |= (before >= 0) & (now < 0) & _recently(rsi > overbought, within_bars)[1:]
+    return found
+
+
+def _recently(is_so: Mask, bars: int) -> Mask:
+    """Return where something was so on a bar or one of the `bars` before it."""
+    import numpy as np
+
+    count = np.cumsum(is_so)
+    earlier = np.concatenate([np.zeros(bars + 1, dtype=count.dtype), count])[: len(count)]
+    return count > earlier
+
+
+@strategy(
+    name="macd-rsi",
+    version="1",
+    lookback=_lookback,
+    parameters=(
+        Parameter(
+            name="oversold",
+            type=float,
+            default=35.0,
+            at_least=0,
+            at_most=100,
+            unit="RSI14",
+            help="below it a rise counts",
+        ),
+        Parameter(
+            name="overbought",
+            type=float,
+            default=65.0,
+            at_least=0,
+            at_most=100,
+            unit="RSI14",
+            help="above it a fall counts",
+        ),
+        Parameter(
+            name="within_bars",
+            type=int,
+            default=30,
+            at_least=0,
+            at_most=500,
+            unit="bars",
+            help="how far back an extreme still counts",
+        ),
+    ),
+    uses_position=False,
+    check=_check,
+    candidates=_candidates,
+)
+def propose(view: View, *, oversold: float = 35.0, overbought: float = 65.0, within_bars: int = 30) -> Proposal | None:
+    """Return what the rule wants on the last bar, None when nothing changed."""
+    window = view.window
     if len(window) < 2:
         return None
-    parameters = read_parameters(given)
     before, now = _distance(window[-2]), _distance(window[-1])
-    if before is None or now is None:
+    if before is None or now is None or not (before <= 0 < now or before >= 0 > now):
         return None
-    recent = [signal.rsi14 for signal in window[-1 - parameters.within_bars :] if signal.rsi14 is not None]
+    recent = [signal.rsi14 for signal in window[-1 - within_bars :] if signal.rsi14 is not None]
     if not recent:
         return None
-    if before <= 0 < now and min(recent) < parameters.oversold:
+    if now > 0 and min(recent) < oversold:
         return Proposal(side="buy", rationale="macd_cross_up,rsi_oversold")
-    if before >= 0 > now and max(recent) > parameters.overbought:
+    if now < 0 and max(recent) > overbought:
         return Proposal(side="sell", rationale="macd_cross_down,rsi_overbought")
     return None
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from torghut_core.clock import utc_datetime
+from torghut_core.exchange.ledger import ZERO, plain
+from torghut_core.exchange.orders import Order, invalid
+from torghut_core.exchange.query import time_of
 from torghut_core.market_calendar import NEW_YORK, new_york_date
 from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.ledger import ZERO, plain
-from torghut_core.simulator.orders import Order, invalid
-from torghut_core.simulator.query import time_of
 
 KINDS: Final = ("FILL", "FEE")
 _TRADE, _NON_TRADE = "trade_activity", "non_trade_activity"

@@ -1,28 +1,30 @@
-"""The simulated broker: accepts orders, fills them at the quote, keeps the account.
+"""An exchange and a broker in one: accepts orders, fills them at the quote, keeps the account.
 
 A buy fills at the ask and a sell at the bid, up to the size quoted; the rest waits for the next quote. Market and limit
-orders meet the standing quote once as soon as they are accepted. Stop orders wait for a trade at their price.
+orders meet the standing quote once as soon as they are accepted. Stop orders wait for a trade at their price. While a
+symbol is halted nothing fills in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from random import Random
 from typing import Any
 from uuid import UUID, uuid5
 
 from torghut_core.clock import Clock
+from torghut_core.exchange.activities import Activities
+from torghut_core.exchange.ledger import ZERO, Ledger, plain
+from torghut_core.exchange.messages import Message, decode_fields
+from torghut_core.exchange.orders import ApiError, Order, OrderRequest
+from torghut_core.exchange.prices import Prices
 from torghut_core.market_calendar import MarketCalendar, Session
 from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.activities import Activities
-from torghut_core.simulator.book import Book
-from torghut_core.simulator.faults import FaultPanel
-from torghut_core.simulator.ledger import ZERO, Ledger, plain
-from torghut_core.simulator.messages import Message
-from torghut_core.simulator.orders import ApiError, Order, OrderRequest
 
 _ASSET_NAMESPACE = UUID("6a3f6f0e-5d0b-4b60-9f0c-0c6a9d2f7b11")
+_HALTS, _RESUMPTIONS = frozenset(["2", "H", "P"]), frozenset(["3", "T"])
+"""Status codes of both tapes: https://docs.alpaca.markets/docs/real-time-stock-pricing-data#trading-status."""
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -32,35 +34,44 @@ def asset_id(symbol: str) -> str:
 
 
 class Broker:
-    """One account at one broker. `on_update` gets each trade update; `on_submit` is called when an order waits."""
+    """One account at one broker. `on_update` gets each trade update; `on_submit` is called when an order waits.
+
+    `refuses` is asked for each order that comes into the market: a yes rejects it.
+    """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        book: Book,
+        prices: Prices,
         clock: Clock,
         calendar: MarketCalendar,
-        faults: FaultPanel,
         seed: int,
+        refuses: Callable[[], bool] = lambda: False,
         charges_fees: bool = False,
     ) -> None:
         self.ledger = ledger
         self.activities = Activities()
         self._charges_fees = charges_fees
-        self._book = book
+        self.prices = prices
         self._clock = clock
         self._calendar = calendar
-        self._faults = faults
+        self._refuses = refuses
         self._random = Random(f"{seed}:orders")
         self._orders: dict[str, Order] = {}
         self._by_client_id: dict[str, Order] = {}
         self._working: dict[str, list[Order]] = {}
         self._waiting: list[Order] = []
+        self._halted: set[str] = set()
         self._day_closes_ns: int | None = None
         self.known_symbols: set[str] = set()
         self.on_update: Listener = lambda _update: None
         self.on_submit: Callable[[], None] = lambda: None
+
+    @property
+    def working_symbols(self) -> Collection[str]:
+        """Return the symbols in which an order waits in the market for a quote or a trade."""
+        return self._working.keys()
 
     @property
     def order_count(self) -> int:
@@ -74,7 +85,7 @@ class Broker:
 
     def submit(self, request: OrderRequest) -> Order:
         """Accept an order. Raises ApiError when its id is taken, or the account cannot bear it."""
-        if request.symbol not in self.known_symbols | self._book.symbols:
+        if request.symbol not in self.known_symbols | self.prices.symbols:
             raise ApiError(422, 42210000, f'asset "{request.symbol}" not found')
         if request.client_order_id is not None and request.client_order_id in self._by_client_id:
             raise ApiError(422, 40010001, "client_order_id must be unique")
@@ -97,7 +108,7 @@ class Broker:
         return order
 
     def _check_crossing(self, request: OrderRequest) -> None:
-        for order in self._open_orders(request.symbol):
+        for order in self.open_orders(request.symbol):
             other = order.request
             if other.side == request.side:
                 continue
@@ -141,11 +152,11 @@ class Broker:
         price = request.limit_price or request.stop_price
         if price is not None:
             return price
-        quote = self._book.quotes.get(request.symbol)
+        quote = self.prices.quote(request.symbol)
         side_price = 0.0 if quote is None else quote.ask if request.side == "buy" else quote.bid
         if side_price > 0:
             return Decimal(str(side_price))
-        last = self._book.last_price(request.symbol)
+        last = self.prices.last_price(request.symbol)
         if last is None:
             raise ApiError(403, 40310000, f"no price is known for {request.symbol}")
         return last
@@ -159,7 +170,7 @@ class Broker:
 
     def cancel_all(self) -> list[Order]:
         """Cancel every open order and return them."""
-        orders = self._open_orders()
+        orders = self.open_orders()
         now_ns = self._clock.now_ns()
         for order in orders:
             self._end(order, "canceled", now_ns)
@@ -185,13 +196,14 @@ class Broker:
         """Return every order, the oldest first."""
         return list(self._orders.values())
 
-    def _open_orders(self, symbol: str | None = None) -> list[Order]:
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Return the open orders, of one symbol or of all: those in the market, then those on their way to it."""
         queued = [order for order in self._waiting if order.is_open]
         working = [order for orders in self._working.values() for order in orders]
         return [order for order in working + queued if symbol in (None, order.request.symbol)]
 
     def _held_for_orders(self, symbol: str, side: str) -> Decimal:
-        return sum((order.remaining for order in self._open_orders(symbol) if order.request.side == side), ZERO)
+        return sum((order.remaining for order in self.open_orders(symbol) if order.request.side == side), ZERO)
 
     def available(self, symbol: str) -> Decimal:
         """Return the signed quantity of a position that no open order would close."""
@@ -202,29 +214,30 @@ class Broker:
     def buying_power(self) -> Decimal:
         """Return what can still be bought beside the open orders that add to a position."""
         reserved = ZERO
-        for order in self._open_orders():
+        for order in self.open_orders():
             held = self.ledger.held(order.request.symbol)
             is_closing = held > 0 if order.request.side == "sell" else held < 0
             if not is_closing:
                 reserved += order.remaining * self._expected_price(order.request)
-        return self.ledger.buying_power(self._book.last_price, reserved)
+        return self.ledger.buying_power(self.prices.last_price, reserved)
 
     # What the market does.
 
-    def admit(self) -> None:
-        """Let accepted orders into the market: report them new, and let them meet the standing quote."""
-        waiting, self._waiting = self._waiting, []
+    def admit(self, symbol: str | None = None) -> None:
+        """Let accepted orders into the market, of one symbol or of all: they are new, and meet the standing quote."""
+        waiting = [order for order in self._waiting if symbol in (None, order.request.symbol)]
+        self._waiting = [order for order in self._waiting if symbol not in (None, order.request.symbol)]
         now_ns = self._clock.now_ns()
         for order in waiting:
             if not order.is_open:
                 continue
-            if self._faults.is_on("reject_orders"):
+            if self._refuses():
                 self._end(order, "rejected", now_ns)
                 continue
             order.status = "new"
             self._working.setdefault(order.request.symbol, []).append(order)
             self._report(order, "new", now_ns)
-            quote = self._book.quotes.get(order.request.symbol)
+            quote = self.prices.quote(order.request.symbol)
             if quote is not None:
                 self._meet_quote(order, quote, now_ns)
             if order.is_open and order.request.time_in_force in ("ioc", "fok"):
@@ -232,6 +245,8 @@ class Broker:
 
     def observe(self, message: Message) -> None:
         """Let the working orders of a symbol meet a quote, or a trade touch their stop."""
+        if message.kind == "s":
+            self._note_status(message)
         orders = self._working.get(message.symbol)
         if not orders:
             return
@@ -240,6 +255,13 @@ class Broker:
                 self._meet_quote(order, message, message.at_ns)
             elif message.kind == "t":
                 self._touch_stop(order, message)
+
+    def _note_status(self, message: Message) -> None:
+        code = decode_fields(message).get("sc")
+        if code in _HALTS:
+            self._halted.add(message.symbol)
+        elif code in _RESUMPTIONS:
+            self._halted.discard(message.symbol)
 
     def end_day(self, now_ns: int) -> None:
         """Expire day orders once the session they were for has closed; book the fees of days that are over."""
@@ -252,7 +274,7 @@ class Broker:
         if now_ns < self._day_closes_ns:
             return
         closed_ns, self._day_closes_ns = self._day_closes_ns, self._calendar.next_regular(now_ns)[1]
-        for order in self._open_orders():
+        for order in self.open_orders():
             is_for_day = order.request.time_in_force == "day" and not order.request.extended_hours
             if is_for_day and order.created_ns < closed_ns:
                 self._end(order, "expired", now_ns)
@@ -263,13 +285,14 @@ class Broker:
             return
         price = Decimal(str(trade.price))
         order.is_triggered = price >= stop if order.request.side == "buy" else price <= stop
-        quote = self._book.quotes.get(trade.symbol)
+        quote = self.prices.quote(trade.symbol)
         if order.is_triggered and quote is not None:
             self._meet_quote(order, quote, trade.at_ns)
 
     def _meet_quote(self, order: Order, quote: Message, now_ns: int) -> None:
         request = order.request
-        if (request.stop_price is not None and not order.is_triggered) or not self._can_trade(request, now_ns):
+        is_waiting = request.stop_price is not None and not order.is_triggered
+        if is_waiting or request.symbol in self._halted or not self._can_trade(request, now_ns):
             return
         is_buy = request.side == "buy"
         quoted, size = (quote.ask, quote.ask_size) if is_buy else (quote.bid, quote.bid_size)

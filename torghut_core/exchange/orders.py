@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, cast
 
+from torghut_core.exchange.ledger import ZERO, Side, plain
 from torghut_core.rfc3339 import format_ns
-from torghut_core.simulator.ledger import ZERO, Side, plain
 
 OrderType = Literal["market", "limit", "stop", "stop_limit"]
 TimeInForce = Literal["day", "gtc", "ioc", "fok"]

@@ -7,9 +7,9 @@ from datetime import datetime, time
 from typing import Final
 
 from torghut_core.clock import NANOS_PER_SECOND
+from torghut_core.exchange.orders import invalid
 from torghut_core.market_calendar import NEW_YORK
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.simulator.orders import invalid
 
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
