@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.fakes import gitops as repositories
 from tests.fakes.gitops import GitOps, shipped, shipped_with_flink
 from torghutctl.render.schemas import schema_of
 
@@ -87,7 +88,7 @@ def empty_gitops(tmp_path: Path) -> Callable[[dict[str, bytes]], GitOps]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
 
-        return build(tmp_path / "made", fill)
+        return repositories.build(tmp_path / "made", fill)
 
     return build
 
