@@ -30,6 +30,17 @@ def by_instant(signals: Iterable[Signal]) -> list[tuple[int, list[Signal]]]:
     return list(found.items())
 
 
+def in_turn(signals: Iterable[Signal], *, fresh_since_ns: int) -> list[list[Signal]]:
+    """Return the signals by instant, all from before `fresh_since_ns` together at the front.
+
+    Rows that old open nothing, so each of their instants needs no reading of the broker: a backlog's thousand instants
+    would spend what it allows a minute, and exits would wait for it.
+    """
+    instants = by_instant(signals)
+    old = [signal for instant_ns, rows in instants if instant_ns < fresh_since_ns for signal in rows]
+    return [*([old] if old else []), *(rows for instant_ns, rows in instants if instant_ns >= fresh_since_ns)]
+
+
 class Waiting:
     """Rows that were read, until their instant is ripe."""
 

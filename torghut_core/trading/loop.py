@@ -16,7 +16,7 @@ from torghut_core.trading.handling import Handler
 from torghut_core.trading.inputs.history import SignalHistory
 from torghut_core.trading.inputs.signals import Batch, Cursor, SignalReader
 from torghut_core.trading.inputs.universe import Universe
-from torghut_core.trading.instants import Waiting, by_instant
+from torghut_core.trading.instants import Waiting, in_turn
 from torghut_core.trading.loss_watch import watch_losses
 from torghut_core.trading.model import Signal, Strategy
 from torghut_core.trading.orders.reconcile import LATE_NS
@@ -485,7 +485,9 @@ class TradingLoop:
         if self._waiting is not None:
             self._waiting.add(signals)
             return
-        for _, rows in by_instant(signals):
+        settings, now_ns = self._parts.settings, self._parts.clock.now_ns()
+        fresh_since_ns = now_ns - settings.signal_max_staleness_ms * 1_000_000 - settings.feed_delay_ns
+        for rows in in_turn(signals, fresh_since_ns=fresh_since_ns):
             await self._handle_instant(rows, history, universe, control)
 
     async def _handle_instant(

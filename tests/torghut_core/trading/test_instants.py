@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.signal_recordings import OPEN_NS, SECOND_NS, series
-from torghut_core.trading.instants import PATIENCE_SECONDS, SETTLING_SECONDS, Waiting, by_instant
+from torghut_core.trading.instants import PATIENCE_SECONDS, SETTLING_SECONDS, Waiting, by_instant, in_turn
 from torghut_core.trading.model import Signal
 
 _ROWS = [{}] * 100
@@ -20,6 +20,18 @@ def test_by_instant_when_rows_come_in_any_order_then_they_are_by_time_and_symbol
         (SECOND_NS, ["A"]),
         (2 * SECOND_NS, ["A", "B"]),
     ]
+
+
+def test_in_turn_when_there_is_a_backlog_then_what_is_too_old_to_open_anything_is_one_turn() -> None:
+    """A restart after an hour must not ask the broker once a second of it before it looks at exits."""
+    rows = [_signal("A", second) for second in (1, 2, 3, 50, 51)] + [_signal("B", 50)]
+    found = in_turn(rows, fresh_since_ns=OPEN_NS + 50 * SECOND_NS)
+    assert [[(each.symbol, (each.event_ns - OPEN_NS) // SECOND_NS) for each in turn] for turn in found] == [
+        [("A", 1), ("A", 2), ("A", 3)],
+        [("A", 50), ("B", 50)],
+        [("A", 51)],
+    ]
+    assert in_turn([], fresh_since_ns=0) == []
 
 
 def test_waiting_when_taken_then_marks_stand_between_rows_and_nothing_comes_twice() -> None:
