@@ -54,7 +54,7 @@ PlanOption = Annotated[str | None, typer.Option(metavar="DIGEST", help="act only
 ActOption = Annotated[bool, typer.Option("--act", help="do it now; without it only the plan is shown")]
 TicketOption = Annotated[str, typer.Option(metavar="ID", help="ticket of the change")]
 AuditOption = Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")]
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="How to write the plan.")]
+OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="How to write the answer.")]
 
 
 def run_switch(switch: Switch, options: SwitchOptions) -> None:

@@ -133,7 +133,15 @@ def figures_of(result: Result, recording: Recording, *, chosen_on_same_data: boo
 
 
 def _warnings(result: Result, trades: Sequence[Trade], *, chosen_on_same_data: bool) -> tuple[str, ...]:
-    found = []
+    found = [
+        f"{strategy.name} judges {strategy.timeframe} rows, and these data hold {' and '.join(result.timeframes)} alone: it was asked nothing"
+        for strategy in result.strategies
+        if strategy.is_enabled and strategy.timeframe not in result.timeframes
+    ]
+    found += [
+        f"{name} failed {count} times, and nothing was traded for it then; the last time: {said}"
+        for name, (count, said) in sorted(result.failures.items())
+    ]
     if len(trades) < _FEW_TRADES:
         found.append(f"{len(trades)} closed trades are fewer than {_FEW_TRADES}: the result may be chance")
     if chosen_on_same_data:

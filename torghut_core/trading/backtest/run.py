@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -37,6 +37,7 @@ from torghut_core.trading.settings import TradingSettings
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.strategies.catalogue import Entry
 from torghut_core.trading.strategies.library import Library
+from torghut_core.trading.strategies.rule import RuleFault
 from torghut_core.trading.strategies.shipped import SHIPPED
 
 MARGIN_MULTIPLIER = Decimal(2)
@@ -76,6 +77,10 @@ class Result:
     steps: int
     rows: int
     """Rows that were traded on, whether they were looked at one by one or in columns."""
+    timeframes: Sequence[str]
+    """Of the rows that there were."""
+    failures: Mapping[str, tuple[int, str]]
+    """How often each strategy failed, and in one sentence how the last time."""
 
 
 class _RecordedPrices(PriceReader):
@@ -148,6 +153,8 @@ async def run_backtest(
             held={position.symbol: position.qty for position in exchange.ledger.positions()},
             steps=driver.steps_done,
             rows=driver.rows,
+            timeframes=sorted({each.timeframe for each in recording.series}),
+            failures={name: (count, str(fault)) for name, (count, fault) in driver.failures.items()},
         )
 
 
@@ -251,6 +258,11 @@ class _Driver:
         )
         uses_positions = any(rule.uses_position for _, rule in judged)
         return settings.flatten_minutes > 0 or has_loss_limit(settings) or has_stops or uses_positions
+
+    @property
+    def failures(self) -> Mapping[str, tuple[int, RuleFault]]:
+        """How often each strategy failed, and how the last time."""
+        return self._proposer.failures
 
     def take_update(self, update: dict[str, Any]) -> None:
         """Take what the exchange tells of an order."""

@@ -148,3 +148,17 @@ def test_summary_when_few_trades_then_it_says_so_and_the_figures_are_the_fills(r
     assert told["turnover"] == pytest.approx(19 * (99.99 + 100.01))
     assert told["orders"] == {"filled": 2}
     assert told["warnings"] == ["1 closed trades are fewer than 30: the result may be chance"]
+
+
+def test_warnings_when_a_strategy_was_asked_nothing_or_failed_then_each_is_said(run: Runner) -> None:
+    """A result of no trades must not look like a verdict on a strategy whose rows are not in the data."""
+    found = recording(series(rows=crossing(20, up_at=[5])))
+    result = run(found, entries=tuple(replace(each, base_timeframe="1Min") for each in plan().entries))
+    [name] = [strategy.name for strategy in result.strategies]
+    asked, few = figures_of(result, found).warnings
+    assert asked == f"{name} judges 1Min rows, and these data hold 1Sec alone: it was asked nothing"
+    assert few.startswith("0 closed trades")
+    failing = replace(result, failures={"own": (3, "own: raised ZeroDivisionError on A")})
+    assert figures_of(failing, found).warnings[1] == (
+        "own failed 3 times, and nothing was traded for it then; the last time: own: raised ZeroDivisionError on A"
+    )
