@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-from add_minute_bars import with_bars  # noqa: E402
+from add_minute_bars import with_bars
 
 
 def _trade(symbol: str, at: str, price: float, size: int) -> str:

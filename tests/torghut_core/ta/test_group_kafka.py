@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.engine,
     pytest.mark.slow,
+    pytest.mark.e2e,
     pytest.mark.xdist_group("apache-kafka"),
     pytest.mark.timeout(300),
 ]
