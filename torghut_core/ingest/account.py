@@ -29,6 +29,8 @@ class Account:
     """Where minute bars are missing from, by symbol, as far as a drop says so."""
     trades_from: dict[str, int] = field(default_factory=dict)
     """Where trades are missing from, by symbol."""
+    is_lost: bool = False
+    """Whether nothing comes now: trades are still going missing, so a gap that is filled meanwhile stays one."""
 
     def add_minute(self, symbol: str, start_ns: int) -> bool:
         """Note a minute bar; tell whether it is new."""
@@ -68,11 +70,15 @@ class Account:
                 self.trades_from[name] = min(self.trades_from.get(name, at_ns), at_ns)
 
     def take_gaps(self, channel: str) -> dict[str, int]:
-        """Return where a channel's gaps begin, to be filled now; those that come meanwhile are new ones."""
+        """Return where a channel's gaps begin, to be filled now; those that come meanwhile are new ones.
+
+        A gap of trades that has no end yet is kept as well: what is filled now is filled again once it has one.
+        """
         if channel == "bars":
             gaps, self.bars_from = self.bars_from, {}
-        else:
-            gaps, self.trades_from = self.trades_from, {}
+            return gaps
+        gaps = self.trades_from
+        self.trades_from = dict(gaps) if self.is_lost else {}
         return gaps
 
     def give_back(self, channel: str, gaps: Mapping[str, int]) -> None:
@@ -81,7 +87,19 @@ class Account:
         for name, at_ns in gaps.items():
             known[name] = min(known.get(name, at_ns), at_ns)
 
-    def lost_connection(self) -> None:
-        """Note that nothing comes from now on: what comes next leaves a gap."""
-        for name, at_ns in self.acked_trade.items():
-            self.trades_from.setdefault(name, at_ns)
+    def lost_connection(self, quiet_until_ns: int) -> None:
+        """Note that nothing comes from now on, until `found_connection`: it leaves a gap, see `note_gap`."""
+        self.is_lost = True
+        self.note_gap(quiet_until_ns)
+
+    def found_connection(self) -> None:
+        """Note that what is subscribed comes again: the gap has its end."""
+        self.is_lost = False
+
+    def note_gap(self, quiet_until_ns: int) -> None:
+        """Note that trades may be missing after each symbol's last durable one.
+
+        Of a symbol without any the stream would have brought those until `quiet_until_ns`.
+        """
+        for name in (*self.names, *self.acked_trade):
+            self.trades_from.setdefault(name, self.acked_trade.get(name, quiet_until_ns))

@@ -47,6 +47,8 @@ from torghut_core.rfc3339 import format_ns
 from torghut_core.settings import load
 
 _logger = logging.getLogger("torghut.ws")
+_LATE_NS = 60_000_000_000
+"""How late a trade may come whose symbol had none before."""
 _STATUS_SECONDS = 10.0
 _WATCH_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 2.0
@@ -231,7 +233,7 @@ class Forwarder:
         if is_data and self.session.heard(self._clock.monotonic()):
             # Nobody knows what was missed between the new subscription and this message.
             if self._account is not None:
-                self._account.lost_connection()
+                self._account.note_gap(self._quiet_until_ns())
             if self._backfill is not None:
                 self._backfill.need()
         account = self._account
@@ -315,8 +317,10 @@ class Forwarder:
         if name == "reconnect" and self._gap is None:
             self._gap = {"from": format_ns(self._clock.now_ns()), "reason": fields["reason"]}
             if self._account is not None:
-                self._account.lost_connection()
+                self._account.lost_connection(self._quiet_until_ns())
         if name == "subscribed":
+            if self._account is not None:
+                self._account.found_connection()
             if self._gap is not None:
                 gap, self._gap = self._gap, None
                 # Nobody knows how much the stream would have brought.
@@ -324,6 +328,10 @@ class Forwarder:
             if self._backfill is not None:
                 self._backfill.need()
         self._publish_status({"event": name, **fields})
+
+    def _quiet_until_ns(self) -> int:
+        """Return until when the stream has surely brought what there was: exchanges and the feed's design are late."""
+        return self._clock.now_ns() - self._feed.delay_seconds * 1_000_000_000 - _LATE_NS
 
     def _publish_status(self, payload: Mapping[str, Any]) -> None:
         if self._status is not None:
@@ -467,7 +475,7 @@ class Forwarder:
                 account.add_minute(symbol, at_ns)
             if settings.enable_trades_backfill:
                 account.acked_trade.update(found.last_trade)
-                account.lost_connection()
+                account.lost_connection(self._quiet_until_ns())
                 for symbol, exchange, number in found.trades:
                     intake.remember_trade(symbol, exchange, number)
             self._account = account
