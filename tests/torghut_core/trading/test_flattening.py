@@ -67,6 +67,8 @@ async def test_run_when_the_close_comes_near_then_own_holdings_are_sold_and_noth
         TORGHUT_MARKET_CALENDAR="XNYS",
         TRADING_STATIC_SYMBOLS="AAPL,MSFT,T",
         TRADING_FLATTEN_MINUTES_BEFORE_CLOSE="5",
+        # A clock that jumps is gone through mark by mark: fifteen minutes are two hundred of these.
+        TRADING_RECONCILE_MS="5000",
     )
     _cross_up(tables, _ns(day, before), "AAPL")
     async with running(environment, tables, postgres) as client:
