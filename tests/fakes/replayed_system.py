@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,16 @@ async def outcomes_of_replay(
             found.extend(await asyncio.to_thread(_stored, running.environment["DB_DSN"]))
             running.stop.set()
 
-        await system.run(work)
+        root = logging.getLogger()
+        before = list(root.handlers)
+        try:
+            await system.run(work)
+        finally:
+            # A process of its own ends with its log; here the next test would find it open.
+            mine = [each for each in root.handlers if each not in before and isinstance(each, logging.StreamHandler)]
+            root.handlers[:] = before
+            for handler in mine:
+                handler.stream.close()
     return found
 
 
