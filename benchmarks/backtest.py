@@ -55,9 +55,10 @@ def _ema(values: np.ndarray[Any, Any], bars: int) -> np.ndarray[Any, Any]:
 
 def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """Run the backtest and return its CPU seconds, those of PostgreSQL included, and its fills."""
-    from torghut_core.trading.backtest.recording import SIGNAL_FIELDS, Bars, Recording, Series
+    from torghut_core.trading.backtest.recording import Bars, Recording, Series
     from torghut_core.trading.backtest.run import Plan, run_backtest
     from torghut_core.trading.strategies.catalogue import DEFAULT_PATH, read_catalogue
+    from torghut_core.trading.strategies.columns import ATTRIBUTES
     from torghutctl.commands.trading_backtest import backtest_settings, own_postgres
 
     symbols, seconds = columns["c"].shape
@@ -68,7 +69,7 @@ def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         row = {name: columns[name][at] for name in ("macd", "macd_signal", "rsi14")}
         quotes = {"imbalance_bid_px": columns["c"][at] - 0.01, "imbalance_ask_px": columns["c"][at] + 0.01}
         sizes = {"imbalance_bid_sz": ones * 1000, "imbalance_ask_sz": ones * 1000}
-        own = {**dict.fromkeys((*SIGNAL_FIELDS, "warm"), nothing), **row, **quotes, **sizes}
+        own = {**dict.fromkeys(ATTRIBUTES, nothing), **row, **quotes, **sizes}
         series.append(Series(f"S{at}", "1Sec", ends, {**own, "close": columns["c"][at], "warm": ones}))
         prices = {name: columns[name][at] for name in "ohlc"}
         bars.append(Bars(f"S{at}", "1Sec", ends, {**prices, "v": ones * 1000}))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.trading.backtest.recording import BAR_COLUMNS, SIGNAL_FIELDS, Bars, Recording, Series
+from torghut_core.trading.backtest.recording import BAR_COLUMNS, Bars, Recording, Series
+from torghut_core.trading.strategies.columns import ATTRIBUTES
 
 OPEN_NS = parse_ns("2026-01-05T15:00:00Z")
 SECOND_NS = 1_000_000_000
@@ -25,10 +26,7 @@ def series(symbol: str = "A", rows: Sequence[Mapping[str, float]] = (), *, start
         "imbalance_ask_sz": 1000,
         "macd_signal": 0.0,
     }
-    columns = {
-        name: np.array([{**plain, **row}.get(name, np.nan) for row in rows], np.float64)
-        for name in (*SIGNAL_FIELDS, "warm")
-    }
+    columns = {name: np.array([{**plain, **row}.get(name, np.nan) for row in rows], np.float64) for name in ATTRIBUTES}
     return Series(symbol, "1Sec", start_ns + np.arange(len(rows), dtype=np.int64) * SECOND_NS, columns)
 
 

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torghut_core.trading.model import Signal
+from torghut_core.trading.strategies.columns import ATTRIBUTES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SIGNAL_FIELDS: Mapping[str, str] = {
-    "close": "close",
-    "macd": "macd",
-    "macd_signal": "macd_signal",
-    "macd_hist": "macd_hist",
-    "ema12": "ema12",
-    "ema26": "ema26",
-    "rsi14": "rsi14",
-    "boll_mid": "boll_mid",
-    "boll_upper": "boll_upper",
-    "boll_lower": "boll_lower",
-    "vwap_session": "vwap_session",
-    "vwap_w5m": "vwap_w5m",
-    "imbalance_spread": "imbalance_spread",
-    "imbalance_bid_px": "bid",
-    "imbalance_ask_px": "ask",
-    "imbalance_bid_sz": "imbalance_bid_sz",
-    "imbalance_ask_sz": "imbalance_ask_sz",
-    "imbalance_ratio": "imbalance_ratio",
-    "vol_realized_w60s": "volatility",
-}
-"""Fields of a signal by the ClickHouse column that they are."""
-_KNOWN = frozenset(item.name for item in fields(Signal))
-_ATTRIBUTES = tuple((column, name) for column, name in SIGNAL_FIELDS.items() if name in _KNOWN)
 BAR_COLUMNS = ("o", "h", "l", "c", "v")
 
 
@@ -59,16 +36,16 @@ class Series:
         """Return one row as the loop reads it."""
         event_ns = int(self.event_ns[at])
         values: dict[str, Any] = {}
-        for column, name in _ATTRIBUTES:
+        for column, name in ATTRIBUTES.items():
             value = float(self.columns[column][at])
             values[name] = None if value != value else value  # noqa: PLR0124  NaN alone is not itself
+        values["is_warm"] = values["is_warm"] == 1
         return Signal(
             symbol=self.symbol,
             timeframe=self.timeframe,
             event_ns=event_ns,
             ingest_ms=event_ns // 1_000_000,
             seq=event_ns // 1_000_000_000,
-            is_warm=bool(self.columns["warm"][at] == 1),
             **values,
         )
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from torghut_core.trading.backtest.recording import BAR_COLUMNS, SIGNAL_FIELDS, Bars, Floats, Ints, Series
+from torghut_core.trading.backtest.recording import BAR_COLUMNS, Bars, Floats, Ints, Series
 from torghut_core.trading.model import TIMEFRAMES
+from torghut_core.trading.strategies.columns import ATTRIBUTES
 
-SIGNAL_COLUMNS = (*SIGNAL_FIELDS, "warm")
+SIGNAL_COLUMNS = tuple(ATTRIBUTES)
 
 
 class Table:

@@ -231,8 +231,8 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class All:
-    """Every one of them."""
+class _Several:
+    """Conditions that are judged together; at least one."""
 
     parts: tuple[Condition, ...]
 
@@ -243,6 +243,10 @@ class All:
     @property
     def uses_position(self) -> bool:
         return any(part.uses_position for part in self.parts)
+
+
+class All(_Several):
+    """Every one of them."""
 
     def holds(self, view: View) -> bool:
         return all(part.holds(view) for part in self.parts)
@@ -255,19 +259,8 @@ class All:
         return could, could_fail
 
 
-@dataclass(frozen=True)
-class AnyOf:
+class AnyOf(_Several):
     """One of them at least."""
-
-    parts: tuple[Condition, ...]
-
-    @property
-    def lookback(self) -> int:
-        return max(part.lookback for part in self.parts)
-
-    @property
-    def uses_position(self) -> bool:
-        return any(part.uses_position for part in self.parts)
 
     def holds(self, view: View) -> bool:
         return any(part.holds(view) for part in self.parts)
