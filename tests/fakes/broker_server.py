@@ -47,6 +47,8 @@ class BrokerServer:
     """`lost_answer` keeps the order and never answers; `swallowed` does not keep it either; `lost_order` answers 504 and keeps nothing; `refused` answers 403;
     `garbage` keeps it and answers no order; `down` answers 500 to everything."""
     order_status: str = "accepted"
+    fill_price: str = "100.5"
+    """Dollars a share of what is filled on arrival."""
     submitted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def keep(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class BrokerServer:
             "id": str(uuid4()),
             "status": self.order_status,
             "filled_qty": body["qty"] if self.order_status == "filled" else "0",
-            "filled_avg_price": "100.5" if self.order_status == "filled" else None,
+            "filled_avg_price": self.fill_price if self.order_status == "filled" else None,
             "submitted_at": "2026-01-05T15:00:00Z",
             "updated_at": f"2026-01-05T15:00:00.{len(self.orders):06d}Z",
         }

@@ -221,13 +221,12 @@ class Proposer:
     def _held(self, strategy: Strategy, window: Sequence[Signal]) -> Held | None:
         signal, book = window[-1], self._closer.book
         key = strategy.id, signal.symbol
-        qty = None if book is None else book.owned.get(key)
         opened = self._opened.get(key)
-        if not qty or opened is None or signal.event_ns <= opened.signal_ns:
+        if book is None or opened is None or not (qty := book.owned.get(key)) or signal.event_ns <= opened.signal_ns:
             return None
         return Held(
             qty=qty,
-            average_price=opened.price,
+            average_price=book.averages.get(key, opened.price),
             bars=sum(1 for bar in window if bar.event_ns > opened.signal_ns),
             opened_ns=opened.signal_ns,
             stop=opened.stop,

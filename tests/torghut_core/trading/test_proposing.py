@@ -336,3 +336,39 @@ async def test_declared_when_it_leaves_after_bars_then_they_are_counted_from_the
         rows = await _filled(client, 3 if is_sold else 2)
     sold = [(row["symbol"], row["rationale"]) for row in rows if row["leg"] == "exit"]
     assert sold == ([("AAPL", "exit: held for 3 bars")] if is_sold else [])
+
+
+ADDING = """
+from torghut_core.trading.strategies import Proposal, strategy
+
+@strategy(name="adds", version="1", lookback=1)
+def adds(view):
+    held = view.position
+    if held is None or held.qty < 3:
+        return Proposal(side="buy", rationale="more", qty=1 if held is None else 2)
+    return Proposal(side="sell", rationale=f"holds {held.qty.normalize()} at {held.average_price.normalize()}")
+"""
+
+
+async def test_outside_when_it_added_to_what_it_holds_then_it_is_shown_the_average_of_all_of_it(
+    postgres: Postgres, broker_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One share at 100 and two at 103 are three at 102, not at the newest entry's 103."""
+    python_path = _install(tmp_path, monkeypatch, ADDING, "[torghut.strategies]\nadds = torghut_outside:adds\n")
+    tables = SignalTables()
+    tables.prices["AAPL"] = 100.0
+    broker_server.state.order_status = "filled"
+    environment = service_environment(
+        broker_server.url,
+        **_write(tmp_path, "strategies: [{name: adds, rule: adds, base_timeframe: 1Sec}]"),
+        PATH=os.environ["PATH"],
+        PYTHONPATH=python_path,
+    )
+    start = _now_ms() - 4000
+    async with running(environment, tables, postgres) as client:
+        for count, price in enumerate(("100", "103", "104"), start=1):
+            broker_server.state.fill_price = price
+            tables.add("AAPL", start + count * 1000, macd=0.0, rsi14=50.0)
+            rows = await _filled(client, count)
+    assert [(row["leg"], row["decision"]["qty"]) for row in rows] == [("entry", "1"), ("entry", "2"), ("exit", "3")]
+    assert rows[-1]["rationale"] == "holds 3 at 102"
