@@ -69,10 +69,10 @@ def test_release_when_the_version_cannot_be_then_refused_by_name(
 
 @pytest.mark.e2e
 @pytest.mark.timeout(1200)
-def test_wheel_when_installed_without_the_checkout_then_report_runbook_templates_and_demo_run(
+def test_wheel_when_installed_without_the_checkout_then_report_templates_a_new_strategy_and_demo_run(
     release: Any, engine_folder: Path
 ) -> None:
-    """What a user of the wheel has: every asset inside, and the whole system on a simulated market."""
+    """What a user of the wheel has: every asset inside, a strategy of his own, the whole system on a simulated market."""
     source = engine_folder / "source"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, tracked.decode().split("\0")):
@@ -99,5 +99,12 @@ def test_wheel_when_installed_without_the_checkout_then_report_runbook_templates
     assert run("agentruns", "render", "agents")[1].count("kind: AgentProvider") > 1
     assert run("health-report", "--why", "ta_stalled")[0] == 0
     assert json.loads(run("env", "list", "-o", "json")[1])["environments"] == []
+    assert run("trading", "new-strategy", "mine")[0] == 0
+    for call in (
+        [python, "-m", "pip", "install", "--quiet", "-e", "mine[test]"],
+        [python, "-m", "pytest", "-q", "mine"],
+    ):
+        done = subprocess.run(list(map(str, call)), cwd=home, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
     code, said = run("demo", "--dir", str(home / "demo"))
     assert code == 0, said

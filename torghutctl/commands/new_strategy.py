@@ -32,13 +32,13 @@ def new_strategy(
     target = Path(name) if folder is None else folder
     for path in write_package(name, target):
         typer.echo(str(path))
-    python, at = shlex.quote(sys.executable), shlex.quote(str(target))
+    python, at, extra = (shlex.quote(word) for word in (sys.executable, str(target), f"{target}[test]"))
     catalogue = shlex.quote(str(target / "catalogue.yaml"))
     typer.echo(
         f"""
 Next:
-  {python} -m pytest {at}                  # its decision table
-  {python} -m pip install -e {at}          # makes it known to Torghut
+  {python} -m pip install -e {extra}   # makes it known to Torghut; brings pytest
+  {python} -m pytest {at}   # its decision table
   torghutctl trading backtest FILE --catalogue {catalogue} --report report
   TRADING_STRATEGY_CONFIG_PATH={catalogue} torghutctl up   # on paper""",
         err=True,

@@ -24,6 +24,9 @@ description = "A strategy for Torghut"
 requires-python = ">=3.11"
 dependencies = ["torghut"]
 
+[project.optional-dependencies]
+test = ["pytest>=8"]
+
 # The name on the left must be the strategy's own.
 [project.entry-points."torghut.strategies"]
 NAME = "MODULE:propose"
@@ -140,8 +143,8 @@ A strategy for Torghut. The rule is in `src/MODULE/__init__.py`, its decision ta
 `catalogue.yaml`.
 
 ```
+python -m pip install -e '.[test]'                           # makes it known by its entry point; brings pytest
 python -m pytest                                             # the decision table
-python -m pip install -e .                                   # makes it known by its entry point
 torghutctl trading backtest FILE --catalogue catalogue.yaml --report report
 TRADING_STRATEGY_CONFIG_PATH=$PWD/catalogue.yaml torghutctl up   # on paper
 ```
