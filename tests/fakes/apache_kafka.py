@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import free_ports
+
 _LIBS = sorted((Path(__file__).resolve().parents[2] / ".engines").glob("kafka-*/libs"))
 
 
@@ -32,14 +34,6 @@ def require() -> Path:
     pytest.skip(reason)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Broker:
     """A broker whose folder survives stop and start; `properties` change its own, `jvm` is for speed or a quick start."""
 
@@ -53,7 +47,7 @@ class Broker:
         self._libs = require()
         self._jvm = jvm
         self._folder = folder
-        self.port, controller = _free_ports(2)
+        self.port, controller = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "server.properties").write_text(

@@ -40,7 +40,7 @@ testpaths = ["tests"]
 """
 
 _STRATEGY = '''\
-"""Buy when the close crosses above the session's VWAP while RSI14 is low; sell some bars later.
+"""Buy when the close crosses above the session's VWAP while RSI14 is not high; sell some bars later.
 
 This is a place to begin, not advice: replace the rule by your own. It sees `view.window` (bars with every column of
 ta_signals), `view.position` (its own, None while flat) and `view.now_ns` with the minutes from the open and to the close;
@@ -56,7 +56,7 @@ from torghut_core.trading.strategies import Parameter, Proposal, View, strategy
     # Bars it sees, the judged one included: view.position.bars is counted over them.
     lookback=lambda hold_bars, **_: max(2, hold_bars + 1),
     parameters=[
-        Parameter(name="rsi_below", type=float, default=50.0, at_least=0, at_most=100, unit="RSI14"),
+        Parameter(name="rsi_below", type=float, default=60.0, at_least=0, at_most=100, unit="RSI14"),
         Parameter(name="hold_bars", type=int, default=30, at_least=1, at_most=500, unit="bars"),
         Parameter(name="stop_percent", type=float, default=1.0, at_least=0.1, at_most=50, unit="percent"),
     ],
@@ -77,7 +77,7 @@ def propose(view: View, *, rsi_below: float, hold_bars: int, stop_percent: float
     if not is_crossing or now.rsi14 >= rsi_below:
         return None
     stop = now.close * (1 - stop_percent / 100)
-    return Proposal(side="buy", rationale="vwap_cross_up,rsi_low", stop=stop)
+    return Proposal(side="buy", rationale="vwap_cross_up,rsi_not_high", stop=stop)
 '''
 
 _TEST = '''\
@@ -90,7 +90,7 @@ from torghut_core.trading.strategies.trial import bars, held
 
 from MODULE import propose
 
-SETTINGS = {"rsi_below": 50.0, "hold_bars": 3, "stop_percent": 1.0}
+SETTINGS = {"rsi_below": 60.0, "hold_bars": 3, "stop_percent": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ SETTINGS = {"rsi_below": 50.0, "hold_bars": 3, "stop_percent": 1.0}
         ([100.0, 101.0], 40.0, True),
         ([101.0, 102.0], 40.0, False),
         ([99.0, 100.0], 40.0, False),
-        ([99.0, 101.0], 50.0, False),
+        ([99.0, 101.0], 60.0, False),
         ([99.0, 101.0], None, False),
     ],
 )
@@ -131,7 +131,7 @@ strategies:
     max_notional_per_trade: 2000
     max_position_pct_equity: 0.1
     parameters:
-      rsi_below: 50
+      rsi_below: 60
       hold_bars: 30
       stop_percent: 1
 """

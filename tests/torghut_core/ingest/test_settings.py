@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.fakes.forwarding import MARKET, environment
+from tests.fakes.ports import free_ports
 from torghut_core.errors import ConfigurationError
 from torghut_core.ingest import service
 from torghut_core.ingest.settings import IngestSettings
@@ -126,7 +127,7 @@ def test_run_ws_when_started_with_the_manifests_environment_then_it_serves_and_e
         here = environment(market, tmp_path / "kafka")
         given = _shipped() | here | {"HEALTH_PORT": "0", "METRICS_PORT": "0", "TORGHUT_HTTP_HOST": "127.0.0.1"}
         given.pop("JANGAR_SYMBOLS_URL")
-        port = _free_port()
+        [port] = free_ports(1)
         given |= {"HEALTH_PORT": str(port), "METRICS_PORT": str(port), "PATH": os.environ["PATH"]}
         process = subprocess.Popen([sys.executable, "-m", "torghutctl", "run", "ws"], env=given, cwd=_ROOT)
         try:
@@ -149,14 +150,6 @@ def test_run_ws_when_started_with_the_manifests_environment_then_it_serves_and_e
             if process.poll() is None:
                 process.kill()
                 process.wait()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
