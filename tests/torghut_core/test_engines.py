@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -182,6 +185,29 @@ def test_postgres_when_the_path_is_odd_or_longer_than_a_socket_may_be_then_it_wo
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
     postgres.close()
     assert not (engine_folder / name / "data" / "postmaster.pid").exists()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["pg", "a folder"])
+def test_postgres_when_its_server_was_killed_then_it_is_revived_at_the_same_address(
+    engine_folder: Path, name: str
+) -> None:
+    """With what was committed; one that runs, and one that was closed, are left alone."""
+    postgres = open_postgres(f"embedded:{engine_folder}/{name}")
+    assert postgres.revive() is False
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 7 AS x")
+    os.kill(int((engine_folder / name / "data" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+    while is_running(engine_folder / name):
+        time.sleep(0.05)
+    with pytest.raises(EngineUnavailableError):
+        postgres.connect()
+    assert postgres.revive() is True
+    with postgres.connect() as connection:
+        assert connection.execute("SELECT x FROM t").fetchone() == (7,)
+    postgres.close()
+    assert postgres.revive() is False
+    assert not is_running(engine_folder / name)
 
 
 @pytest.mark.engine

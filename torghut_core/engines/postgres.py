@@ -37,6 +37,18 @@ class Postgres:
         except psycopg.OperationalError as error:
             raise EngineUnavailableError("DB_DSN: PostgreSQL does not accept a connection") from error
 
+    def revive(self) -> bool:
+        """Start an embedded server again that has ended by itself; tell whether it had. Blocks.
+
+        Raises EngineUnavailableError when it does not start.
+        """
+        if self._server is None:
+            return False
+        try:
+            return self._server.revive()
+        except (psycopg.Error, OSError) as error:
+            raise EngineUnavailableError("DB_DSN: PostgreSQL ended, and does not start again") from error
+
     def close(self) -> None:
         if self._server is not None:
             self._server.close()

@@ -48,6 +48,8 @@ class EmbeddedServer:
         folder.mkdir(parents=True, exist_ok=True)
         self._user = self._server_user()
         self._hold: IO[str] | None = None
+        self._short: Path | None = None
+        """Where the sockets are when the data folder's path is none for them."""
         with self._alone():
             if not (self._data / "PG_VERSION").exists():
                 self._initialise()
@@ -65,6 +67,17 @@ class EmbeddedServer:
             if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    def revive(self) -> bool:
+        """Start the server again, at the same address, when it has ended though it is held; tell whether it had.
+
+        Raises EngineUnavailableError when it does not start.
+        """
+        if self._hold is None or is_running(self._folder):
+            return False
+        with self._alone():
+            self._ensure_started()
+        return True
+
     def close(self) -> None:
         """Let go of the server; the last one stops it. A second call does nothing."""
         hold, self._hold = self._hold, None
@@ -74,8 +87,8 @@ class EmbeddedServer:
             fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_running(self._folder):
                 self._run("pg_ctl", "stop", "-w", "-m", "fast", "-t", str(_WAIT_SECONDS), "-D", "data")
-            if self._socket_folder != str(self._data):
-                shutil.rmtree(self._socket_folder, ignore_errors=True)
+            if self._short is not None:
+                shutil.rmtree(self._short, ignore_errors=True)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -111,9 +124,11 @@ class EmbeddedServer:
         scratch.rename(self._data)
 
     def _start(self) -> None:
-        sockets = self._data if _PLAIN_PATH.fullmatch(str(self._data)) else self._short_folder()
-        for stale in ("postmaster.pid", ".s.PGSQL.5432.lock"):  # a reused process id in them would stop the start
-            (self._data / stale).unlink(missing_ok=True)
+        if self._short is None and not _PLAIN_PATH.fullmatch(str(self._data)):
+            self._short = self._short_folder()
+        sockets = self._short or self._data
+        for stale in (self._data / "postmaster.pid", sockets / ".s.PGSQL.5432.lock"):
+            stale.unlink(missing_ok=True)  # a reused process id in it would stop the start
         options = f"-c listen_addresses= -c timezone=UTC -c unix_socket_directories={sockets}"
         with (self._folder / "server").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

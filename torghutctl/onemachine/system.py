@@ -14,8 +14,10 @@ from torghut_core import logs
 from torghut_core.engines.clickhouse import Address, open_clickhouse
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
-from torghut_core.engines.postgres import open_postgres
+from torghut_core.engines.postgres import Postgres, open_postgres
+from torghut_core.errors import EngineUnavailableError
 from torghut_core.ingest import service as ingest
+from torghut_core.logs import event
 from torghut_core.ta import service as ta
 from torghut_core.trading import service as trading
 from torghut_core.visuals import service as visuals
@@ -25,12 +27,30 @@ from torghutctl.onemachine.folder import LocalFolder
 from torghutctl.snapshot import reader
 from torghutctl.snapshot.target import Target
 
+_logger = logging.getLogger("torghut.local")
 _START_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 Say = Callable[[str], None]
 
 
 class _Stopped(Exception):
     pass
+
+
+async def _keep_alive(postgres: Postgres) -> None:
+    """Start the database's server again whenever it ended: nobody else does on this machine."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            if await asyncio.to_thread(postgres.revive):
+                event(_logger, "postgres_started_again", logging.WARNING)
+        except EngineUnavailableError as error:
+            event(_logger, "postgres_ended", logging.ERROR, error=str(error))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def report_on(target: Target) -> dict[str, Any]:
@@ -116,6 +136,7 @@ class LocalSystem:
             stack.callback(clickhouse.close)
             postgres = await asyncio.to_thread(open_postgres, environment["DB_DSN"])
             stack.callback(postgres.close)
+            stack.push_async_callback(_ended, asyncio.create_task(_keep_alive(postgres)))
             stack.push_async_callback(self._stop_services)
             self._raise_if_stopped()
 
@@ -221,7 +242,7 @@ class LocalSystem:
             return
         _, pending = await asyncio.wait(self._tasks.values(), timeout=20)
         for task in pending:
-            logging.getLogger("torghut.local").warning("service_cancelled", extra={"fields": {"name": task.get_name()}})
+            event(_logger, "service_cancelled", logging.WARNING, service=task.get_name())
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._raise_failure()

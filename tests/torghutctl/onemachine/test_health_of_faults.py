@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -148,6 +149,19 @@ def test_report_when_a_fault_is_on_then_its_cause_is_named_and_it_heals_when_it_
     finally:
         system.market.switch_fault(fault, on=False)
     assert report["nextProcedure"]["name"] == procedure
+    system.until(0, None)
+
+
+def test_report_when_the_database_was_killed_then_it_is_started_again_and_trading_leads(system: System) -> None:
+    """The server is out of memory's first victim: nobody restarts a machine's processes for it."""
+    data = system.folder / "up" / "engines" / "postgres" / "data"
+    before = (data / "postmaster.pid").read_text().splitlines()[0]
+    os.kill(int(before), signal.SIGKILL)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while "postgres_started_again" not in (system.folder / "up" / "torghut.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert (data / "postmaster.pid").read_text().splitlines()[0] != before
     system.until(0, None)
 
 

@@ -37,23 +37,24 @@ def _until(outcomes: list[dict[str, Any]], end_ns: int) -> list[dict[str, Any]]:
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("speed", [10.0, 60.0])
-async def test_replay_when_run_live_at_any_speed_then_it_is_the_backtest(tmp_path: Path, speed: float) -> None:
+async def test_replay_when_run_live_at_any_speed_then_it_is_the_backtest(engine_folder: Path, speed: float) -> None:
     """Ten minutes from before the open: each order, its fills, prices and times, and each reason to refuse."""
-    recording = _stretch(tmp_path / "stretch.ndjson.gz", "2013-10-07T13:28", "2013-10-07T13:36")
+    recording = _stretch(engine_folder / "stretch.ndjson.gz", "2013-10-07T13:28", "2013-10-07T13:36")
     end_ns = parse_ns("2013-10-07T13:35:30Z")
     expected = _until(await _in_thread(recording), end_ns)
-    live = await outcomes_of_replay(recording, tmp_path / "live", speed=speed, symbols=SYMBOLS, end_ns=end_ns)
+    live = await outcomes_of_replay(recording, engine_folder / "live", speed=speed, symbols=SYMBOLS, end_ns=end_ns)
     assert len(expected) > 5
     assert expected == _until(live, end_ns)
 
 
 @pytest.mark.soak
-async def test_day_when_replayed_at_sixty_times_its_speed_then_it_is_the_backtest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("speed", [30.0, 60.0])
+async def test_day_when_replayed_at_two_speeds_then_it_is_the_backtest(engine_folder: Path, speed: float) -> None:
     """The whole recorded day, its opening and closing auctions included."""
     end_ns = parse_ns("2013-10-07T20:05:00Z")
-    recording = _stretch(tmp_path / "day.ndjson.gz", "2013-10-07T13:20", "2013-10-07T20:06")
+    recording = _stretch(engine_folder / "day.ndjson.gz", "2013-10-07T13:20", "2013-10-07T20:06")
     expected = _until(await _in_thread(recording), end_ns)
-    live = await outcomes_of_replay(recording, tmp_path / "live", speed=60, symbols=SYMBOLS, end_ns=end_ns)
+    live = await outcomes_of_replay(recording, engine_folder / "live", speed=speed, symbols=SYMBOLS, end_ns=end_ns)
     print(f"{len(expected)} decisions, {sum(bool(each['fills']) for each in expected)} orders filled")
     assert expected == _until(live, end_ns)
 
