@@ -125,6 +125,10 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     command = ("trading", "kill-switch", "on", "--local", folder, "--audit-log", str(audit), "-o", "json")
     shown = json.loads(_run(*command).stdout)
     assert (store.read().is_killed, shown["result"], shown["procedure"]) == (False, None, "trading kill-switch")
+    assert shown["verification"][0] == f"torghutctl health-report --local {folder}"
+    assert shown["rollback"] == [
+        f"torghutctl trading kill-switch off --local {folder} --reason 'undo kill-switch on' --act"
+    ]
     refused = _run(*command, "--act", "--confirm", "ACTUATE_TORGHUT")
     assert (refused.exit_code, store.read().is_killed) == (6, False)
     refused = _run(*command, "--act", "--reason", "smoke")
@@ -188,6 +192,7 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     code, output, seen = _at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
     assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
     assert "trading database, account paper" in seen
+    assert f"verify: torghutctl health-report --local {folder}" in seen.replace("\r\n", "\n")
     code, _, _ = _at_a_terminal("trading", "resume-losses", *common, typed="ACTUATE_TORGHUT")
     assert (code, store.read().loss_limit) == (0, None)
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]

@@ -19,6 +19,7 @@ from tests.fakes import torghut_cluster as base
 from torghutctl.health.effective_state import show
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, status_view
+from torghutctl.render.output import Screen, as_text
 from torghutctl.snapshot import bundle
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
@@ -70,8 +71,8 @@ def test_table_when_a_source_is_not_read_then_it_is_named_on_the_screen() -> Non
 
 def test_status_when_on_a_screen_of_80_columns_then_fits() -> None:
     """Images and commits are named by the first digits of their digest."""
-    text = status_view.table(show(direct_reading.read(base.healthy(), base.NOW)))
-    assert [line for line in text.splitlines() if len(line) > 80] == []
+    view = status_view.table(show(direct_reading.read(base.healthy(), base.NOW)))
+    assert [line for line in as_text(view, Screen(width=80)).splitlines() if len(line) > 80] == []
 
 
 def _on_a_terminal(folder: Path, columns: int, **environment: str) -> str:
