@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -285,14 +286,24 @@ def kill_switch(desk: Desk) -> None:
     desk.run("torghutctl audit show")
 
 
-def bind_account(folder: Path) -> None:
-    """Make the trading database of a folder of `up`, bound to the paper account."""
+@scene("resume-losses", "Lift the loss latch", "A drawdown has stopped entries, and its cause is understood.")
+def resume_losses(desk: Desk) -> None:
+    bind_account(desk.home / "lab", is_latched=True)
+    desk.run("torghutctl trading resume-losses --local lab")
+    desk.run("torghutctl trading resume-losses --local lab --reason 'the quotes were wrong' --act", PHRASE)
+
+
+def bind_account(folder: Path, *, is_latched: bool = False) -> None:
+    """Make the trading database of a folder of `up`, bound to the paper account; losses may have latched."""
     (folder / "engines" / "postgres").mkdir(parents=True)
     server = open_postgres(f"embedded:{folder}/engines/postgres")
     migrate(server)
     database = Database(server)
     database.open()
-    ControlStore(database, account_label="paper").bind("PA0000001", now_ns=1)
+    store = ControlStore(database, account_label="paper")
+    store.bind("PA0000001", now_ns=1)
+    if is_latched:
+        store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=1)
     database.close()
     server.close()
 

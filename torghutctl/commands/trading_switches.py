@@ -106,7 +106,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
             raise StalePlanError(f"the plan is now {plan.digest}, not the {options.plan} that --plan names")
         if not options.act or plan.is_empty:
             show(plan)
-            reason = "" if options.reason.strip() else "--reason TEXT, "
+            reason = "" if options.reason.strip() else "--reason TEXT "
             how = "asks for the phrase" if is_asked else "takes --confirm with the phrase that --help gives"
             tell("nothing to change" if plan.is_empty else f"plan only; the same with {reason}--act {how}")
             if plan.refusals and not plan.is_empty:

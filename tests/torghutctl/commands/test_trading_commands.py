@@ -153,10 +153,10 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
 
 
-def _at_a_terminal(*arguments: str, typed: str) -> tuple[int, str, str]:
+def _at_a_terminal(*arguments: str, typed: str, why: str = "") -> tuple[int, str, str]:
     """Run a command whose input and messages are a terminal; return its exit code, output and what the terminal showed.
 
-    What a person types is written once the question stands there.
+    What a person types is written once the question stands there: the reason where it is asked for, the phrase.
     """
     person, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -168,6 +168,9 @@ def _at_a_terminal(*arguments: str, typed: str) -> tuple[int, str, str]:
         with contextlib.suppress(OSError):  # EIO: the terminal's other side was closed
             while part := os.read(person, 4096):
                 seen += part
+                if why and b"why:" in seen:
+                    os.write(person, f"{why}\n".encode())
+                    why = ""
                 if typed and b"type ACTUATE_TORGHUT to go on" in seen:
                     os.write(person, f"{typed}\n".encode())
                     typed = ""
@@ -193,8 +196,10 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
     assert "trading database, account paper" in seen
     assert f"verify: torghutctl health-report --local {folder}" in seen.replace("\r\n", "\n")
-    code, _, _ = _at_a_terminal("trading", "resume-losses", *common, typed="ACTUATE_TORGHUT")
+    asked = [word for word in common if word not in ("--reason", "checked the book")]
+    code, _, _ = _at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
     assert (code, store.read().loss_limit) == (0, None)
+    assert json.loads(audit.read_text().splitlines()[-1])["reason"] == "it was a bad print"
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
     assert events[-4:] == ["intent", "acted", "intent", "acted"]
 
