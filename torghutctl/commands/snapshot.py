@@ -41,7 +41,7 @@ def command(
     bundle.refuse_taken(path, "PATH")
     snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=tell)
     bundle.write(snapshot, path, "PATH")
-    asked = reading.asked(snapshot)
+    asked = [item for item in reading.asked(snapshot) if not reading.is_left_out(item)]
     read = sum(item.is_ok for item in asked)
     missing = ", ".join(f"{item.source} ({item.failure})" for item in asked if item.failure is not None)
     tell(f"wrote {path}: {read} of {len(asked)} sources read{missing and f', not {missing}'}")

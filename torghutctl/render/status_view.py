@@ -108,9 +108,9 @@ def _compared(report: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value as one short word: an image by the first digits of its digest, a commit by its own."""
+    """Return a value as one short word: an image by the first digits of its digest, else by name and tag, a commit by its own."""
     if value is None:
         return "-"
-    text = str(value).rsplit("@sha256:", 1)[-1]
+    text = str(value).rsplit("@sha256:", 1)[-1].rsplit("/", 1)[-1]
     is_hash = len(text) >= _HASH and all(character in "0123456789abcdef" for character in text)
     return text[:_SHOWN_DIGITS] if is_hash else text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"

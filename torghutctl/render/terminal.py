@@ -35,6 +35,8 @@ def grid(rows: Sequence[Sequence[str]], width: int | None) -> list[RenderableTyp
     excess = sum(widths) + _GAP * (len(widths) - 1) - (width or _UNBOUNDED)
     if excess <= 0 or len(widths) < 2:
         return [_table(rows, widths)]
+    if excess <= len(widths) - 1:
+        return [_table(rows, widths, gap=1)]
     widest = widths.index(max(widths))
     longest_word = max(len(word) for row in rows if widest < len(row) for word in [*row[widest].split(), ""])
     room = widths[widest] - excess
@@ -49,8 +51,8 @@ def grid(rows: Sequence[Sequence[str]], width: int | None) -> list[RenderableTyp
     return parts
 
 
-def _table(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
-    made = Table.grid(padding=(0, _GAP, 0, 0))
+def _table(rows: Sequence[Sequence[str]], widths: Sequence[int], gap: int = _GAP) -> Table:
+    made = Table.grid(padding=(0, gap, 0, 0))
     for size in widths:
         made.add_column(width=size, overflow="fold")
     for row in rows:
