@@ -28,7 +28,7 @@ _MARK = "<!-- Written by scripts/write_transcripts.py from what the program prin
 def page(name: str) -> str:
     """Return the page of a scene."""
     scene = SCENES[name]
-    with desk() as played:
+    with desk(is_shipped=scene.is_shipped) as played:
         scene.play(played)
     return "\n\n".join([f"# {scene.title}", _MARK, scene.text, *played.page]) + "\n"
 

@@ -36,16 +36,22 @@ class Scene:
     text: str
     play: Callable[[Desk], None]
     needs_kafka: bool = False
+    is_shipped: bool = False
+    """Whether the manifests are those that are shipped, with a scheduler and a TA of one process."""
 
 
 SCENES: dict[str, Scene] = {}
 
 
-def scene(name: str, title: str, text: str, *, needs_kafka: bool = False) -> Callable[[Callable[[Desk], None]], None]:
+def scene(
+    name: str, title: str, text: str, *, needs_kafka: bool = False, is_shipped: bool = False
+) -> Callable[[Callable[[Desk], None]], None]:
     """Register a function as the scene of that name."""
 
     def register(play: Callable[[Desk], None]) -> None:
-        SCENES[name] = Scene(name=name, title=title, text=text, play=play, needs_kafka=needs_kafka)
+        SCENES[name] = Scene(
+            name=name, title=title, text=text, play=play, needs_kafka=needs_kafka, is_shipped=is_shipped
+        )
 
     return register
 
@@ -306,6 +312,64 @@ def bind_account(folder: Path, *, is_latched: bool = False) -> None:
         store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=1)
     database.close()
     server.close()
+
+
+@scene(
+    "one-process",
+    "As it is shipped",
+    "A scheduler trades beside the Knative Service, one process stands in the Flink job's place; it has stalled.",
+    is_shipped=True,
+)
+def one_process(desk: Desk) -> None:
+    base_of_shipped(desk)
+    incidents.stale(desk.cluster, 1200)
+    follow = desk.act(desk.plan(desk.report()["next"]))
+    desk.say("Merged and applied; a new pod has caught up.")
+    desk.merge()
+    process(desk, restarted_at=desk.at)
+    incidents.stale(desk.cluster, 3)
+    desk.run(follow)
+    desk.say("Trading is paused in the scheduler's Deployment alone; the service only answers.")
+    follow = desk.act(desk.plan("torghutctl pause-trading -e lab --reason 'until the gap is looked at'"))
+    desk.merge(2)
+    scheduler(desk, is_on=False)
+    desk.run(follow)
+    desk.run("torghutctl status -e lab")
+
+
+def base_of_shipped(desk: Desk) -> None:
+    """Let the cluster be as the shipped manifests make it."""
+    cluster = desk.cluster
+    cluster.remove(base.FLINK, "torghut-ta")
+    for name in (base.JOB_MANAGER, base.TASK_MANAGER):
+        cluster.remove(base.PODS, name)
+    process(desk, restarted_at="2026-01-05T14:00:00Z")
+    revision(desk, 7, TRADING_ENABLED="false")
+    incidents.add_scheduler(cluster)
+    scheduler(desk, is_on=True)
+
+
+def process(desk: Desk, restarted_at: str) -> None:
+    """Let the TA run as one process, its pods made at this time."""
+    made = base.forwarder()
+    made["metadata"]["name"] = "torghut-ta"
+    made["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": restarted_at}
+    desk.cluster.put(base.DEPLOYMENTS, made)
+    name = "torghut-ta-6f5d-p"
+    desk.cluster.put(base.PODS, base.pod(name, {"app": "torghut-ta"}, container="ta"))
+    desk.cluster.services[f"pods/{name}:8080/readyz"] = (200, {"status": "ready", "ready": True})
+    desk.cluster.logs[name, "ta", False] = "started\n"
+
+
+def scheduler(desk: Desk, *, is_on: bool) -> None:
+    """Let the scheduler's Deployment be rolled out with the switch so; its process says so, and the service repeats it."""
+    made = desk.cluster.get(base.DEPLOYMENTS, "torghut-scheduler")
+    container = {"name": "scheduler", "image": base.IMAGE, "env": env(TRADING_ENABLED=str(is_on).lower())}
+    made["spec"]["template"]["spec"]["containers"] = [container]
+    status = base.trading_status(enabled=is_on, running=is_on)
+    status["llm"]["enabled"] = True
+    desk.cluster.services[f"pods/{incidents.SCHEDULER_POD}:8183/trading/status"] = (200, status)
+    desk.cluster.services[base.STATUS.format("torghut-00007-deployment-dddd")] = (200, status)
 
 
 @scene("runbook", "Nothing but a runbook", "Alpaca refuses the key: no procedure mends this, a person does.")

@@ -88,9 +88,9 @@ def build(root: Path, fill: Callable[[Path], None], at: str | None = None) -> Gi
     return made
 
 
-def shipped(root: Path) -> GitOps:
+def shipped(root: Path, at: str | None = None) -> GitOps:
     """Return the project's own manifests as they are shipped: the TA as one process, a scheduler that trades."""
-    return build(root, lambda folder: shutil.copytree(MANIFESTS, folder) and None)
+    return build(root, lambda folder: shutil.copytree(MANIFESTS, folder) and None, at)
 
 
 def shipped_with_flink(root: Path, at: str | None = None) -> GitOps:

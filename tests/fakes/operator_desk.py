@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes import torghut_cluster
-from tests.fakes.gitops import GitOps, shipped_with_flink
+from tests.fakes.gitops import GitOps, shipped, shipped_with_flink
 from tests.fakes.kubernetes_api import Cluster, serve
 from torghut_core.rfc3339 import parse_ns
 
@@ -139,13 +139,17 @@ class Desk:
 
 
 @contextmanager
-def desk(at: str = torghut_cluster.NOW) -> Iterator[Desk]:
-    """Return a desk in front of the healthy system; its folder's path has the same length every time."""
+def desk(at: str = torghut_cluster.NOW, *, is_shipped: bool = False) -> Iterator[Desk]:
+    """Return a desk in front of the healthy system; its folder's path has the same length every time.
+
+    The TA runs on Flink and the Knative Service trades, or it `is_shipped`: one process computes, a scheduler trades.
+    """
     with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as name:
         home = Path(name)
         cluster = torghut_cluster.healthy(at)
-        gitops = shipped_with_flink(home, _FIRST_COMMIT)
-        gitops.replace("knative-service.yaml", "torghut/torghut:0.1.0", torghut_cluster.IMAGE, "release")
+        gitops = (shipped if is_shipped else shipped_with_flink)(home, _FIRST_COMMIT)
+        file = "scheduler-deployment.yaml" if is_shipped else "knative-service.yaml"
+        gitops.replace(file, "torghut/torghut:0.1.0", torghut_cluster.IMAGE, "release")
         with serve(cluster, home) as kubeconfig:
             settings = home / ".config" / "torghut"
             settings.mkdir(parents=True)
