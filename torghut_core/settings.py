@@ -26,6 +26,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=False)
     families: ClassVar[tuple[str, ...]] = ()
     """Beginnings of variable names that belong to this runtime alone: another one of them is a slip, and is told."""
+    elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Names of these families that another runtime reads: one environment may hold both, and neither is a slip."""
     hidden: ClassVar[frozenset[str]] = frozenset()
     """Fields whose value is never shown, beside secrets."""
 
@@ -47,8 +49,8 @@ def known_variables(model: type[Settings]) -> frozenset[str]:
 
 
 def unknown_variables(model: type[Settings], environment: Mapping[str, str]) -> list[str]:
-    """Return the variables of the runtime's families that it does not know, sorted."""
-    known = known_variables(model)
+    """Return the variables of the runtime's families that neither it nor another one knows, sorted."""
+    known = known_variables(model) | model.elsewhere
     return sorted(name for name in environment if name.startswith(model.families) and name not in known)
 
 

@@ -138,8 +138,10 @@ def described(environment: Environment) -> dict[str, Any]:
     return plain | {key: getattr(environment.names, field_name) for key, field_name in _NAME_KEYS.items()}
 
 
-def load_environment(name: str | None, config: Path | None, process: Mapping[str, str]) -> Environment:
-    """Return the environment `name` (-e), or the default one.
+def load_environment(
+    name: str | None, config: Path | None, process: Mapping[str, str], *, named: str = "-e"
+) -> Environment:
+    """Return the environment `name`, or the default one; `named` is what the command line calls it.
 
     Raises ConfigurationError when the file or the entry is missing or breaks a rule; the message names file and key.
     """
@@ -148,7 +150,9 @@ def load_environment(name: str | None, config: Path | None, process: Mapping[str
         if config is not None:
             raise ConfigurationError(f"--config {config}: no such file")
         if name not in (None, DEFAULT_NAME):
-            raise ConfigurationError(f"-e {name}: there is no {path}", hint="write it, or name the file with --config")
+            raise ConfigurationError(
+                f"{named} {name}: there is no {path}", hint="write it, or name the file with --config"
+            )
         return Environment(name=DEFAULT_NAME, is_named=name is not None)
     document = document_of(path)
     entries = document.get("environments", {})
@@ -159,7 +163,7 @@ def load_environment(name: str | None, config: Path | None, process: Mapping[str
         if name is None and "default" not in document:
             return Environment(name=DEFAULT_NAME)
         known = ", ".join(sorted(map(str, entries))) or "none"
-        raise ConfigurationError(f"-e {chosen}: {path} has no such environment", hint=f"it has: {known}")
+        raise ConfigurationError(f"{named} {chosen}: {path} has no such environment", hint=f"it has: {known}")
     found = entry_of(path, chosen, entries[chosen] or {}, is_named=name is not None)
     return found if name is not None else replace(found, chosen_by=str(path))
 

@@ -24,17 +24,31 @@ class GitOps:
 
     bare: Path
     clone: Path
+    at: str | None = None
+    """When commits are made from now on, as git takes a date; the machine's clock without."""
 
     def git(self, *arguments: str, where: Path | None = None) -> str:
         done = subprocess.run(
             ["git", *arguments],
             cwd=where or self.clone,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.clone), **IDENTITY},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.clone), **IDENTITY, **self._dates()},
             capture_output=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
+
+    def _dates(self) -> dict[str, str]:
+        return {} if self.at is None else {f"GIT_{role}_DATE": self.at for role in ("AUTHOR", "COMMITTER")}
+
+    def merge(self, branch: str) -> str:
+        """Squash a branch of the forge into main, as a reviewer would; return the commit."""
+        self.git("fetch", "-q", "origin", branch)
+        message = self.git("log", "-1", "--format=%B", "FETCH_HEAD")
+        self.git("merge", "-q", "--squash", "FETCH_HEAD")
+        self.git("commit", "-q", "-m", message)
+        self.git("push", "-q", "origin", "HEAD:main")
+        return self.git("rev-parse", "HEAD")
 
     def write(self, relative: str, data: bytes, message: str = "change") -> str:
         """Commit one file of the application to main and push it."""
@@ -62,8 +76,8 @@ class GitOps:
         return dict(row.split(" ") for row in rows)
 
 
-def build(root: Path, fill: Callable[[Path], None]) -> GitOps:
-    made = GitOps(bare=root / "forge.git", clone=root / "clone")
+def build(root: Path, fill: Callable[[Path], None], at: str | None = None) -> GitOps:
+    made = GitOps(bare=root / "forge.git", clone=root / "clone", at=at)
     made.clone.mkdir(parents=True)
     made.git("init", "-q", "-b", "main", ".")
     fill(made.clone / FOLDER)
@@ -74,14 +88,14 @@ def build(root: Path, fill: Callable[[Path], None]) -> GitOps:
     return made
 
 
-def shipped(root: Path) -> GitOps:
+def shipped(root: Path, at: str | None = None) -> GitOps:
     """Return the project's own manifests as they are shipped: the TA as one process, a scheduler that trades."""
-    return build(root, lambda folder: shutil.copytree(MANIFESTS, folder) and None)
+    return build(root, lambda folder: shutil.copytree(MANIFESTS, folder) and None, at)
 
 
-def shipped_with_flink(root: Path) -> GitOps:
+def shipped_with_flink(root: Path, at: str | None = None) -> GitOps:
     """Return the project's own manifests with the TA on Flink and the Knative Service trading."""
-    return build(root, _older)
+    return build(root, _older, at)
 
 
 def _older(folder: Path) -> None:

@@ -5,6 +5,8 @@ Anything can be made to fail or to wait: `fault(path, ...)` matches the beginnin
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -51,6 +53,8 @@ class Cluster:
     requests: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     """Method and path of whatever was no GET; nothing of it is done."""
+    run: Callable[[str, list[str]], tuple[int, str]] = field(default=lambda pod, words: (127, "no such command"))
+    """What a command in a pod gives: its exit status and its last words, on standard output or, failed, on errors."""
     waits: Callable[[float], None] = field(default=lambda seconds: threading.Event().wait(seconds))
 
     def put(self, collection: str, item: dict[str, Any]) -> None:
@@ -154,6 +158,9 @@ def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
             split = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
             cluster.requests.append(self.path)
+            if self.headers.get("Upgrade") and split.path.endswith("/exec"):
+                self._exec(split.path.split("/")[-2], parse_qs(split.query)["command"])
+                return
             fault = max(
                 (item for item in cluster.faults.items() if _is_meant(split.path, item[0])),
                 key=lambda item: len(item[0]),
@@ -178,6 +185,25 @@ def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
                 self.close_connection = True
             if fault.truncated:
                 self.close_connection = True
+
+        def _exec(self, pod: str, words: list[str]) -> None:
+            """Run a command in a pod over a WebSocket: output or errors (1, 2), then how it ended (3)."""
+            said = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            self.send_response(101)
+            self.send_header("Upgrade", "websocket")
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(said.encode()).digest()).decode())
+            self.send_header("Sec-WebSocket-Protocol", "v4.channel.k8s.io")
+            self.end_headers()
+            status, text = cluster.run(pod, words)
+            causes = [{"reason": "ExitCode", "message": str(status)}]
+            failed = {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
+            end = json.dumps({"status": "Success"} if status == 0 else failed)
+            for channel, part in ((1 if status == 0 else 2, text), (3, end)):
+                frame = bytes([channel]) + part.encode()
+                self.wfile.write(b"\x82\x7e" + len(frame).to_bytes(2, "big") + frame)
+            self.wfile.write(b"\x88\x00")
+            self.close_connection = True
 
         def _refuse(self) -> None:
             cluster.writes.append(f"{self.command} {self.path}")

@@ -48,7 +48,7 @@ async def outcomes_of_replay(
             "APCA_API_KEY_ID": simulator.KEY_ID,
             "APCA_API_SECRET_KEY": simulator.SECRET_KEY,
             "APCA_API_BASE_URL": market.http,
-            "APCA_DATA_API_BASE_URL": market.http,
+            "ALPACA_BASE_URL": market.http,
             "ALPACA_STREAM_URL": market.ws,
             "ALPACA_FEED": "sip",
             "SYMBOLS": symbols,

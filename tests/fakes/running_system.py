@@ -45,7 +45,7 @@ def running_system(folder: Path, *, speed: float = 5.0, **given: str) -> Iterato
             "APCA_API_KEY_ID": simulator.KEY_ID,
             "APCA_API_SECRET_KEY": simulator.SECRET_KEY,
             "APCA_API_BASE_URL": market.http,
-            "APCA_DATA_API_BASE_URL": market.http,
+            "ALPACA_BASE_URL": market.http,
             "ALPACA_STREAM_URL": market.ws,
             "SYMBOLS": ",".join(SYMBOLS),
             "TORGHUT_CLOCK": f"file:{clock_file}",

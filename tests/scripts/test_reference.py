@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.fakes.desk_scenes import SCENES
 from torghut_core.topics import ALL
+from torghutctl.procedures.catalogue import SPECS
 from torghutctl.render.schemas import VERSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +66,46 @@ def test_topics_when_shipped_then_they_are_the_codes() -> None:
     assert shipped == wanted
 
 
+_PAGES = {path.stem: path for path in sorted((ROOT / "docs" / "procedures").glob("*.md"))}
+_FIRST_OF_LITERAL = (
+    "$ ",
+    "digest ",
+    "  torghutctl ",
+    "next: ",
+    "follow it: ",
+    "  pod ",
+    "diff ",
+    "--- ",
+    "+++ ",
+    "+",
+    "-",
+    " ",
+)
+"""How a line of a terminal begins that is left as it is: what is pasted, and a diff."""
+
+
 @pytest.mark.e2e
-def test_transcripts_when_driven_again_then_the_page_is_the_same() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(s.name, marks=[pytest.mark.kafka] if s.needs_kafka else []) for s in SCENES.values()],
+)
+def test_transcript_when_driven_again_then_the_page_is_the_same(name: str) -> None:
     """Run scripts/write_transcripts.py after what a command prints, or a manifest, has changed."""
-    assert _script("write_transcripts").page() == (ROOT / "docs" / "transcripts.md").read_text()
+    assert _script("write_transcripts").page(name) == _PAGES[name].read_text()
+
+
+def test_transcripts_when_listed_then_each_procedure_has_its_page() -> None:
+    """A new procedure is driven before anybody else does."""
+    assert set(_PAGES) - {"index"} == set(SCENES)
+    assert set(SPECS) <= set(SCENES)
+
+
+@pytest.mark.parametrize("name", [name for name in _PAGES if name != "index"])
+def test_transcript_when_read_at_80_columns_then_only_what_is_pasted_is_wider(name: str) -> None:
+    """A sentence that a terminal breaks in the middle of a word is one that nobody wrapped."""
+    blocks = re.findall(r"^```text\n(.*?)^```$", _PAGES[name].read_text(), re.M | re.S)
+    wide = [line for block in blocks for line in block.splitlines() if len(line) > 80]
+    assert [line for line in wide if not line.startswith(_FIRST_OF_LITERAL)] == []
 
 
 @pytest.mark.e2e

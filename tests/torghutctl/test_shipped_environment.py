@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from torghut_core.settings import load, told_unknown
+from torghut_core.settings import known_variables, load, told_unknown
 from torghutctl.cli import app
 from torghutctl.commands.explain_config import RUNTIMES, settings_class
 
@@ -77,6 +78,26 @@ def test_workload_when_its_environment_is_read_then_every_name_is_known_and_it_l
     model = settings_class(runtime)
     assert told_unknown(model, values) == []
     load(model, values)
+
+
+def test_families_when_another_runtime_reads_one_of_their_names_then_it_is_no_slip() -> None:
+    """One machine has one environment for all of them."""
+    known = {runtime: known_variables(settings_class(runtime)) for runtime in RUNTIMES}
+    for runtime, names in known.items():
+        model = settings_class(runtime)
+        others = frozenset().union(*(theirs for other, theirs in known.items() if other != runtime)) - names
+        assert {name for name in others if name.startswith(model.families)} == model.elsewhere
+
+
+def test_one_machine_when_it_sets_a_variable_then_a_runtime_reads_it() -> None:
+    """A name that nobody reads leads nowhere, and every command that reads the folder's environment warns of it."""
+    models = [settings_class(runtime) for runtime in RUNTIMES]
+    known = frozenset().union(*map(known_variables, models))
+    families = tuple(family for model in models for family in model.families)
+    text = "".join(path.read_text() for path in (ROOT / "torghutctl" / "onemachine").glob("*.py"))
+    named = {name for name in re.findall(r'"([A-Z][A-Z0-9_]+)":', text) if name.startswith(families)}
+    assert {"APCA_API_BASE_URL", "TRADING_POLL_MS"} <= named
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

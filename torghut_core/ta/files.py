@@ -41,6 +41,10 @@ _KINDS: dict[SourceName, re.Pattern[bytes]] = {
 }
 
 
+_ARGUMENT = "IN"
+"""What `ta replay-file` calls its file."""
+
+
 @dataclass(frozen=True)
 class FileReport:
     """What a replay read and wrote."""
@@ -58,22 +62,24 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def read_bytes(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+def read_bytes(path: Path, progress: Progress | None = None, *, named: str = "FILE") -> Iterator[bytes]:
     """Yield the content of `path`, decompressed when its first bytes say gzip or zstd.
 
-    Raises InputError when it cannot be opened, is damaged, or ends before its compressed stream does.
+    `named` is what the command line calls the file. Raises InputError when it cannot be opened, is damaged, or ends before its compressed stream does.
     """
     try:
         with path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
             if not file.seekable():
-                raise InputError(f"IN={path}: is read twice, which a pipe cannot be", hint="save it to a file first")
+                raise InputError(
+                    f"{named}={path}: is read twice, which a pipe cannot be", hint="save it to a file first"
+                )
             magic = file.read(4)
             file.seek(0)
             if magic.startswith(_GZIP_MAGIC):
-                pieces = _decompressed(file, path, _GZIP_READ, lambda: zlib.decompressobj(wbits=31))
+                pieces = _decompressed(file, f"{named}={path}", _GZIP_READ, lambda: zlib.decompressobj(wbits=31))
             elif magic == _ZSTD_MAGIC:
-                pieces = _decompressed(file, path, _ZSTD_READ, zstandard.ZstdDecompressor().decompressobj)
+                pieces = _decompressed(file, f"{named}={path}", _ZSTD_READ, zstandard.ZstdDecompressor().decompressobj)
             else:
                 pieces = iter(lambda: file.read(CHUNK_BYTES), b"")
             for piece in pieces:
@@ -81,10 +87,10 @@ def read_bytes(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
                 if progress is not None:
                     progress(file.tell(), total)
     except OSError as error:
-        raise InputError(f"IN={path}: cannot be read: {error.strerror or type(error).__name__}") from error
+        raise InputError(f"{named}={path}: cannot be read: {error.strerror or type(error).__name__}") from error
 
 
-def _decompressed(file: IO[bytes], path: Path, size: int, begin: Callable[[], _Decompressor]) -> Iterator[bytes]:
+def _decompressed(file: IO[bytes], what: str, size: int, begin: Callable[[], _Decompressor]) -> Iterator[bytes]:
     stream: _Decompressor | None = None
     for block in iter(lambda: file.read(size), b""):
         rest = block
@@ -94,16 +100,14 @@ def _decompressed(file: IO[bytes], path: Path, size: int, begin: Callable[[], _D
             try:
                 piece = stream.decompress(rest)
             except (zlib.error, zstandard.ZstdError) as error:
-                raise InputError(f"IN={path}: is damaged near byte {file.tell()}: it does not decompress") from error
+                raise InputError(f"{what}: is damaged near byte {file.tell()}: it does not decompress") from error
             rest = b""
             if stream.eof:  # another member may follow; zeros may pad the last one
                 rest, stream = stream.unused_data.lstrip(b"\0"), None
             if piece:
                 yield piece
     if stream is not None:
-        raise InputError(
-            f"IN={path}: is truncated: its compressed stream does not end", hint="copy the file again, whole"
-        )
+        raise InputError(f"{what}: is truncated: its compressed stream does not end", hint="copy the file again, whole")
 
 
 def whole_lines(pieces: Iterator[bytes], rejected: Counter[str]) -> Iterator[bytes]:
@@ -138,11 +142,11 @@ def whole_lines(pieces: Iterator[bytes], rejected: Counter[str]) -> Iterator[byt
         yield joined
 
 
-def kinds_in(path: Path) -> frozenset[SourceName]:
+def kinds_in(path: Path, *, named: str = "FILE") -> frozenset[SourceName]:
     """Return which of quotes and minute bars `path` holds anywhere; reading stops when both were seen."""
     missing = dict(_KINDS)
     tail = b""
-    for piece in read_bytes(path):
+    for piece in read_bytes(path, named=named):
         looked = tail + piece
         for kind in [kind for kind, pattern in missing.items() if pattern.search(looked)]:
             del missing[kind]
@@ -165,7 +169,7 @@ def replay_file(
     Bad records are counted by reason. Raises InputError when the file cannot be read to its end, or holds records of
     which none can be used; then nothing was published.
     """
-    idle = frozenset(_KINDS) - kinds_in(path)
+    idle = frozenset(_KINDS) - kinds_in(path, named=_ARGUMENT)
     engine = Engine(settings)
     decoder = LineDecoder()
     ingest_ms = now_ns // 1_000_000
@@ -177,14 +181,14 @@ def replay_file(
                 output.write(list(rows.pieces(_PIECE_ROWS)))
             ingest_ms += 1  # no key twice with the same ingest time
 
-    for chunk in whole_lines(read_bytes(path, progress), engine.counts.rejected):
+    for chunk in whole_lines(read_bytes(path, progress, named=_ARGUMENT), engine.counts.rejected):
         engine.add(decoder.decode(chunk))
         write(engine.emit(idle))
     write(engine.finish())
     unusable = engine.counts.rejected.total()
     if unusable and not engine.counts.input_events:
         raise InputError(
-            f"IN={path}: none of its {unusable} records can be used",
+            f"{_ARGUMENT}={path}: none of its {unusable} records can be used",
             hint="give Alpaca stock-stream messages or envelopes, one JSON object a line",
         )
     output.publish()

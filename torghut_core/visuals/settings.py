@@ -26,6 +26,7 @@ class VisualsSettings(ClickHouseSettings):
     """What `run visuals` reads once at start."""
 
     families = ("VISUALS_", "DATABASE_")
+    elsewhere = frozenset({"DATABASE_URL"})
     port: int = Field(default=8090, alias="VISUALS_PORT", ge=0, le=65_535)
     db_dsn: SecretStr | None = Field(default=None, alias="DB_DSN")
     """PostgreSQL of the symbol universe, or `embedded:DIR`."""

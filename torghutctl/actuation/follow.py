@@ -50,10 +50,11 @@ def follow(request: Request, number: int, verifier: Verifier, waiting: Waiting) 
         seen.append(_until_synced(request, repository, merge, number, waiting))
         waiting.tell(seen[-1])
         for stage in Stage:
-            seen.append(
-                _until_true(request, repository, verifier=verifier, stage=stage, number=number, waiting=waiting)
-            )
-            waiting.tell(seen[-1])
+            held = _until_true(request, repository, verifier=verifier, stage=stage, number=number, waiting=waiting)
+            if held:
+                seen.append(held)
+                waiting.tell(held)
+    waiting.tell(f"done: {request.spec.name} is in effect")
     return seen
 
 
@@ -125,12 +126,19 @@ def _until_synced(request: Request, repository: Repository, merge: str, number: 
 def _until_true(
     request: Request, repository: Repository, *, verifier: Verifier, stage: Stage, number: int, waiting: Waiting
 ) -> str:
+    """Return what holds at a stage, nothing where there is nothing to look at."""
+
     def look() -> tuple[bool, str]:
         repository.fetch_base()
         given = planning_input(request, repository, Seen(snapshot=_snapshot(request)))
         checks = [check for check in check_all(verifier, given) if check.stage is stage]
         wrong = [f"{check.name}: {check.detail}" for check in checks if not check.ok]
-        return not wrong, "; ".join(wrong) or f"{stage.value}: {len(checks)} checks hold"
+        held = (
+            f"{stage.value}, as git wants it: {', '.join(dict.fromkeys(check.name for check in checks))}"
+            if checks
+            else ""
+        )
+        return not wrong, "; ".join(wrong) or held
 
     return _poll(stage.value, number, waiting, look)
 

@@ -119,7 +119,7 @@ def _given(parameter: list[str] | None) -> dict[str, str]:
 def _documents(name: str, purpose: str, given: Mapping[str, str]) -> list[dict[str, Any]]:
     change = _CHANGES.get(name)
     if change is None:
-        raise InputError(f"{name}: is no procedure", hint=f"one of {', '.join(_CHANGES)}, agents")
+        raise InputError(f"CHANGE {name}: is no procedure", hint=f"one of {', '.join(_CHANGES)}, agents")
     if purpose not in (DIAGNOSTICS, ACTUATION):
         raise InputError(f"--purpose {purpose}: must be {DIAGNOSTICS} or {ACTUATION}")
     if purpose not in change.purposes:
@@ -183,9 +183,9 @@ def _load(name: str) -> Iterator[Any]:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
         yield from YAML(typ="safe", pure=True).load_all(text)
     except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+        raise InputError(f"FILE {name}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, YAMLError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read as YAML") from error
+        raise InputError(f"FILE {name}: cannot be read as YAML") from error
 
 
 def _schemas(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 
 from torghutctl.commands.procedure_request import default_audit_path
 from torghutctl.errors import InputError, UnverifiedError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 if TYPE_CHECKING:
     from torghutctl.effects.audit_log import AuditLine
@@ -93,7 +93,7 @@ def _missing(lines: Sequence[AuditLine], commits: Iterable[RecordedCommit]) -> I
         yield {"line": len(lines) + 1, "why": why}
 
 
-def _table(report: Mapping[str, Any]) -> str:
+def _table(report: Mapping[str, Any]) -> View:
     rows = [
         tuple(
             str(line.get(key, "")) for key in ("sequence", "at", "who", "event", "procedure", "environment", "reason")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,13 +169,13 @@ def _cells(told: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _grid_table(report: Mapping[str, Any]) -> str:
+def _grid_table(report: Mapping[str, Any]) -> View:
     head = ("parameters", "return", "Sharpe", "drawdown", "trades", "hit rate", "fees")
     rows = [(_said(each["parameters"]), *_cells(each)) for each in report["combinations"]]
-    return "\n".join([columns([head, *rows]), *(f"warning: {text}" for text in report["warnings"])])
+    return [columns([head, *rows]), *(f"warning: {text}" for text in report["warnings"])]
 
 
-def _walk_table(report: Mapping[str, Any]) -> str:
+def _walk_table(report: Mapping[str, Any]) -> View:
     head = (
         "judged from",
         "to",
@@ -199,4 +199,4 @@ def _walk_table(report: Mapping[str, Any]) -> str:
         for window in report["windows"]
     ]
     total = f"all judged windows: {_percent(report['return'])}, {report['trades']} closed trades"
-    return "\n".join([columns([head, *rows]), total, *(f"warning: {text}" for text in report["warnings"])])
+    return [columns([head, *rows]), total, *(f"warning: {text}" for text in report["warnings"])]

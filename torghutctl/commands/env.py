@@ -13,7 +13,7 @@ from torghutctl.commands import suggestions
 from torghutctl.environment_check import check_file
 from torghutctl.environments import described, entries, file_in_use, load_environment
 from torghutctl.errors import ConfigurationError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="The environments file: what it holds, what is wrong with it."
@@ -39,7 +39,7 @@ def show_list(config: ConfigOption = None, output: OutputOption = None) -> None:
 @app.command("show")
 def show(name: NameArgument = None, config: ConfigOption = None, output: OutputOption = None) -> None:
     """Show what an entry comes to, defaults included. A token stands in no entry, and none is read."""
-    environment = load_environment(name, config, os.environ)
+    environment = load_environment(name, config, os.environ, named="NAME")
     report = {"schemaVersion": "torghut.environment/v1", **_file(config), "environment": described(environment)}
     write(report, output, table=_entry)
 
@@ -64,7 +64,7 @@ def _file(config: Path | None) -> dict[str, Any]:
     return {"file": str(path), "isThere": path.is_file()}
 
 
-def _list(report: Mapping[str, Any]) -> str:
+def _list(report: Mapping[str, Any]) -> View:
     where = f"{report['file']}{'' if report['isThere'] else ' (not there: the environment is `default`)'}"
     rows = [("NAME", "DEFAULT", "PRODUCTION", "LIVE", "SYSTEM", "REPOSITORY")]
     rows += [
@@ -78,7 +78,7 @@ def _list(report: Mapping[str, Any]) -> str:
         )
         for row in report["environments"]
     ]
-    return f"{where}\n\n{columns(rows)}"
+    return [where, "", columns(rows)]
 
 
 def _shown(value: str | bool | None) -> str:
@@ -87,11 +87,11 @@ def _shown(value: str | bool | None) -> str:
     return value or "-"
 
 
-def _entry(report: Mapping[str, Any]) -> str:
+def _entry(report: Mapping[str, Any]) -> View:
     return columns([("file", report["file"]), *((key, _shown(value)) for key, value in report["environment"].items())])
 
 
-def _problems(report: Mapping[str, Any]) -> str:
+def _problems(report: Mapping[str, Any]) -> View:
     if not report["isThere"]:
         return f"{report['file']}: not there; the environment is `default`: not production, not live"
     if not report["problems"]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from torghutctl.errors import ConfigurationError, InputError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 RUNTIMES: Mapping[str, tuple[str, str]] = {
     "ws": ("torghut_core.ingest.settings", "IngestSettings"),
@@ -25,7 +25,7 @@ RUNTIMES: Mapping[str, tuple[str, str]] = {
 def settings_class(runtime: str) -> Any:
     """Return a runtime's settings class. Raises InputError for an unknown runtime."""
     if runtime not in RUNTIMES:
-        raise InputError(f"{runtime}: is no runtime", hint=f"one of {', '.join(RUNTIMES)}")
+        raise InputError(f"RUNTIME {runtime}: is no runtime", hint=f"one of {', '.join(RUNTIMES)}")
     module, name = RUNTIMES[runtime]
     try:
         return getattr(import_module(module), name)
@@ -70,12 +70,13 @@ def _of_trading(environment: Mapping[str, str]) -> dict[str, Any]:
     return {key: found[key] for key in ("derived", "contradictions", "policyResolution")}
 
 
-def _table(report: Mapping[str, Any]) -> str:
+def _table(report: Mapping[str, Any]) -> View:
     rows = [
         (row["variable"], "" if row["value"] is None else str(row["value"]), row["source"])
         for row in report["settings"]
     ]
-    lines = [columns([("variable", "value", "source"), *rows])]
-    lines += [f"unknown: {sentence}" for sentence in report["unknown"]]
-    lines += [f"contradiction: {sentence}" for sentence in report.get("contradictions", ())]
-    return "\n".join(lines)
+    return [
+        columns([("variable", "value", "source"), *rows]),
+        *(f"unknown: {sentence}" for sentence in report["unknown"]),
+        *(f"contradiction: {sentence}" for sentence in report.get("contradictions", ())),
+    ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from torghutctl.render.output import Format
+from torghutctl.render.output import Format, View, columns
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -101,15 +101,13 @@ def promote_check(
         raise typer.Exit(6)
 
 
-def _promotion_table(shown: Mapping[str, Any]) -> str:
-    from torghutctl.render.output import columns
-
+def _promotion_table(shown: Mapping[str, Any]) -> View:
     rows = [("COUNT", "FOUND", "NEEDED")]
     for name, count in shown["counts"].items():
         rows.append((name, "unreadable" if count is None else str(count), str(shown["minima"][name])))
     verdict = "may be raised" if shown["promotable"] else "stays: " + ", ".join(shown["reasons"])
     window = shown["window"]
-    return f"{window['since']} to {window['until']}\n{columns(rows)}\nLLM_ROLLOUT_STAGE={shown['stage']} {verdict}"
+    return [f"{window['since']} to {window['until']}", columns(rows), f"LLM_ROLLOUT_STAGE={shown['stage']} {verdict}"]
 
 
 def _document(path: Path | None) -> Any:

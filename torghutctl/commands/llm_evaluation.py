@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torghutctl.commands.trading_database import open_trading
 from torghutctl.errors import ConfigurationError, InputError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Columns, Format, View, columns, write
 
 if TYPE_CHECKING:
     from torghut_core.trading.review.evaluation import PriceAfter, Recorded
@@ -85,8 +85,8 @@ def _prices(stack: ExitStack, path: Path | None, environment: Mapping[str, str])
     return StoredPrices(clickhouse, settings.signal_table).after, 0
 
 
-def as_table(document: Mapping[str, Any]) -> str:
-    """Return the evaluation as plain text."""
+def as_table(document: Mapping[str, Any]) -> View:
+    """Return the evaluation for a terminal or a log."""
     rows = [("VERDICT", "REVIEWS", "JUDGED", "MEAN BPS", "STD ERROR", "FAVOURABLE")]
     for row in document["verdicts"]:
         share = row["favourableShare"]
@@ -120,8 +120,11 @@ def as_table(document: Mapping[str, Any]) -> str:
         f"let pass {_figure(document['passedMeanBps'])}, vetoed {_figure(document['vetoedMeanBps'])}, "
         f"advantage {_figure(document['advantageBps'])} hundredths of a percent",
     ]
-    tables = [columns(table) for table in (rows, costs) if len(table) > 1]
-    return "\n\n".join(["\n".join(said), *tables])
+    parts: list[str | Columns] = [*said]
+    for table in (rows, costs):
+        if len(table) > 1:
+            parts += ["", columns(table)]
+    return parts
 
 
 def _figure(value: float | None) -> str:

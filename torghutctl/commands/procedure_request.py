@@ -26,7 +26,7 @@ from torghutctl.errors import ConfigurationError, UpstreamError
 from torghutctl.planning.gates import Intent
 from torghutctl.planning.plan import Plan
 from torghutctl.procedures.specification import Spec
-from torghutctl.render.streams import is_terminal, tell
+from torghutctl.render.streams import is_terminal, tell, telling_once
 from torghutctl.snapshot.agent_run import read_agent_run
 from torghutctl.snapshot.repository import Repository
 
@@ -134,7 +134,7 @@ def build_request(
             acting=acting,
             at_ns=_time_of_evidence(options, spec, effect),
         ),
-        ask_person=_ask_person(act, acting) if is_asked else None,
+        ask_person=_asking(act, acting) if is_asked else None,
         open_forge=_forge_opener(environment, credential),
         second_phrase=acting.second_phrase if acting is not None else "",
         only_a_person=acting is not None and acting.only_a_person,
@@ -294,7 +294,8 @@ def snapshot_reader(
         replay_group=acting.replay_group if acting is not None else None,
         storage_namespace=acting.storage_namespace if acting is not None else None,
     )
-    return lambda: read(target, at_ns=at_ns, tell=tell)
+    say = telling_once()  # a wait looks again and again
+    return lambda: read(target, at_ns=at_ns, tell=say)
 
 
 def _forge_opener(environment: Environment, credential: Credential | None) -> ForgeOpener:
@@ -348,21 +349,21 @@ def _hands(options: ProcedureOptions, environment: Environment) -> Hands:
     return Hands(run=PodCommands(reader).run, annotate=annotate)
 
 
-def _ask_person(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], Intent]:
-    """Return how a person is asked: the plan is shown first, then what is missing is typed."""
+def _asking(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], Intent]:
+    phrase = acting.second_phrase if act and acting is not None else ""
+    return lambda plan, intent: ask_person(plan, intent, second_phrase=phrase)
 
-    def ask(plan: Plan, intent: Intent) -> Intent:
-        phrase = acting.second_phrase if act and acting is not None else ""
-        if intent.confirm and intent.reason.strip() and not phrase:
-            return intent
-        tell_plan(plan)
-        if not intent.reason.strip():
-            intent = replace(intent, reason=_typed("why"))
-        if not intent.confirm:
-            intent = replace(intent, confirm=_typed("type ACTUATE_TORGHUT to go on"))
-        return replace(intent, typed=_typed("this deletes; type the topics' names to go on")) if phrase else intent
 
-    return ask
+def ask_person(plan: Plan, intent: Intent, *, second_phrase: str = "") -> Intent:
+    """Ask a person: the plan is shown first, then what is missing is typed."""
+    if intent.confirm and intent.reason.strip() and not second_phrase:
+        return intent
+    tell_plan(plan)
+    if not intent.reason.strip():
+        intent = replace(intent, reason=_typed("why"))
+    if not intent.confirm:
+        intent = replace(intent, confirm=_typed("type ACTUATE_TORGHUT to go on"))
+    return replace(intent, typed=_typed("this deletes; type the topics' names to go on")) if second_phrase else intent
 
 
 def tell_plan(plan: Plan) -> None:

@@ -60,7 +60,7 @@ def run_procedure(
     if is_told_first:
         _write(request, plan, error, options)
     if error is None and request.effect is Effect.SHOW and not is_nothing:
-        _tell_how(plan, spec, is_reasoned=bool(request.intent.reason.strip()))
+        _tell_how(plan, spec, is_reasoned=bool(request.intent.reason.strip()), is_asked=request.ask_person is not None)
     if plan.result is not None and plan.result.pull_request is not None:
         number = plan.result.pull_request.number
         if options.wait and error is outcome.gap:
@@ -72,6 +72,9 @@ def run_procedure(
                 error = failed
         elif not options.wait:
             tell(f"follow it: {_follow_line(request, number)}")
+    if plan.result is not None and request.effect is Effect.ACT:
+        for step in plan.draft.verification:
+            tell(f"verify: {step}")
     if not is_told_first:
         _write(request, plan, error, options)
     if error is not None:
@@ -109,11 +112,15 @@ def _write(request: Request, plan: Plan, error: TorghutError | None, options: Pr
         tell(plan_table({**plan.report(), "files": []}, is_known=True))
 
 
-def _tell_how(plan: Plan, spec: Spec, *, is_reasoned: bool) -> None:
-    if plan.act is not None:
+def _tell_how(plan: Plan, spec: Spec, *, is_reasoned: bool, is_asked: bool) -> None:
+    if plan.act is not None and is_asked:
+        tell("plan only; to carry it out run the line after `act`, and type the phrase")
+    elif plan.act is not None:
         tell("plan only; to carry it out, run the command after `act` with --confirm and the phrase that --help gives")
     elif plan.draft.actions:
-        tell("plan only; a person at a terminal carries it out with --reason TEXT --act")
+        tell(
+            f"plan only; a person at a terminal carries it out with {'' if is_reasoned else '--reason TEXT and '}--act"
+        )
     elif not is_reasoned:
         tell("plan only; with --reason TEXT it shows the command that carries it out")
     else:
@@ -169,22 +176,22 @@ def list_releases(options: ProcedureOptions) -> None:
     """Write the last images of the trading service, newest first."""
     from torghutctl.actuation.engine import plan_input
     from torghutctl.procedures.rollback_image import SPEC, history_files, plan, releases
-    from torghutctl.render.output import columns, write
+    from torghutctl.render.output import View, columns, write
 
     given = plan_input(build_request(options, SPEC, plan, {}))
     rows = [release.row() for release in releases(given.history[history_files(given.tree)[0]], 10)]
 
-    def table(report: Mapping[str, Any]) -> str:
+    def table(report: Mapping[str, Any]) -> View:
         head = ("digest", "version", "commit", "at", "rolled back")
         cells = [
             (
                 str(r["digest"])[:19],
                 str(r["version"]),
                 str(r["commit"])[:12],
-                str(r["at"]),
+                str(r["at"]) + ("" if index else " (now)"),
                 "yes" if r["wasRolledBack"] else "no",
             )
-            for r in report["releases"]
+            for index, r in enumerate(report["releases"])
         ]
         return columns([head, *cells]) if cells else "the file's history has no image digest"
 

@@ -19,7 +19,7 @@ from torghutctl.effects.replay_state import ReplayState
 from torghutctl.errors import ConfigurationError, ExitCode
 from torghutctl.procedures.replay_actions import TYPED_TOPICS, Places
 from torghutctl.procedures.replay_ta import SPEC, Mode, Replay, plan_exit, plan_start, verify
-from torghutctl.render.output import columns, write
+from torghutctl.render.output import View, columns, write
 from torghutctl.render.streams import tell
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=SPEC.help_text())
@@ -135,13 +135,13 @@ def status(
         raise typer.Exit(int(ExitCode.UNKNOWN))
 
 
-def _table(report: Mapping[str, Any]) -> str:
+def _table(report: Mapping[str, Any]) -> View:
     steps = [
         (str(s["at"]), str(s["summary"]), str(s.get("pullRequest") or s.get("branch") or "")) for s in report["steps"]
     ]
     said = {True: "yes", False: "no", None: "not known"}
     checks = [(said[c["ok"]], str(c["name"]), str(c["detail"])) for c in report["checks"]]
-    return "\n".join(filter(None, (columns(steps), columns(checks))))
+    return [columns(rows) for rows in (steps, checks) if rows]
 
 
 def _step(options: ProcedureOptions, outcome: Outcome) -> dict[str, Any]:

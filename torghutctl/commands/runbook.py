@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from torghutctl.assets import folder
 from torghutctl.commands import suggestions
 from torghutctl.errors import InputError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, screen, write
 
 
 def command(
@@ -37,15 +38,25 @@ def command(
         return
     wanted = Path(name).name.removesuffix(".md")
     if wanted not in books:
-        raise InputError(f"{name}: is no runbook", hint=f"one of {', '.join(books)}")
+        raise InputError(f"NAME {name}: is no runbook", hint=f"one of {', '.join(books)}")
     text = books[wanted].read_text(encoding="utf-8")
     report = {"schemaVersion": "torghut.runbook/v1", "name": wanted, "text": text}
-    write(report, output, table=lambda shown: str(shown["text"]))
+    write(report, output, table=_book)
+
+
+def _book(report: Mapping[str, Any]) -> View:
+    """Return the runbook as it is written; a terminal has it wrapped."""
+    text = str(report["text"])
+    if screen(os.environ).width is None:
+        return text
+    from torghutctl.render.book_view import book
+
+    return book(text)
 
 
 def _title(path: Path) -> str:
     return path.read_text(encoding="utf-8").lstrip("# ").splitlines()[0]
 
 
-def _list(report: Mapping[str, Any]) -> str:
+def _list(report: Mapping[str, Any]) -> View:
     return columns([(row["name"], row["title"]) for row in report["runbooks"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -40,9 +41,11 @@ def command(
     bundle.refuse_taken(path, "PATH")
     snapshot = reader.read(choice.target, at_ns=choice.at_ns, tell=tell)
     bundle.write(snapshot, path, "PATH")
-    asked = reading.asked(snapshot)
+    asked = [item for item in reading.asked(snapshot) if not reading.is_left_out(item)]
     read = sum(item.is_ok for item in asked)
-    typer.echo(f"wrote {path}: {read} of {len(asked)} sources read", err=True)
+    missing = ", ".join(f"{item.source} ({item.failure})" for item in asked if item.failure is not None)
+    tell(f"wrote {path}: {read} of {len(asked)} sources read{missing and f', not {missing}'}")
+    tell(f"read it: torghutctl health-report --from-snapshot {shlex.quote(str(path))}")
     if read == 0:
         why = reading.nothing_read(snapshot) or "nothing was asked"
         raise UpstreamError(why, hint=f"torghutctl health-report --from-snapshot {path} tells it source by source")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 if TYPE_CHECKING:
     from torghut_core.engines.clickhouse import ClickHouse
@@ -243,7 +243,7 @@ def _report_of(check: Check, source: Path) -> dict[str, Any]:
     }
 
 
-def _check_table(report: Mapping[str, Any]) -> str:
+def _check_table(report: Mapping[str, Any]) -> View:
     heads = ("symbol", "compared", "equal", "differing", "only own", "only provider", "volume")
     rows = [
         (
@@ -266,11 +266,7 @@ def _check_table(report: Mapping[str, Any]) -> str:
         for each in report["worst"]
     ]
     table = columns([heads, *rows])
-    return (
-        f"{table}\n\n" + columns([("symbol", "minute end", "own value, not the provider's"), *worst])
-        if worst
-        else table
-    )
+    return [table, "", columns([("symbol", "minute end", "own value, not the provider's"), *worst])] if worst else table
 
 
 @dataclass(frozen=True, kw_only=True)

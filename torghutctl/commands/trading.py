@@ -68,7 +68,7 @@ def kill_switch(
     from torghutctl.errors import ConfigurationError
 
     if state not in ("on", "off"):
-        raise ConfigurationError(f"kill-switch {state!r}: must be on or off")
+        raise ConfigurationError(f"on|off {state!r}: must be one of the two")
     options = SwitchOptions(
         environment=environment,
         config=config,
@@ -209,24 +209,24 @@ def explain_config(
     from typing import Any
 
     from torghut_core.trading.explanation import explain
-    from torghutctl.render.output import columns, write
+    from torghutctl.render.output import Columns, View, columns, write
 
     report = explain(os.environ)
     if only_set:
         report["settings"] = [row for row in report["settings"] if row["source"] == "environment"]
 
-    def table(shown: Mapping[str, Any]) -> str:
+    def table(shown: Mapping[str, Any]) -> View:
         rows = [("VARIABLE", "VALUE", "SOURCE")]
         rows += [(row["variable"], _text(row["value"]), row["source"]) for row in shown["settings"]]
         policy = shown["policyResolution"]
-        lines = [
+        lines: list[str | Columns] = [
             columns(rows),
             "",
             f"AI review fails to: {policy['effective_fail_mode']} ({policy['classification']})",
         ]
         lines += [f"unknown variable: {name}" for name in shown["unknownVariables"]]
         lines += [f"contradiction: {text}" for text in shown["contradictions"]] or ["no contradiction: it would start"]
-        return "\n".join(lines)
+        return lines
 
     write(report, output, table=table)
     if report["contradictions"]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torghutctl.commands.backtest_sweep import run_sweep
 from torghutctl.errors import ConfigurationError, InputError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Format, View, columns, write
 
 if TYPE_CHECKING:
     from torghut_core.engines.postgres import Postgres
@@ -288,7 +288,7 @@ def _counts(of: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in of.items()) or "none"
 
 
-def _table(report: Mapping[str, Any]) -> str:
+def _table(report: Mapping[str, Any]) -> View:
     return columns(_rows(report))
 
 

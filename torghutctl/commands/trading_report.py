@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torghutctl.commands.trading_database import open_trading
 from torghutctl.errors import ConfigurationError, InputError
-from torghutctl.render.output import Format, columns, write
+from torghutctl.render.output import Columns, Format, View, columns, write
 from torghutctl.render.streams import emit, tell
 
 if TYPE_CHECKING:
@@ -232,11 +232,13 @@ def _summary(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def as_table(document: Mapping[str, Any]) -> str:
-    """Return the report as plain text."""
-    parts = ["\n".join(_summary(document))]
-    parts += [f"{title}\n{columns(rows)}" for title, rows in _sections(document) if len(rows) > 1]
-    return "\n\n".join(parts)
+def as_table(document: Mapping[str, Any]) -> View:
+    """Return the report for a terminal or a log."""
+    parts: list[str | Columns] = [*_summary(document)]
+    for title, rows in _sections(document):
+        if len(rows) > 1:
+            parts += ["", title, columns(rows)]
+    return parts
 
 
 def as_markdown(document: Mapping[str, Any]) -> str:

@@ -6,9 +6,11 @@ Emergency steps like any other: a plan, a reason, the phrase, the gates, the aud
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +28,16 @@ _STATEMENTS: dict[Switch, str] = {
     "kill-switch on": "turn the database's kill switch on: no claim is written, open orders of this system are cancelled",
     "kill-switch off": "turn the database's kill switch off",
     "resume-losses": "lift the loss latch and measure losses anew from the next reading of equity",
+}
+_VERIFIED: dict[Switch, str] = {
+    "kill-switch on": "kill_switch_enabled=true; orders_uncertain.cancels_not_obeyed stays 0",
+    "kill-switch off": "kill_switch_enabled=false",
+    "resume-losses": "loss_limit.latched=false",
+}
+_UNDONE: dict[Switch, Switch] = {
+    "kill-switch on": "kill-switch off",
+    "kill-switch off": "kill-switch on",
+    "resume-losses": "kill-switch on",
 }
 
 
@@ -65,15 +77,23 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     from torghut_core.clock import SystemClock
     from torghutctl.actuation.record import Record
     from torghutctl.actuation.request import Effect, Request
-    from torghutctl.commands.procedure_request import default_audit_path, tell_plan, user
+    from torghutctl.commands.procedure_request import ask_person, default_audit_path, user
     from torghutctl.planning.gates import Intent, ask_gates, require_open, told
-    from torghutctl.render.output import write
+    from torghutctl.render.output import screen, write
     from torghutctl.render.plan_view import plan_markdown, plan_table
     from torghutctl.render.streams import is_terminal, tell
     from torghutctl.snapshot.agent_run import read_agent_run
 
     environment = load_environment(options.environment, options.config, os.environ)
     now_ns = SystemClock().now_ns()
+    is_asked = is_terminal()
+    on = screen(os.environ)
+
+    def show(plan: Plan) -> None:
+        is_known = is_asked and plan.result is not None
+        view = partial(plan_table, width=on.width, is_coloured=on.is_coloured, is_known=is_known)
+        write(plan.report(), options.output, table=view, markdown=plan_markdown)
+
     with _database(options, environment) as trading:
         plan = Plan(
             procedure=f"trading {switch.split()[0]}",
@@ -85,13 +105,14 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
         if options.plan is not None and options.plan != plan.digest:
             raise StalePlanError(f"the plan is now {plan.digest}, not the {options.plan} that --plan names")
         if not options.act or plan.is_empty:
-            tell("nothing to change" if plan.is_empty else "plan only; add --reason TEXT, --act and the phrase to act")
-            write(plan.report(), options.output, table=plan_table, markdown=plan_markdown)
+            show(plan)
+            reason = "" if options.reason.strip() else "--reason TEXT "
+            how = "asks for the phrase" if is_asked else "takes --confirm with the phrase that --help gives"
+            tell("nothing to change" if plan.is_empty else f"plan only; the same with {reason}--act {how}")
             if plan.refusals and not plan.is_empty:
                 closed = told((item.name, item.detail) for item in plan.refusals)
                 raise RefusedError(f"this plan would be refused: {closed}", hint="nothing was changed")
             return
-        is_asked = is_terminal()
         intent = Intent(
             reason=options.reason,
             confirm=options.confirm,
@@ -100,10 +121,8 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_asked,
         )
-        if is_asked and not intent.confirm:
-            tell_plan(plan)
-            phrase = str(typer.prompt("type ACTUATE_TORGHUT to go on", default="", show_default=False, err=True))
-            intent = replace(intent, confirm=phrase)
+        if is_asked:
+            intent = ask_person(plan, intent)
         answers = ask_gates(plan, intent, only_a_person=switch != "kill-switch on")
         require_open(answers)
         actor = f"{user()}@{socket.gethostname()}"
@@ -128,7 +147,9 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
         trading.carry_out(switch, now_ns=now_ns, actor=actor, reason=" ".join(intent.reason.split()))
         done = plan.with_result(Result())
         record.result(done, "acted")
-        write(done.report(), options.output, table=plan_table, markdown=plan_markdown)
+        show(done)
+        for step in plan.draft.verification:
+            tell(f"verify: {step}")
         if record.gap is not None:
             raise record.gap
 
@@ -153,6 +174,10 @@ class _database:
     def __init__(self, options: SwitchOptions, environment: Environment) -> None:
         self._local = options.local or (Path(environment.local) if environment.local else None)
         self._stack = ExitStack()
+        name = ("-e", options.environment) if options.environment else ()
+        config = ("--config", str(options.config.absolute())) if options.config else ()
+        local = ("--local", str(options.local.absolute())) if options.local else ()
+        self._where = (*name, *config, *local)
 
     def __enter__(self) -> _database:
         from torghut_core.trading.store.control import ControlStore
@@ -176,6 +201,7 @@ class _database:
         }[switch]
         is_own = bound is not None and bound.account_label == label and self._is_own_number(bound.account_number)
         said = "the database is bound to no account yet" if bound is None else f"it is bound to {bound.account_label}"
+        undo = f" --reason 'undo {switch}'"
         return Draft(
             actions=()
             if is_so
@@ -189,8 +215,11 @@ class _database:
                     value=str(is_own),
                 ),
             ),
-            verification=("torghutctl health-report", "/trading/status: kill_switch, loss_limit, stop"),
-            rollback=("torghutctl trading kill-switch off",) if switch == "kill-switch on" else (),
+            verification=(
+                shlex.join(["torghutctl", "health-report", *self._where]),
+                f"/trading/status: {_VERIFIED[switch]}",
+            ),
+            rollback=(f"{shlex.join(['torghutctl', 'trading', *_UNDONE[switch].split(), *self._where])}{undo} --act",),
             summary=switch,
         )
 

@@ -42,7 +42,10 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     facts = Facts(snapshot)
     service = facts.value(sources.TRADING_SERVICE)
     revisions = {item["name"]: item for item in facts.value(sources.TRADING_REVISIONS) or []}
-    newest = revisions.get((service or {}).get("newestCreated"))
+    # Where a scheduler submits the orders, the service beside it only answers, and its switch is off for good.
+    scheduler = facts.value(sources.TRADING_SCHEDULER)
+    live = service if scheduler is None else scheduler
+    newest = revisions.get((service or {}).get("newestCreated")) if scheduler is None else None
     desired = (facts.desired() or {}).get("trading")
     statuses = facts.trading_status()
     deciding = _deciding(facts, (service or {}).get("newestCreated"))
@@ -53,7 +56,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
         _row(
             name,
             git=_variable(desired, name),
-            live=_variable(service, name),
+            live=_variable(live, name),
             revision=_variable(newest, name),
             effective=_reported(effective, key),
             others=[_reported(status, key) for status in deciding[1:]],
@@ -64,7 +67,7 @@ def show(snapshot: Snapshot) -> dict[str, Any]:
     image = _row(
         "image",
         git=(desired or {}).get("image"),
-        live=(service or {}).get("image"),
+        live=(live or {}).get("image"),
         revision=(newest or {}).get("image"),
         effective=None,
         sync=sync,

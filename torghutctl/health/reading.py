@@ -34,6 +34,11 @@ def asked(snapshot: Snapshot) -> list[Reading]:
     ]
 
 
+def is_left_out(item: Reading) -> bool:
+    """Tell whether a source is absent where nobody needs it to be there."""
+    return item.failure is Failure.ABSENT and sources.describe(item.source).may_be_absent
+
+
 def nothing_read(snapshot: Snapshot) -> str | None:
     """Return why nothing at all of the system could be read, in one sentence; None when anything was.
 

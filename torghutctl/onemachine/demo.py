@@ -92,7 +92,7 @@ class Demo:
             "APCA_API_KEY_ID": simulator.KEY_ID,
             "APCA_API_SECRET_KEY": simulator.SECRET_KEY,
             "APCA_API_BASE_URL": market.http,
-            "APCA_DATA_API_BASE_URL": market.http,
+            "ALPACA_BASE_URL": market.http,
             "ALPACA_STREAM_URL": market.ws,
             "ALPACA_FEED": "iex" if self.replay is None else "sip",
             "SYMBOLS": symbols,

@@ -158,8 +158,16 @@ def revision_ready(given: PlanningInput) -> Precondition:
     return Precondition(name=name, ok=ok, detail=detail, value=str(ok))
 
 
-def trading_paused(given: PlanningInput, *, refuses: bool = True) -> Precondition:
-    """Ask whether trading is off, in git and in the effective state of every trading process."""
+def _first(given: PlanningInput, command: str, before: str) -> str:
+    """Return the command that makes an answer a yes, as the end of what was seen."""
+    return f"; first: {given.look(command, '--reason', f'before {before}')}"
+
+
+def trading_paused(given: PlanningInput, *, before: str, refuses: bool = True) -> Precondition:
+    """Ask whether trading is off, in git and in the effective state of every trading process.
+
+    `before` is the procedure that asks.
+    """
     name = "trading is paused, in git and in effect"
     switches = find_switch(given.tree, ENABLED)
     kill = find_switch(given.tree, KILL_SWITCH)
@@ -167,7 +175,8 @@ def trading_paused(given: PlanningInput, *, refuses: bool = True) -> Preconditio
     is_killed = bool(kill.settings) and all(is_true(s.value) for s in kill.settings)
     if (on_in_git or switches.blocked) and not is_killed:
         where = ", ".join([*on_in_git, *(item.path for item in switches.blocked)])
-        return Precondition(name=name, ok=False, detail=f"git has it on: {where}", refuses=refuses, value="on in git")
+        detail = f"git has it on: {where}{_first(given, 'pause-trading', before)}"
+        return Precondition(name=name, ok=False, detail=detail, refuses=refuses, value="on in git")
     answers = [(pod, reading) for pod, reading in _family(given.snapshot, _STATUS) if reading.is_ok]
     failed = [reading for _, reading in _family(given.snapshot, _STATUS) if not reading.is_ok]
     if failed or not answers:
@@ -202,20 +211,22 @@ def job(given: PlanningInput) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def ta_suspended(given: PlanningInput, *, refuses: bool = True) -> Precondition:
-    """Ask whether the TA job is suspended in effect: nothing of it runs."""
+def ta_suspended(given: PlanningInput, *, before: str) -> Precondition:
+    """Ask whether the TA job is suspended in effect: nothing of it runs. `before` is the procedure that asks."""
     name = "TA is suspended"
     found = job(given)
     process = read_source(given, "ta/deployment").value
     if found is None and isinstance(process, dict):
         ok = process.get("replicas") == 0 and process.get("readyReplicas") == 0
         detail = f"{process.get('readyReplicas')} of {process.get('replicas')} replicas ready"
-        return Precondition(name=name, ok=ok, detail=detail, refuses=refuses, value=str(ok))
+        detail += "" if process.get("replicas") == 0 else _first(given, "suspend-ta", before)
+        return Precondition(name=name, ok=ok, detail=detail, value=str(ok))
     if found is None:
-        return not_known(name, read_source(given, "ta/flinkdeployment"), refuses=refuses)
+        return not_known(name, read_source(given, "ta/flinkdeployment"))
     ok = found.get("wantedState") == "suspended" and found.get("lifecycle") == "SUSPENDED"
     detail = f"wanted {found.get('wantedState')}, lifecycle {found.get('lifecycle')}, job {found.get('job')}"
-    return Precondition(name=name, ok=ok, detail=detail, refuses=refuses, value=str(ok))
+    detail += "" if found.get("wantedState") == "suspended" else _first(given, "suspend-ta", before)
+    return Precondition(name=name, ok=ok, detail=detail, value=str(ok))
 
 
 def keeper_ready(given: PlanningInput) -> Precondition:

@@ -20,6 +20,7 @@ from torghutctl.procedures.switches import (
     is_false,
     is_true,
 )
+from torghutctl.procedures.trading_workload import trading_workload
 from torghutctl.procedures.verification import Check, switch_checks
 
 SPEC = Spec(
@@ -59,6 +60,7 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
             hint="give the folder of the torghut application",
         )
     wanted = f"{KILL_SWITCH}=true" if cancel_orders else f"{ENABLED}=false"
+    workload = trading_workload(given.tree, given.environment.names.service)
     skipped = tuple(dict.fromkeys(str(item) for item in blocked))
     base = Draft(
         preconditions=(
@@ -70,7 +72,7 @@ def plan(given: PlanningInput, *, cancel_orders: bool = False) -> Draft:
             ),
         ),
         verification=(
-            f"the Knative Service {given.environment.names.service} is Ready on a new revision that has {wanted}",
+            f"every process that trades runs with {wanted}" if workload is None else workload.has_taken(wanted),
             "/trading/status says kill_switch_enabled=true, and no order is open"
             if cancel_orders
             else "/trading/status says enabled=false and running=false",

@@ -259,7 +259,7 @@ def _remove_state(
         actions=destructive_actions(replay.identity, replay.places, shapes),
         preconditions=(
             *preconditions,
-            ta_suspended(given),
+            ta_suspended(given, before=SPEC.name),
             _ticket(replay),
             shapes_known,
             _pod_runs(given, "kafka/pods", replay.places.kafka_pod, "the Kafka pod is one of the cluster's"),
@@ -281,7 +281,7 @@ def _remove_state(
 
 def _preflight(given: PlanningInput, replay: Replay, target: ReplayJob, group: str | None) -> tuple[Precondition, ...]:
     return (
-        trading_paused(given),
+        trading_paused(given, before=SPEC.name),
         clickhouse_writable(given),
         job_read(given, target),
         _no_other_replay(group),

@@ -43,7 +43,7 @@ def plan(given: PlanningInput) -> Draft:
                 else f"FlinkDeployment {given.environment.names.flink_deployment}: job RUNNING, observed generation current",
                 "the newest event time of ta_signals advances while the market is open",
             ),
-            rollback=("none needed: reverting the nonce restarts the job once more",),
+            rollback=("none needed: a revert restarts it once more",),
             summary="restart the technical analysis job",
             risk="Bars and signals pause until the job has restored its state.",
         ),

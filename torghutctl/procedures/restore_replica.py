@@ -46,7 +46,7 @@ def plan(given: PlanningInput) -> Draft:
         preconditions=(
             _is_readonly(given),
             keeper_ready(given),
-            ta_suspended(given),
+            ta_suspended(given, before=SPEC.name),
             Precondition(
                 name="the replicas are known",
                 ok=len(replicas) > 0,

@@ -84,6 +84,7 @@ def plan(given: PlanningInput) -> Draft:
     for setting, wanted in (*((s, "true") for s in turned), *((s, "false") for s in freed)):
         editor = editors.setdefault(setting.file.path, FileEditor.open(setting.file))
         editor.set(setting.address, wanted, label=f"{setting.name} of {setting.owner}", is_text=True)
+    wanted_now = f"{ENABLED}=true and {KILL_SWITCH}=false"
     if workload is not None:
         _stamp_revision(given, workload, editors)
     return draft_of(
@@ -97,8 +98,9 @@ def plan(given: PlanningInput) -> Draft:
                 _left_off(enabled, turned),
             ),
             verification=(
-                f"the Knative Service {given.environment.names.service} is Ready on a new revision that has "
-                f"{ENABLED}=true and {KILL_SWITCH}=false",
+                f"every process that trades runs with {wanted_now}"
+                if workload is None
+                else workload.has_taken(wanted_now),
                 "/trading/status says enabled=true, running=true, kill_switch_enabled=false",
                 given.look("status"),
             ),

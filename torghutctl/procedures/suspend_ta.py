@@ -43,7 +43,7 @@ def plan(given: PlanningInput, *, every: bool = False) -> Draft:
                 other.set((position, "spec", "job", "state"), "suspended", label=label, is_text=True)
     named = ", ".join(f"{name} ({path})" for path, name in others)
     advice = (
-        trading_paused(given, refuses=False),
+        trading_paused(given, before=SPEC.name, refuses=False),
         Precondition(
             name="no other Flink job writes on",
             ok=every or not others,
@@ -62,7 +62,7 @@ def plan(given: PlanningInput, *, every: bool = False) -> Draft:
                 if process is not None
                 else f"FlinkDeployment {given.environment.names.flink_deployment}: lifecycle SUSPENDED",
                 "the guardrail gauges show the disk no longer falling; what frees space is in the runbook:"
-                " torghutctl runbook clickhouse-recovery",
+                " torghutctl runbook suspend-ta",
             ),
             rollback=(given.undo(SPEC, "resume-ta"),),
             summary="suspend every Flink job" if every and others else "suspend the technical analysis job",

@@ -39,6 +39,12 @@ class Workload:
     def is_deployment(self) -> bool:
         return self.kind == "Deployment"
 
+    def has_taken(self, wanted: str) -> str:
+        """Return the sentence that says it runs with what was changed."""
+        if self.is_deployment:
+            return f"the Deployment {self.name} is rolled out with {wanted}"
+        return f"the Knative Service {self.name} is Ready on a new revision that has {wanted}"
+
 
 def trading_workload(tree: Tree, service: str) -> Workload | None:
     """Return the workload that submits orders; None where the tree has none that can be read, or several.

@@ -103,7 +103,10 @@ def _of_deployment(live: Reading, name: str, wanted: str) -> Iterator[Check]:
 
 def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading | None) -> Check:
     """Ask the processes that trade what they go by; one that does not say goes by its rolled out specification."""
-    key = {"TRADING_ENABLED": "enabled", "TRADING_KILL_SWITCH_ENABLED": "killSwitch"}[name]
+    key, word = {
+        "TRADING_ENABLED": ("enabled", "enabled"),
+        "TRADING_KILL_SWITCH_ENABLED": ("killSwitch", "kill_switch_enabled"),
+    }[name]
     readings = given.snapshot.readings if given.snapshot is not None else {}
     answers = {s.rsplit("/", 1)[1]: r for s, r in readings.items() if s.startswith("trading/status/")}
     if deployment is not None:
@@ -116,10 +119,10 @@ def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading
         said = {name_: is_true(by_specification) if value is None else value for name_, value in said.items()}
     ok = bool(said) and all(value is is_true(wanted) for value in said.values())
     detail = (
-        ", ".join(f"{pod_name}: {key}={value}" for pod_name, value in sorted(said.items()))
+        ", ".join(f"{pod_name}: {word}={value}".lower() for pod_name, value in sorted(said.items()))
         or "no trading process answers"
     )
-    return Check(stage=Stage.EFFECTIVE, name=f"/trading/status {key}={is_true(wanted)}".lower(), ok=ok, detail=detail)
+    return Check(stage=Stage.EFFECTIVE, name=f"/trading/status {word}={is_true(wanted)}".lower(), ok=ok, detail=detail)
 
 
 def job_checks(given: PlanningInput) -> tuple[Check, ...]:

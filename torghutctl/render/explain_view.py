@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torghutctl.render.output import columns
+from torghutctl.render.output import View, columns
 
 
-def reason(answer: Mapping[str, Any]) -> str:
-    """Return a reason's explanation as text."""
+def reason(answer: Mapping[str, Any]) -> View:
+    """Return a reason's explanation."""
     rows = [
         ("reason:", answer["reason"]),
         ("component:", answer["component"]),
@@ -24,8 +24,8 @@ def reason(answer: Mapping[str, Any]) -> str:
     return columns(rows)
 
 
-def access(answer: Mapping[str, Any]) -> str:
-    """Return the permissions of a report as text."""
+def access(answer: Mapping[str, Any]) -> View:
+    """Return the permissions of a report."""
     rows = [("NAMESPACE", "API GROUP", "RESOURCE", "VERBS", "REQUIRED", "FOR")]
     rows += [
         (
@@ -38,4 +38,4 @@ def access(answer: Mapping[str, Any]) -> str:
         )
         for rule in answer["rules"]
     ]
-    return f"{columns(rows)}\n\nNo verb on secrets. The same rights as a Role: {answer['role']}"
+    return [columns(rows), "", f"No verb on secrets. The same rights as a Role: {answer['role']}"]

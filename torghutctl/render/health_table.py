@@ -67,8 +67,10 @@ def _head(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     age = _age(report, cause["since"])
     yield literal(f"since:    {cause['since'] or 'not known'}{f' ({age})' if age else ''}")
     if step is not None:
-        yield literal(f"next:     {step['command'] or step['name'] + ' (runbook)'}")
-        yield literal(f"runbook:  {step['runbook']}")
+        book = f"torghutctl runbook {step['runbook'].removeprefix('runbooks/').removesuffix('.md')}"
+        yield literal(f"next:     {step['command'] or book}")
+        if step["command"] is not None:
+            yield literal(f"runbook:  {book}")
 
 
 def _hanging(label: str, text: str) -> Table:
@@ -83,7 +85,9 @@ def _hanging(label: str, text: str) -> Table:
 def _components(report: Mapping[str, Any], width: int | None) -> Iterator[RenderableType]:
     rows = list(_rows(report))
     widths = [max(len(cells[i]) for cells in (_HEADINGS, *(row for row, _ in rows))) for i in range(len(_HEADINGS))]
-    is_below = width is not None and width - sum(widths) - 2 * len(widths) < _NARROWEST_MESSAGE
+    longest = max((len(word) for _, message in rows for word in message.split()), default=0)
+    room = max(_NARROWEST_MESSAGE, longest)  # no name is broken
+    is_below = width is not None and width - sum(widths) - 2 * len(widths) < room
     if not is_below:
         yield _table(widths, [*rows], is_last_shown=True)
         return

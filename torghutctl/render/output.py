@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TextIO
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from torghutctl.render.redaction import redact, redact_text
 from torghutctl.render.streams import emit, is_unicode
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Format(StrEnum):
@@ -24,26 +29,49 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Rows to be drawn as left-aligned columns, as wide as they are shown."""
+
+    rows: Sequence[tuple[str, ...]]
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> Columns:
+    """Return rows as columns."""
+    return Columns(rows)
+
+
+View: TypeAlias = "str | Columns | Sequence[Columns | RenderableType]"
+"""What a report looks like: a text as it stands, or parts below each other, drawn as wide as the terminal is."""
+TableView = Callable[[Mapping[str, Any]], View]
+"""Renders a report for people, on a terminal or off it."""
 TextView = Callable[[Mapping[str, Any]], str]
-"""Renders a report as plain text or markdown."""
+"""Renders a report as markdown."""
 
 
 def write(
     report: Mapping[str, Any],
     output: Format | None,
     *,
-    table: TextView,
+    table: TableView,
     markdown: TextView | None = None,
 ) -> bool:
     """Write `report` to standard output, as a table where no format is asked for; tell whether its reader is still there.
 
     Raises OutputError.
     """
-    return emit(render(report, output or Format.TABLE, table=table, markdown=markdown))
+    return emit(render(report, output or Format.TABLE, table=table, markdown=markdown, on=screen(os.environ)))
 
 
-def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdown: TextView | None = None) -> str:
-    """Return the report as text that ends in a newline."""
+def render(
+    report: Mapping[str, Any],
+    output: Format,
+    *,
+    table: TableView,
+    markdown: TextView | None = None,
+    on: Screen | None = None,
+) -> str:
+    """Return the report as text that ends in a newline; `on` is where it is shown, no terminal without."""
     safe = redact(report)
     if output is Format.JSON:
         return json.dumps(safe, indent=2, ensure_ascii=not is_unicode()) + "\n"
@@ -59,7 +87,18 @@ def render(report: Mapping[str, Any], output: Format, *, table: TextView, markdo
         yaml.dump(safe, buffer)
         return buffer.getvalue()
     view = markdown if output is Format.MARKDOWN and markdown is not None else table
-    return redact_text(view(safe)).rstrip("\n") + "\n"
+    return redact_text(as_text(view(safe), on or Screen())).rstrip("\n") + "\n"
+
+
+def as_text(view: View, on: Screen) -> str:
+    """Return a view as it is shown there; whole lines where that is no terminal."""
+    if isinstance(view, str):
+        return view
+    from torghutctl.render.terminal import drawn, grid
+
+    parts = [view] if isinstance(view, Columns) else view
+    shown = (grid(part.rows, on.width) if isinstance(part, Columns) else [part] for part in parts)
+    return drawn(chain.from_iterable(shown), width=on.width, is_coloured=on.is_coloured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +116,3 @@ def screen(environment: Mapping[str, str], stream: TextIO | None = None) -> Scre
         return Screen()
     is_plain = bool(environment.get("NO_COLOR")) or environment.get("TERM", "dumb") == "dumb"
     return Screen(width=shutil.get_terminal_size().columns, is_coloured=not is_plain)
-
-
-def columns(rows: Sequence[tuple[str, ...]], *, gap: int = 2) -> str:
-    """Return rows as left-aligned columns, plain text, no trailing blanks."""
-    if not rows:
-        return ""
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    return "\n".join((" " * gap).join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)

@@ -68,7 +68,9 @@ def _changes(report: Mapping[str, Any]) -> Iterator[Any]:
     if report["actions"]:
         yield Text("\nactions")
         for action in report["actions"]:
-            yield literal(f"  {action['target']}: {action['statement']}")
+            line = f"{action['target']}: {action['statement']}"
+            is_pasted = action["target"].startswith("pod ")
+            yield literal(f"  {line}") if is_pasted else Padding(Text(line), (0, 0, 0, 2))
 
 
 def _list(title: str, steps: list[str]) -> Iterator[Any]:
@@ -111,6 +113,8 @@ def plan_markdown(report: Mapping[str, Any]) -> str:
 
 
 def _result_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not result["branch"]:
+        return [("  carried out", "every action of the plan")]
     rows = [(f"  {key}", str(result[key])) for key in ("branch", "commit") if result[key]]
     pull = result["pullRequest"]
     if pull is not None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from torghutctl.render.output import columns
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
-_WIDTH = 80
+from torghutctl.render.output import Columns, View, columns
+
+_STYLES = {"same": "green", "different": "bold yellow", "unknown": "bold magenta"}
 _HASH = 40
 _SHOWN_DIGITS = 9
 _NO_GIT = "git was not read: --repo, or an environment with a repository, adds its column"
 
 
-def table(report: Mapping[str, Any]) -> str:
-    """Return the effective state as plain text."""
-    lines = [f"trades: {report['trades']}", f"{_compared(report)}: {report['agreement']}", ""]
+def table(report: Mapping[str, Any]) -> View:
+    """Return the effective state for a terminal or a log."""
+    agreement = (report["agreement"], _STYLES[report["agreement"]])
+    parts: list[Columns | RenderableType] = [
+        f"trades: {report['trades']}",
+        Text.assemble(f"{_compared(report)}: ", agreement),
+        "",
+    ]
     rows = [("SETTING", "GIT", "LIVE SPEC", "REVISION", "EFFECTIVE", "")]
     rows += [
         (
@@ -26,20 +34,22 @@ def table(report: Mapping[str, Any]) -> str:
         )
         for row in report["settings"]
     ]
-    lines += [columns(rows), ""]
+    parts += [columns(rows), ""]
     for row in report["settings"]:
         if row["difference"]:
-            lines += [*textwrap.wrap(f"{row['name']}: {row['difference']}", _WIDTH, subsequent_indent="  "), ""]
-    pods = []
+            parts += [f"{row['name']}: {row['difference']}", ""]
+    parts.append(columns(_facts(report)))
     for pod in report["pods"]:
-        words = textwrap.wrap(_pod(pod), _WIDTH, initial_indent="  ", subsequent_indent="  ")
-        pods += [f"pod {pod['pod']}:", *words]
-    lines += [columns(_facts(report)), *pods]
+        parts += [f"pod {pod['pod']}:", _indented(_pod(pod))]
     if not _was_git_asked(report):
-        lines += ["", _NO_GIT]
+        parts += ["", _NO_GIT]
     if report["unread"]:
-        lines += ["", "not read:", *(f"  {line}" for line in report["unread"])]
-    return "\n".join(lines)
+        parts += ["", "not read:", *map(_indented, report["unread"])]
+    return parts
+
+
+def _indented(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2))
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -98,9 +108,9 @@ def _compared(report: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Return a value as one short word: an image by the first digits of its digest, a commit by its own."""
+    """Return a value as one short word: an image by the first digits of its digest, else by name and tag, a commit by its own."""
     if value is None:
         return "-"
-    text = str(value).rsplit("@sha256:", 1)[-1]
+    text = str(value).rsplit("@sha256:", 1)[-1].rsplit("/", 1)[-1]
     is_hash = len(text) >= _HASH and all(character in "0123456789abcdef" for character in text)
     return text[:_SHOWN_DIGITS] if is_hash else text if len(text) <= 28 else f"{text[:12]}…{text[-12:]}"

@@ -9,7 +9,9 @@ import errno
 import io
 import os
 import sys
+import textwrap
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -18,6 +20,8 @@ from torghutctl.errors import UpstreamError
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EROFS})
 
 
+_COMMAND = "torghutctl "
+_USUAL_COLUMNS = 80
 _written: deque[bool] = deque(maxlen=1)
 """Whether the running command has written anything."""
 
@@ -83,14 +87,47 @@ def emit(text: str) -> bool:
 
 
 def tell(line: str) -> None:
-    """Write a line of talk to standard error, masked; where that takes nothing, it is left unsaid."""
+    """Write a line of talk to standard error, masked; where that takes nothing, it is left unsaid.
+
+    A terminal has it wrapped between words, but for a command, which stays on one line so that it can be pasted.
+    """
     from torghutctl.render.redaction import redact_text
 
+    line = redact_text(line)
     try:
-        sys.stderr.write(redact_text(line) + "\n")
+        sys.stderr.write((_wrapped(line, _columns_of(sys.stderr)) if _is_tty(sys.stderr) else line) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         give_up(sys.stderr)
+
+
+def _columns_of(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
+def _wrapped(line: str, width: int) -> str:
+    if "\n" in line or len(line) <= width:
+        return line
+    prose, found, rest = line.partition(_COMMAND)
+    lines = textwrap.wrap(prose, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    if found:
+        lines = [f"{prose}{found}{rest}"] if len(lines) < 2 else [*lines, f"  {found}{rest}"]
+    return "\n".join(lines)
+
+
+def telling_once() -> Callable[[str], None]:
+    """Return how to tell what is said again with every look, a line only the first time."""
+    told: set[str] = set()
+
+    def say(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            tell(line)
+
+    return say
 
 
 def is_about_output(error: BaseException) -> bool:

@@ -7,18 +7,17 @@ from typing import Any
 
 from torghutctl.health.model import span
 from torghutctl.render.health_table import market
-from torghutctl.render.output import columns
+from torghutctl.render.output import Columns, Screen, as_text, columns
 
 _MOST = 8
 """Rows of positions and of decisions: the newest ones; a screen has no more room."""
 
 
 def frame(report: Mapping[str, Any], *, width: int | None = None, height: int | None = None) -> str:
-    """Return the frame as plain text, cut to a terminal of this size."""
-    parts = [*_strip(report["health"], report["trading"]), "", _components(report["health"])]
+    """Return the frame as plain text, cut to a terminal of this size, so that the next one stands in its place."""
+    parts: list[str | Columns] = [*_strip(report["health"], report["trading"]), "", _components(report["health"])]
     parts += [part for section in _sections(report) for part in ("", section)]
-    shown = "\n".join(parts).split("\n")[:height]
-    return "\n".join(line[:width] for line in shown)
+    return "\n".join(line[:width] for line in as_text(parts, Screen()).split("\n")[:height])
 
 
 def _strip(health: Mapping[str, Any], trading: Mapping[str, Any]) -> Iterator[str]:
@@ -27,11 +26,11 @@ def _strip(health: Mapping[str, Any], trading: Mapping[str, Any]) -> Iterator[st
     if cause is not None:
         yield f"cause  {cause['component']}: {cause['reason']}: {cause['message']}"
     if step is not None:
-        yield f"next   {step['command'] or step['runbook']}"
+        yield f"next   {step['command'] or 'torghutctl runbook ' + step['name']}"
     yield f"trades {trading['trades']}; git, cluster and service: {trading['agreement']}"
 
 
-def _components(health: Mapping[str, Any]) -> str:
+def _components(health: Mapping[str, Any]) -> Columns:
     rows = [("COMPONENT", "STATUS", "REASONS")]
     for component in health["components"]:
         reasons = ", ".join(
@@ -42,7 +41,7 @@ def _components(health: Mapping[str, Any]) -> str:
     return columns(rows)
 
 
-def _sections(report: Mapping[str, Any]) -> Iterator[str]:
+def _sections(report: Mapping[str, Any]) -> Iterator[str | Columns]:
     symbols, desk = report.get("symbols") or [], report.get("desk")
     if symbols:
         rows = [(row["symbol"], _age(row["barAgeSeconds"]), _age(row["signalAgeSeconds"])) for row in symbols]
@@ -62,7 +61,7 @@ def _sections(report: Mapping[str, Any]) -> Iterator[str]:
     yield columns(settings)
 
 
-def _of_desk(name: str, desk: Mapping[str, Any], head: tuple[str, ...], keys: tuple[str, ...]) -> str:
+def _of_desk(name: str, desk: Mapping[str, Any], head: tuple[str, ...], keys: tuple[str, ...]) -> str | Columns:
     rows = desk[name]
     if rows is None:
         return f"{name}: not read: {'; '.join(desk['problems'])}"

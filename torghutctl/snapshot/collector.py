@@ -118,11 +118,19 @@ class _Collection:
 
     def failures(self) -> list[str]:
         """Return a line for each kind of failure, with the sources it happened to."""
+        failed = {how: [name for name in names if not self._is_replaced(name)] for how, names in self._failed.items()}
         return [
             f"not read, {how}: {', '.join(sorted(names)[:_NAMED])}"
             + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-            for how, names in sorted(self._failed.items())
+            for how, names in sorted(failed.items())
+            if names
         ]
+
+    def _is_replaced(self, name: str) -> bool:
+        """Tell whether a source is absent because another thing stands in its place."""
+        other = sources.describe(name).replaced_by
+        is_absent = self.readings[name].failure is Failure.ABSENT
+        return is_absent and other is not None and other in self.readings and self.readings[other].is_ok
 
     def _work(self, task: Task, seconds: float) -> None:
         try:

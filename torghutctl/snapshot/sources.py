@@ -80,6 +80,8 @@ class Source:
     is_required: bool = False
     may_be_absent: bool = False
     """Whether its absence (404) is an ordinary state that needs no mention."""
+    replaced_by: str | None = None
+    """Another source: where that is there, this one's absence needs no mention either."""
 
 
 def _get(group: str, resource: str, where: Where = Where.SYSTEM) -> Access:
@@ -117,6 +119,7 @@ SOURCES: tuple[Source, ...] = (
         reads="the FlinkDeployment",
         access=_get("flink.apache.org", "flinkdeployments"),
         is_required=True,
+        replaced_by=TA_PROCESS,
     ),
     Source(
         name=TA_PROCESS,

@@ -22,7 +22,8 @@ from torghutctl.effects.local_forge import LocalForge
 from torghutctl.environments import Environment
 from torghutctl.errors import RefusedError, TorghutError, UnverifiedError, UpstreamError
 from torghutctl.planning.gates import Intent
-from torghutctl.procedures import pause_trading, resume_ta, resume_trading
+from torghutctl.procedures import pause_trading, restore_replica, resume_ta, resume_trading, suspend_ta
+from torghutctl.procedures.verification import Check, Stage
 from torghutctl.snapshot.reader import read
 from torghutctl.snapshot.target import Target
 
@@ -97,16 +98,6 @@ class Story:
         )
 
 
-def merge(gitops: Any, branch: str) -> str:
-    """Squash the pull request's branch into main, as a reviewer would."""
-    gitops.git("fetch", "-q", "origin", branch)
-    message = gitops.git("log", "-1", "--format=%B", "FETCH_HEAD")
-    gitops.git("merge", "-q", "--squash", "FETCH_HEAD")
-    gitops.git("commit", "-q", "-m", message)
-    gitops.git("push", "-q", "origin", "HEAD:main")
-    return str(gitops.git("rev-parse", "HEAD"))
-
-
 @pytest.mark.slow
 def test_follow_when_each_stage_comes_true_in_turn_then_it_ends_at_the_effective_state(
     ask: Callable[..., Request], gitops: Any, cluster: Cluster
@@ -135,7 +126,7 @@ def test_follow_when_each_stage_comes_true_in_turn_then_it_ends_at_the_effective
         )
 
     story = Story(
-        lambda: merge(gitops, branch) and None,
+        lambda: gitops.merge(branch),
         sync,
         apply,
         ready,
@@ -143,7 +134,36 @@ def test_follow_when_each_stage_comes_true_in_turn_then_it_ends_at_the_effective
     )
     seen = follow(ask(pause_trading), 1, pause_trading.verify, story.waiting(sync=True))
     assert (story.synced, story.events) == ([True], [])
-    assert [line.split(" ")[0] for line in seen] == ["merged", "Argo", "live", "newest", "effective"]
+    assert [line.split(" ")[0].strip(",") for line in seen] == ["merged", "Argo", "live", "newest", "effective"]
+    assert seen[-1] == (
+        "effective state, as git wants it: /trading/status enabled=false, /trading/status kill_switch_enabled=false"
+    )
+    assert story.told[-1] == "done: pause-trading is in effect"
+    assert seen[3].count("revision torghut-00008 is Ready") == 1
+
+
+def test_follow_when_nothing_is_to_see_at_a_stage_then_it_is_not_told(
+    ask: Callable[..., Request], gitops: Any, cluster: Cluster
+) -> None:
+    """A stage without a question is no answer."""
+    outcome = engine.run(ask(pause_trading))
+    assert outcome.plan.result is not None
+    cluster.get(torghut_cluster.ARGOCD, "torghut")["status"]["sync"]["revision"] = gitops.merge(
+        str(outcome.plan.result.branch)
+    )
+    story = Story()
+    follow(ask(pause_trading), 1, lambda _: (Check(stage=Stage.LIVE, name="x", ok=True, detail=""),), story.waiting())
+    assert story.told[2:] == ["live object, as git wants it: x", "done: pause-trading is in effect"]
+
+
+def test_plan_when_another_step_has_to_come_first_then_its_command_is_named(ask: Callable[..., Request]) -> None:
+    """What refuses, and what is advice, says by which command it becomes a yes."""
+    restore = {item.name: item.detail for item in engine.run(ask(restore_replica, Effect.SHOW)).plan.refusals}
+    suspend = {item.name: item.detail for item in engine.run(ask(suspend_ta, Effect.SHOW)).plan.draft.preconditions}
+    assert restore["TA is suspended"].endswith("; first: torghutctl suspend-ta --reason 'before restore-replica'")
+    assert suspend["trading is paused, in git and in effect"].endswith(
+        "; first: torghutctl pause-trading --reason 'before suspend-ta'"
+    )
 
 
 def test_follow_when_closed_unmerged_then_it_is_not_verified(ask: Callable[..., Request], gitops: Any) -> None:
@@ -163,7 +183,7 @@ def test_follow_when_a_stage_takes_too_long_then_it_says_which_and_how_to_go_on(
     """Merged is not applied: the deadline of the second stage passes, and the number takes it up again."""
     outcome = engine.run(ask(pause_trading))
     assert outcome.plan.result is not None
-    merge(gitops, str(outcome.plan.result.branch))
+    gitops.merge(str(outcome.plan.result.branch))
     with pytest.raises(UnverifiedError, match="Argo CD: not so after 20 s") as caught:
         follow(ask(pause_trading), 1, pause_trading.verify, Story().waiting(20.0))
     assert "--pull-request 1" in str(caught.value.hint)

@@ -131,13 +131,6 @@ def start(identity: str = "gap-1", **changes: Any) -> Callable[[Any], Any]:
     return lambda given: plan_start(given, Replay(identity=identity, **changes))
 
 
-def merge(gitops: Any, outcome: Any) -> None:
-    gitops.git("fetch", "-q", "origin", str(outcome.plan.result.branch))
-    gitops.git("merge", "-q", "--squash", "FETCH_HEAD")
-    gitops.git("commit", "-q", "-m", gitops.git("log", "-1", "--format=%B", "FETCH_HEAD"))
-    gitops.git("push", "-q", "origin", "HEAD:main")
-
-
 @pytest.mark.slow
 def test_backfill_when_started_and_left_then_only_the_nonce_is_another(
     ask: Callable[..., Request], gitops: Any
@@ -145,11 +138,11 @@ def test_backfill_when_started_and_left_then_only_the_nonce_is_another(
     """Start takes group, offset reset, upgrade mode and nonce together; exit brings back what was there, from history."""
     before = {name: gitops.read("main", name) for name in (CONFIG, FLINK)}
     begun = engine.run(ask(start()))
-    merge(gitops, begun)
+    gitops.merge(str(begun.plan.result.branch))
     assert [c.after for c in begun.plan.draft.changes] == ["torghut-ta-replay-gap-1", "earliest", "stateless", "2"]
     gitops.replace(FLINK, "parallelism: 1", "parallelism: 2", "something else in between")
     left = engine.run(ask(plan_exit))
-    merge(gitops, left)
+    gitops.merge(str(left.plan.result.branch))
     after = {name: gitops.read("main", name) for name in (CONFIG, FLINK)}
     assert before[CONFIG] == after[CONFIG]
     expected = (
@@ -166,7 +159,7 @@ def test_backfill_when_repeated_then_nothing_is_done_twice(ask: Callable[..., Re
     again = engine.run(ask(start(), at_ns=parse_ns(NOW) + 3600 * 10**9))
     assert again.plan.result is not None and again.plan.result.pull_request is not None
     assert again.plan.result.pull_request.adopted
-    merge(gitops, begun)
+    gitops.merge(str(begun.plan.result.branch))
     assert engine.run(ask(start())).plan.is_empty
 
 

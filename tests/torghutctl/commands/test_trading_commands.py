@@ -125,6 +125,10 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     command = ("trading", "kill-switch", "on", "--local", folder, "--audit-log", str(audit), "-o", "json")
     shown = json.loads(_run(*command).stdout)
     assert (store.read().is_killed, shown["result"], shown["procedure"]) == (False, None, "trading kill-switch")
+    assert shown["verification"][0] == f"torghutctl health-report --local {folder}"
+    assert shown["rollback"] == [
+        f"torghutctl trading kill-switch off --local {folder} --reason 'undo kill-switch on' --act"
+    ]
     refused = _run(*command, "--act", "--confirm", "ACTUATE_TORGHUT")
     assert (refused.exit_code, store.read().is_killed) == (6, False)
     refused = _run(*command, "--act", "--reason", "smoke")
@@ -149,10 +153,10 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
 
 
-def _at_a_terminal(*arguments: str, typed: str) -> tuple[int, str, str]:
+def _at_a_terminal(*arguments: str, typed: str, why: str = "") -> tuple[int, str, str]:
     """Run a command whose input and messages are a terminal; return its exit code, output and what the terminal showed.
 
-    What a person types is written once the question stands there.
+    What a person types is written once the question stands there: the reason where it is asked for, the phrase.
     """
     person, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -164,6 +168,9 @@ def _at_a_terminal(*arguments: str, typed: str) -> tuple[int, str, str]:
         with contextlib.suppress(OSError):  # EIO: the terminal's other side was closed
             while part := os.read(person, 4096):
                 seen += part
+                if why and b"why:" in seen:
+                    os.write(person, f"{why}\n".encode())
+                    why = ""
                 if typed and b"type ACTUATE_TORGHUT to go on" in seen:
                     os.write(person, f"{typed}\n".encode())
                     typed = ""
@@ -188,8 +195,11 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     code, output, seen = _at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
     assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
     assert "trading database, account paper" in seen
-    code, _, _ = _at_a_terminal("trading", "resume-losses", *common, typed="ACTUATE_TORGHUT")
+    assert f"verify: torghutctl health-report --local {folder}" in seen.replace("\r\n", "\n")
+    asked = [word for word in common if word not in ("--reason", "checked the book")]
+    code, _, _ = _at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
     assert (code, store.read().loss_limit) == (0, None)
+    assert json.loads(audit.read_text().splitlines()[-1])["reason"] == "it was a bad print"
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
     assert events[-4:] == ["intent", "acted", "intent", "acted"]
 

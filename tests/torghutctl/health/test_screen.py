@@ -16,10 +16,15 @@ import pytest
 
 from tests.fakes import direct_reading, incidents, incidents_compound, incidents_sessions, incidents_single
 from tests.fakes import torghut_cluster as base
+from tests.fakes.kubernetes_api import serve
+from torghut_core.rfc3339 import parse_ns
 from torghutctl.health.effective_state import show
 from torghutctl.health.report import Operator, judge
 from torghutctl.render import health_table, status_view
+from torghutctl.render.output import Screen, as_text
 from torghutctl.snapshot import bundle
+from torghutctl.snapshot.reader import read
+from torghutctl.snapshot.target import Target
 
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -70,8 +75,39 @@ def test_table_when_a_source_is_not_read_then_it_is_named_on_the_screen() -> Non
 
 def test_status_when_on_a_screen_of_80_columns_then_fits() -> None:
     """Images and commits are named by the first digits of their digest."""
-    text = status_view.table(show(direct_reading.read(base.healthy(), base.NOW)))
-    assert [line for line in text.splitlines() if len(line) > 80] == []
+    view = status_view.table(show(direct_reading.read(base.healthy(), base.NOW)))
+    assert [line for line in as_text(view, Screen(width=80)).splitlines() if len(line) > 80] == []
+
+
+def test_status_when_a_scheduler_trades_then_its_deployment_is_what_git_is_compared_with() -> None:
+    """The service beside it only answers: its switch is off for good, and is no difference."""
+    cluster = base.healthy()
+    incidents.add_scheduler(cluster)
+    scheduler = cluster.get(base.DEPLOYMENTS, "torghut-scheduler")
+    scheduler["spec"]["template"]["spec"]["containers"][0]["env"] = base.trading_env()
+    off = [{**item, "value": "false"} if item["name"] == "TRADING_ENABLED" else item for item in base.trading_env()]
+    service = cluster.get(f"{base.KNATIVE}/services", "torghut")
+    service["spec"]["template"]["spec"]["containers"][0]["env"] = off
+    row = next(
+        item for item in show(direct_reading.read(cluster, base.NOW))["settings"] if item["name"] == "TRADING_ENABLED"
+    )
+    assert (row["live"], row["revision"], row["effective"], row["agrees"]) == ("true", None, "true", True)
+
+
+def test_reading_when_one_process_stands_in_the_flink_job_s_place_then_no_word_of_its_absence(tmp_path: Path) -> None:
+    """As the manifests are shipped there is no FlinkDeployment; without either its absence is told."""
+    cluster = base.healthy()
+    cluster.remove(base.FLINK, "torghut-ta")
+    told: list[list[str]] = []
+    for _ in range(2):
+        lines: list[str] = []
+        with serve(cluster, tmp_path) as kubeconfig:
+            read(Target(kubeconfig=kubeconfig), at_ns=parse_ns(base.NOW), process={}, tell=lines.append)
+        told.append([line for line in lines if "flinkdeployment" in line])
+        process = base.forwarder()
+        process["metadata"]["name"] = "torghut-ta"
+        cluster.put(base.DEPLOYMENTS, process)
+    assert told == [["not read, absent (HTTP 404): ta/flinkdeployment"], []]
 
 
 def _on_a_terminal(folder: Path, columns: int, **environment: str) -> str:

@@ -40,7 +40,7 @@ class System:
             "APCA_API_KEY_ID": simulator.KEY_ID,
             "APCA_API_SECRET_KEY": simulator.SECRET_KEY,
             "APCA_API_BASE_URL": market.http,
-            "APCA_DATA_API_BASE_URL": market.http,
+            "ALPACA_BASE_URL": market.http,
             "ALPACA_STREAM_URL": market.ws,
             "SYMBOLS": "AAPL,MSFT",
             "TORGHUT_CLOCK": f"file:{folder / 'clock.json'}",

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.engine, pytest.mark
 
 def _up(folder: Path, *arguments: str, **given: str) -> subprocess.Popen[str]:
     """`up` with an account nobody knows at a broker that does not answer, and next to no environment."""
-    nowhere = dict.fromkeys(("APCA_API_BASE_URL", "APCA_DATA_API_BASE_URL"), "http://127.0.0.1:9")
+    nowhere = dict.fromkeys(("APCA_API_BASE_URL", "ALPACA_BASE_URL"), "http://127.0.0.1:9")
     environment = {"PATH": os.environ["PATH"], "APCA_API_KEY_ID": "PKTEST", "APCA_API_SECRET_KEY": "test-secret"}
     return subprocess.Popen(
         [sys.executable, "-m", "torghutctl", "up", "--dir", str(folder), "--port", "0", *arguments],

@@ -120,6 +120,7 @@ def test_pause_when_a_scheduler_trades_then_it_is_turned_off_and_nothing_else() 
     """The API's switch is off already, and what only reconciles keeps its mode."""
     draft = pause_trading.plan(given(files()))
     assert changed(draft) == {"scheduler-deployment.yaml": ["TRADING_ENABLED of Deployment torghut-scheduler -> false"]}
+    assert draft.verification[0] == "the Deployment torghut-scheduler is rolled out with TRADING_ENABLED=false"
 
 
 def test_cancel_orders_when_a_cron_job_is_told_the_mode_then_it_gets_no_kill_switch() -> None:

@@ -47,7 +47,7 @@ def kind_of(path: Path) -> Kind:
             line = next((line for line in stream if line.strip()), b"")
         first = msgspec.json.decode(line) if line else {}
     except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"FILE {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except msgspec.DecodeError:
         return "messages"
     if isinstance(first, dict) and "window_size" in first:
@@ -80,7 +80,7 @@ def _read_ndjson(path: Path, kind: str, table: Table) -> int:
                     count += _add(path, rows, columns, table, times=times, first=first)
                     rows, first = [], number + 1
     except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"FILE {path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return count + _add(path, rows, columns, table, times=times, first=first)
 
 
