@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import tempfile
@@ -20,7 +19,7 @@ from torghutctl.render.output import Format, columns, write
 if TYPE_CHECKING:
     from torghut_core.engines.postgres import Postgres
     from torghut_core.trading.backtest.recording import Recording
-    from torghut_core.trading.backtest.run import Plan, Result
+    from torghut_core.trading.backtest.run import Plan
     from torghut_core.trading.isolation import OpenLibrary
     from torghut_core.trading.settings import TradingSettings
     from torghut_core.trading.strategies.catalogue import Entry
@@ -55,6 +54,7 @@ def run_backtest_command(options: BacktestOptions) -> None:
         from torghut_core.ta.engine.engine import EngineSettings
         from torghut_core.trading.backtest.figures import figures_of, summary
         from torghut_core.trading.backtest.report import write_report
+        from torghut_core.trading.backtest.run import run_backtest
         from torghutctl.onemachine.recorded import read_recording
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
@@ -75,7 +75,7 @@ def run_backtest_command(options: BacktestOptions) -> None:
                 output=options.output,
             )
             return
-        result = asyncio.run(_run(recording, plan, postgres))
+        result = run_backtest(recording, plan, postgres)
     figures = figures_of(result, recording)
     told = summary(result, figures)
     if options.report is not None:
@@ -88,12 +88,6 @@ def _script() -> str:
     from importlib.resources import files
 
     return files("torghut_core.visuals").joinpath("static", "report.js").read_text(encoding="utf-8")
-
-
-async def _run(recording: Recording, plan: Plan, postgres: Postgres) -> Result:
-    from torghut_core.trading.backtest.run import run_backtest
-
-    return await run_backtest(recording, plan, postgres)
 
 
 def _plan(options: BacktestOptions) -> Plan:
@@ -244,7 +238,10 @@ def own_postgres() -> Iterator[Postgres]:
         try:
             with server.connect(autocommit=True) as admin:
                 # Nothing of it outlives the run: no write has to reach the disk.
-                for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+                lost = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+                # Plans are made while the tables are empty, and kept while they grow.
+                planned = ("enable_seqscan = off", "enable_bitmapscan = off", "enable_hashjoin = off", "jit = off")
+                for setting in (*lost, *planned):
                     admin.execute(f"ALTER SYSTEM SET {setting}")
                 admin.execute("SELECT pg_reload_conf()")
             migrate(server)

@@ -22,6 +22,9 @@ class Tape:
         self._newest_trades = {symbol: _newest(ticks.trade_ns) for symbol, ticks in market.ticks.items()}
         self._place = 0
         """How many messages of all were published."""
+        self._prices: dict[str, Decimal | None] = {}
+        """Last prices that were asked for at `_prices_place`."""
+        self._prices_place = 0
         self.now_ns = 0
         self._statuses = list(market.statuses)
         self._status_at = 0
@@ -40,6 +43,13 @@ class Tape:
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Return the newest trade's price, before any trade the middle of the quote, None before both."""
+        if self._prices_place != self._place:
+            self._prices, self._prices_place = {}, self._place
+        if symbol not in self._prices:
+            self._prices[symbol] = self._last_price(symbol)
+        return self._prices[symbol]
+
+    def _last_price(self, symbol: str) -> Decimal | None:
         ticks = self._ticks.get(symbol)
         if ticks is None:
             return None
