@@ -185,6 +185,7 @@ def _library(file: Path | None, settings: TradingSettings) -> OpenLibrary:
             SHIPPED,
             clock=SystemClock(),
             seconds=settings.strategy_deadline_seconds,
+            memory_mb=settings.strategy_memory_mb,
             environment=dict(os.environ),
             files=[] if file is None else [file],
         )
@@ -299,7 +300,9 @@ def own_postgres() -> Iterator[Postgres]:
                 lost = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
                 # Plans are made while the tables are empty, and kept while they grow.
                 planned = ("enable_seqscan = off", "enable_bitmapscan = off", "enable_hashjoin = off", "jit = off")
-                for setting in (*lost, *planned):
+                # And nobody looks at its statistics.
+                uncounted = ("track_counts = off", "track_activities = off", "update_process_title = off")
+                for setting in (*lost, *planned, *uncounted):
                     admin.execute(f"ALTER SYSTEM SET {setting}")
                 admin.execute("SELECT pg_reload_conf()")
             migrate(server)
