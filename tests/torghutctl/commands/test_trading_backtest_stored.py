@@ -82,7 +82,7 @@ def test_backtest_when_a_stored_row_holds_no_price_then_it_is_left_out_and_told(
     store = open_clickhouse(Address(url=address))
     store.command(
         "INSERT INTO torghut.ta_signals (symbol, event_ts, ingest_ts, is_final, window_size, close, warm)"
-        " VALUES ('A', '2026-01-05 15:02:00', now(), 1, 'PT1S', -1, 1)"
+        " VALUES ('A', '2026-01-05 15:02:00', now() + 60, 1, 'PT1S', -1, 1)"
     )
     store.close()
     done = _run("trading", "backtest", "--clickhouse", address, "-o", "json")
