@@ -65,7 +65,7 @@ class Owners:
             for symbol in sorted(now):
                 if symbol in reading.moving or symbol in book.unreadable:
                     self._seen.pop(symbol, None)
-                else:
+                elif self._settled.get(symbol) != now[symbol] or self._agreed.get(symbol) != owned.get(symbol, {}):
                     found += await self._settle(symbol, owned.get(symbol, {}), now[symbol], self._settled, splits)
             await self._measure(reading, book)
         except TorghutError as error:
@@ -86,8 +86,6 @@ class Owners:
         splits: dict[str, Decimal],
     ) -> list[Correction]:
         parts, before = self._parts, settled.get(symbol)
-        if before == now and self._agreed.get(symbol) == owned:
-            return []
         now_ns = parts.clock.now_ns()
         found = corrections(symbol, owned, now, before, at_ns=now_ns)
         if before == now and not found:

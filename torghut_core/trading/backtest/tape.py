@@ -38,7 +38,7 @@ class Tape:
         ticks = self._ticks.get(symbol)
         if ticks is None:
             return None
-        at = int(np.searchsorted(ticks.quote_order, self._place)) - 1
+        at = int(ticks.quote_order.searchsorted(self._place)) - 1
         return None if at < 0 else self._quote(symbol, ticks, at)
 
     def last_price(self, symbol: str) -> Decimal | None:
@@ -53,7 +53,7 @@ class Tape:
         ticks = self._ticks.get(symbol)
         if ticks is None:
             return None
-        at = int(np.searchsorted(ticks.trade_order, self._place)) - 1
+        at = int(ticks.trade_order.searchsorted(self._place)) - 1
         if at < 0:
             return middle(self.quote(symbol))
         return Decimal(str(float(ticks.trade_price[self._newest_trades[symbol][at]])))

@@ -158,9 +158,12 @@ class MoneyStore:
         ).fetchall()
 
 
+EVENTS_LOCK = "pg_advisory_xact_lock(hashtextextended('torghut:events:' || %(account)s, 0))"
+
+
 def lock_events(connection: Connection, account_label: str) -> None:
     """Let one writer at a time add events of an account: the order of their numbers is that in which they are seen."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('torghut:events:' || %s, 0))", (account_label,))
+    connection.execute(f"SELECT {EVENTS_LOCK}", {"account": account_label})
 
 
 class _Reader:

@@ -19,7 +19,7 @@ from torghut_core.trading.encoding import datetime_ns, dumps
 from torghut_core.trading.model import TERMINAL_ORDER_STATES, Leg, Order, Side
 from torghut_core.trading.orders.ledger import Fill, Reading, fills, fold
 from torghut_core.trading.store.database import Connection, Database, at, jsonb
-from torghut_core.trading.store.money import lock_events
+from torghut_core.trading.store.money import EVENTS_LOCK
 
 _IS_OPEN = f"status NOT IN ({', '.join(repr(state) for state in sorted(TERMINAL_ORDER_STATES))})"
 """In words of its own: an index over the open ones is used for a condition that it knows, not for a parameter."""
@@ -262,11 +262,12 @@ class OrderStore:
         self, connection: Connection, order: Order, decision_id: UUID | None, source: Source, now_ns: int
     ) -> bool:
         # Two that hear of an order at once fold one after the other; and whoever reads on from an event misses none.
-        lock_events(connection, self._account_label)
-        strategy = connection.execute(
-            "SELECT strategy_id FROM trade_decisions WHERE id = %s", (decision_id,)
+        row = connection.execute(
+            f"SELECT {EVENTS_LOCK}, (SELECT strategy_id FROM trade_decisions WHERE id = %(decision)s) AS strategy_id",  # noqa: S608  a constant
+            {"account": self._account_label, "decision": decision_id},
         ).fetchone()
-        strategy_id = None if strategy is None else strategy["strategy_id"]
+        assert row is not None
+        strategy_id = row["strategy_id"]
         updated_at = None if order.updated_at is None else at(parse_ns(order.updated_at))
         added = connection.execute(
             "INSERT INTO order_events (alpaca_account_label, trade_decision_id, strategy_id, alpaca_order_id,"
