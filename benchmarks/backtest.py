@@ -1,22 +1,22 @@
 """Backtests of one rule over many symbols' one-second bars and signals, beside backtrader and nautilus_trader.
 
-`python -m benchmarks.backtest [--symbols N] [--seconds N]`: bars and indicators are given to all, in memory; the rule buys
-10 shares when MACD crosses above its signal line after RSI14 was below 12 within 30 bars, while flat, and sells them when
-it crosses below after RSI14 was above 88; orders fill at the open of a bar after the signal. Each tool runs in a process of
-its own and counts its own CPU seconds; ours also those of its PostgreSQL. Events are bars.
+`python -m benchmarks.backtest [--symbols N] [--seconds N] [--extremes 8,12,16]`: bars and indicators are given to all, in
+memory; the rule buys 10 shares when MACD crosses above its signal line after RSI14 was below an extreme within 30 bars,
+while flat, and sells them when it crosses below after RSI14 was as near to 100; orders fill at the open of a bar after the
+signal. The further from 0 the extreme, the more trades. Each tool runs in a process of its own and counts its own CPU
+seconds; ours also those of its PostgreSQL. Events are bars.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def _ema(values: np.ndarray[Any, Any], bars: int) -> np.ndarray[Any, Any]:
     return found
 
 
-def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+def ours(columns: dict[str, np.ndarray[Any, Any]], extreme: int) -> dict[str, Any]:
     """Run the backtest and return its CPU seconds, those of PostgreSQL included, and its fills."""
     from torghut_core.trading.backtest.recording import Bars, Recording, Series
     from torghut_core.trading.backtest.run import Plan, run_backtest
@@ -78,7 +78,7 @@ def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
         entry,
         max_notional_per_trade=None,
         max_position_pct_equity=None,
-        parameters={"oversold": 12, "overbought": 88, "within_bars": 30},
+        parameters={"oversold": extreme, "overbought": 100 - extreme, "within_bars": 30},
     )
     environment = {"TRADING_DEFAULT_QTY": "10", "TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL": "1500"}
     settings = backtest_settings({**environment, "TRADING_SIMULATED_LATENCY_MS": "500"}, "XNYS")
@@ -87,7 +87,7 @@ def ours(columns: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     plan = Plan(entries=[entry], settings=settings, fills="next-bar", cash=Decimal(100_000_000))
     with own_postgres() as postgres:
         before, wall = time.process_time() + _cpu_of_postgres(postgres.dsn), time.perf_counter()
-        result = asyncio.run(run_backtest(Recording(series, bars), plan, postgres))
+        result = run_backtest(Recording(series, bars), plan, postgres)
         cpu, wall = (
             time.process_time() + _cpu_of_postgres(postgres.dsn) - before,
             time.perf_counter() - wall,
@@ -117,10 +117,15 @@ def _cpu_of_postgres(dsn: str) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def run(symbols: int, seconds: int, peer_seconds: int) -> Iterator[str]:
-    """Measure every tool, and yield the lines of the table."""
-    yield "| tool | bars | fills | CPU s | thousand bars per CPU second | leaves out |"
-    yield "|---|--:|--:|--:|--:|---|"
+def run(symbols: int, seconds: int, peer_seconds: int, extremes: Sequence[int]) -> Iterator[str]:
+    """Measure every tool at every extreme, and yield the lines of the table."""
+    yield "| RSI below | tool | bars | fills | CPU s | thousand bars per CPU second | leaves out |"
+    yield "|--:|---|--:|--:|--:|--:|---|"
+    for extreme in extremes:
+        yield from _run(symbols, seconds, peer_seconds, extreme)
+
+
+def _run(symbols: int, seconds: int, peer_seconds: int, extreme: int) -> Iterator[str]:
     left_out = {
         "torghut": "nothing of the live path: gates, sizing, store, order states, ledger; PostgreSQL's CPU counted",
         "nautilus": "database, reservations over strategies, AI gate, reasons for what was not ordered",
@@ -129,7 +134,7 @@ def run(symbols: int, seconds: int, peer_seconds: int) -> Iterator[str]:
     for tool in ("torghut", "nautilus", "backtrader"):
         length = seconds if tool == "torghut" else peer_seconds
         if tool != "torghut" and not _PEERS.exists():
-            yield f"| {tool} | | | | | not installed: {_INSTALL} |"
+            yield f"| {extreme} | {tool} | | | | | not installed: {_INSTALL} |"
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "market.npz"
@@ -137,7 +142,7 @@ def run(symbols: int, seconds: int, peer_seconds: int) -> Iterator[str]:
             python = sys.executable if tool == "torghut" else str(_PEERS)
             module = "backtest" if tool == "torghut" else f"backtest_{tool}"
             done = subprocess.run(
-                [python, str(ROOT / "benchmarks" / f"{module}.py"), "--case", str(path)],
+                [python, str(ROOT / "benchmarks" / f"{module}.py"), "--case", str(path), str(extreme)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
@@ -145,13 +150,13 @@ def run(symbols: int, seconds: int, peer_seconds: int) -> Iterator[str]:
                 check=False,
             )
         if done.returncode != 0:
-            yield f"| {tool} | | | | | failed: {(done.stderr.strip().splitlines() or ['no words'])[-1][:200]} |"
+            yield f"| {extreme} | {tool} | | | | | failed: {(done.stderr.strip().splitlines() or ['no words'])[-1][:200]} |"
             continue
         told = json.loads(done.stdout.strip().splitlines()[-1])
         count = symbols * length
         note = f"; {told['note']}" if told.get("note") else ""
         yield (
-            f"| {tool} | {count:,} | {told['fills']} | {told['cpu']:.1f} | {count / told['cpu'] / 1000:,.0f} |"
+            f"| {extreme} | {tool} | {count:,} | {told['fills']} | {told['cpu']:.1f} | {count / told['cpu'] / 1000:,.0f} |"
             f" {left_out[tool]}{note} |"
         )
 
@@ -164,12 +169,16 @@ def main() -> None:
     parser.add_argument(
         "--peer-seconds", type=int, default=2_000, help="the same for the peers, which are slower (2,000)"
     )
-    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--extremes", default="8,12,16", help="where RSI is low: 100 less that is high (8,12,16)")
+    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.case:
-        print(json.dumps(ours(dict(np.load(chosen.case)))))
+        path, extreme = chosen.case
+        print(json.dumps(ours(dict(np.load(path)), int(extreme))))
         return
-    for line in run(chosen.symbols, chosen.seconds, chosen.peer_seconds):
+    for line in run(
+        chosen.symbols, chosen.seconds, chosen.peer_seconds, [int(each) for each in chosen.extremes.split(",")]
+    ):
         print(line, flush=True)
 
 

@@ -39,6 +39,8 @@ class _Rows(DataBase):
 
 
 class _Rule(backtrader.Strategy):
+    params = (("extreme", 12),)
+
     def __init__(self) -> None:
         self.fills = 0
 
@@ -51,9 +53,13 @@ class _Rule(backtrader.Strategy):
                 continue
             before, now = data.macd[-1] - data.macd_signal[-1], data.macd[0] - data.macd_signal[0]
             if before <= 0 < now:
-                if not self.getposition(data).size and min(data.rsi14.get(size=31)) < 12:
+                if not self.getposition(data).size and min(data.rsi14.get(size=31)) < self.p.extreme:
                     self.buy(data, size=10)
-            elif before >= 0 > now and self.getposition(data).size and max(data.rsi14.get(size=31)) > 88:
+            elif (
+                before >= 0 > now
+                and self.getposition(data).size
+                and max(data.rsi14.get(size=31)) > 100 - self.p.extreme
+            ):
                 self.sell(data, size=10)
 
 
@@ -64,7 +70,7 @@ def main() -> None:
     engine.broker.setcash(1e8)
     for at in range(columns["c"].shape[0]):
         engine.adddata(_Rows(columns=columns, at=at))
-    engine.addstrategy(_Rule)
+    engine.addstrategy(_Rule, extreme=int(sys.argv[3]))
     before, wall = time.process_time(), time.perf_counter()
     [ran] = engine.run()
     print(json.dumps({"cpu": time.process_time() - before, "wall": time.perf_counter() - wall, "fills": ran.fills}))

@@ -22,8 +22,9 @@ START_NS = 1_767_623_400_000_000_000
 
 
 class _Rule(Strategy):
-    def __init__(self, columns: dict, instruments: list) -> None:
+    def __init__(self, columns: dict, instruments: list, extreme: int) -> None:
         super().__init__()
+        self._extreme = extreme
         self._instruments = instruments
         self._rows = {
             instrument.id: (columns["macd"][at] - columns["macd_signal"][at], columns["rsi14"][at])
@@ -49,9 +50,9 @@ class _Rule(Strategy):
         distance, rsi = self._rows[key]
         before, now = distance[at - 1], distance[at]
         if before <= 0 < now:
-            if not self._held[key] and rsi[at - 30 : at + 1].min() < 12:
+            if not self._held[key] and rsi[at - 30 : at + 1].min() < self._extreme:
                 self._order(key, OrderSide.BUY)
-        elif before >= 0 > now and self._held[key] and rsi[at - 30 : at + 1].max() > 88:
+        elif before >= 0 > now and self._held[key] and rsi[at - 30 : at + 1].max() > 100 - self._extreme:
             self._order(key, OrderSide.SELL)
 
     def _order(self, key: InstrumentId, side: OrderSide) -> None:
@@ -95,7 +96,7 @@ def main() -> None:
             prices = [Price(float(columns[name][at, row]), 2) for name in "ohlc"]
             bars.append(Bar(kind, *prices, size, end_ns, end_ns))
         engine.add_data(bars, sort=at == symbols - 1)
-    rule = _Rule(columns, instruments)
+    rule = _Rule(columns, instruments, int(sys.argv[3]))
     engine.add_strategy(rule)
     before, wall = time.process_time(), time.perf_counter()
     engine.run()

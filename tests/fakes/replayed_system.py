@@ -32,7 +32,7 @@ def outcomes_of_backtest(recording: Path) -> list[dict[str, Any]]:
         settings=backtest_settings({"TRADING_RECONCILE_MS": RECONCILE_MS, "ALPACA_FEED": "sip"}, "XNYS"),
     )
     with own_postgres() as postgres:
-        found = asyncio.run(run_backtest(read_recording([recording], EngineSettings()), plan, postgres))
+        found = run_backtest(read_recording([recording], EngineSettings()), plan, postgres)
     return [outcome.fields() for outcome in found.outcomes]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
+from functools import cache
 from random import Random
 from typing import Any
 from uuid import UUID, uuid5
@@ -28,6 +29,7 @@ _HALTS, _RESUMPTIONS = frozenset(["2", "H", "P"]), frozenset(["3", "T"])
 Listener = Callable[[dict[str, Any]], None]
 
 
+@cache
 def asset_id(symbol: str) -> str:
     """Return the id of a symbol's asset, the same in every run."""
     return str(uuid5(_ASSET_NAMESPACE, symbol))

@@ -53,10 +53,15 @@ def account_fields(broker: Broker, *, number: str, starting_cash: Decimal, creat
     }
 
 
+def market_value(broker: Broker, position: Position) -> Decimal:
+    """Return the signed dollars of a holding at the last price, at its own where none is known."""
+    return position.qty * (broker.prices.last_price(position.symbol) or position.average_entry)
+
+
 def position_fields(broker: Broker, position: Position) -> dict[str, Any]:
     """Return a holding as GET /v2/positions does."""
     price = broker.prices.last_price(position.symbol) or position.average_entry
-    value = position.qty * price
+    value = market_value(broker, position)
     gain = value - position.cost
     share = plain(gain / abs(position.cost)) if position.cost else "0"
     return {

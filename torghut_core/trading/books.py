@@ -75,6 +75,8 @@ async def read_book(parts: Parts, symbols: Iterable[str]) -> Reading:
 
 def _wider(before: Mapping[Key, Decimal], after: Mapping[Key, Decimal]) -> dict[Key, Decimal]:
     """Return of two readings the larger part of each strategy: what it may own is nobody's to another."""
+    if before is after:
+        return dict(after)
     keys = {*before, *after}
     return {key: max(before.get(key, ZERO), after.get(key, ZERO), key=abs) for key in keys}
 

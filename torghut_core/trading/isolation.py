@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 GROUP = "torghut.strategies"
 """The entry points by which installed packages name their strategies."""
+MEMORY_MB = 2048
+"""Mebibytes of addresses that such a process may have, Python and the author's libraries among them."""
 _LOAD_SECONDS = 8.0
 """For Python to start and the author's imports; under the 15 s in which the loop must turn."""
 _KEPT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL", "TZ", "HOME")
@@ -50,7 +52,16 @@ _Reply = TypeVar("_Reply", messages.Described, messages.Opened, messages.Answer)
 class Worker:
     """A process that holds one strategy, asked one thing at a time."""
 
-    def __init__(self, source: str, *, name: str, clock: Clock, seconds: float, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        source: str,
+        *,
+        name: str,
+        clock: Clock,
+        seconds: float,
+        environment: Mapping[str, str],
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
         self._name = name
         self._clock = clock
         self._process = subprocess.Popen(
@@ -66,7 +77,9 @@ class Worker:
         os.set_blocking(self._from, False)
         try:
             self.described = self.call(
-                messages.Describe(source=source, seconds=seconds), messages.Described, seconds=_LOAD_SECONDS
+                messages.Describe(source=source, seconds=seconds, memory_bytes=memory_mb << 20),
+                messages.Described,
+                seconds=_LOAD_SECONDS,
             )
         except RuleFault:
             self.close()
@@ -221,6 +234,7 @@ class IsolatedDefinition:
     clock: Clock
     seconds: float
     environment: Mapping[str, str]
+    memory_mb: int = MEMORY_MB
 
     def read(self, given: Mapping[str, object], place: Place) -> dict[str, Value]:
         """Return all parameters. Raises MisstatedError naming key, value and rule."""
@@ -265,6 +279,7 @@ def open_worker(definition: IsolatedDefinition) -> Worker:
         clock=definition.clock,
         seconds=definition.seconds,
         environment=definition.environment,
+        memory_mb=definition.memory_mb,
     )
 
 
@@ -283,11 +298,13 @@ class OpenLibrary:
         environment: Mapping[str, str],
         files: Iterable[Path] = (),
         packages: Iterable[EntryPoint] | None = None,
+        memory_mb: int = MEMORY_MB,
     ) -> None:
         self._shipped = shipped
         self._clock = clock
         self._seconds = seconds
         self._environment = environment
+        self._memory_mb = memory_mb
         found = entry_points(group=GROUP) if packages is None else packages
         self._packages = {each.name: each for each in found if each.name not in shipped.names}
         self._troubles: dict[str, str] = {}
@@ -336,7 +353,14 @@ class OpenLibrary:
 
     def describe(self, source: str, *, name: str) -> tuple[IsolatedDefinition, ...]:
         """Return what a source declares. Raises RuleFault with one sentence."""
-        worker = Worker(source, name=name, clock=self._clock, seconds=self._seconds, environment=self._environment)
+        worker = Worker(
+            source,
+            name=name,
+            clock=self._clock,
+            seconds=self._seconds,
+            environment=self._environment,
+            memory_mb=self._memory_mb,
+        )
         worker.close()
         return tuple(self._definition(source, each) for each in worker.described.definitions)
 
@@ -354,6 +378,7 @@ class OpenLibrary:
             clock=self._clock,
             seconds=self._seconds,
             environment=self._environment,
+            memory_mb=self._memory_mb,
         )
 
 

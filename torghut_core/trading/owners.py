@@ -35,12 +35,15 @@ class Owners:
         self._parts = parts
         self._settled: dict[str, Settled] | None = None
         self._seen: dict[str, _Seen] = {}
+        self._agreed: dict[str, dict[str, Decimal]] = {}
+        """What strategies owned when the reading that is settled asked for nothing: it does not, as long as both stand."""
         self._names: dict[str, str] = {}
 
     def forget(self) -> None:
         """Read everything anew when this process leads again."""
         self._settled = None
         self._seen.clear()
+        self._agreed.clear()
 
     async def settle(self, reading: Reading) -> tuple[Reading, dict[str, Decimal]]:
         """Return the reading after its corrections, and the splits that it found: how many shares one has become.
@@ -58,19 +61,21 @@ class Owners:
             owned: dict[str, dict[str, Decimal]] = {}
             for (owner, symbol), qty in reading.shares.owned.items():
                 owned.setdefault(symbol, {})[owner] = qty
-            for symbol in sorted({*book.positions, *owned, *self._settled}):
+            now = {symbol: _reading_of(symbol, reading, book) for symbol in {*book.positions, *owned, *self._settled}}
+            for symbol in sorted(now):
                 if symbol in reading.moving or symbol in book.unreadable:
                     self._seen.pop(symbol, None)
-                else:
-                    now = _reading_of(symbol, reading, book)
-                    found += await self._settle(symbol, owned.get(symbol, {}), now, self._settled, splits)
+                elif self._settled.get(symbol) != now[symbol] or self._agreed.get(symbol) != owned.get(symbol, {}):
+                    found += await self._settle(symbol, owned.get(symbol, {}), now[symbol], self._settled, splits)
             await self._measure(reading, book)
         except TorghutError as error:
             parts.state.failed("shares", error)
             return reading, splits
         parts.state.succeeded("shares")
         after = _corrected(reading, book, found) if found else reading
-        return _with_averages(after, self._settled, {item.symbol for item in found}), splits
+        but = {item.symbol for item in found}
+        believed = {name for name in book.positions if name not in but and self._settled.get(name) == now[name]}
+        return _with_averages(after, believed), splits
 
     async def _settle(
         self,
@@ -84,7 +89,9 @@ class Owners:
         now_ns = parts.clock.now_ns()
         found = corrections(symbol, owned, now, before, at_ns=now_ns)
         if before == now and not found:
+            self._agreed[symbol] = owned
             return []
+        self._agreed.pop(symbol, None)
         ratio = None if before is None or before.after != now.after else split_ratio(before, now)
         if ratio is None and not self._is_believed(symbol, now):
             return []
@@ -154,13 +161,10 @@ def _reading_of(symbol: str, reading: Reading, book: Book) -> Settled:
     )
 
 
-def _with_averages(reading: Reading, settled: dict[str, Settled], but: set[str]) -> Reading:
+def _with_averages(reading: Reading, believed: set[str]) -> Reading:
     """Add the average prices of strategies' shares where the account stands as it was believed: no split is in between."""
     book = reading.book
     assert book is not None
-    believed = {
-        name for name in book.positions if name not in but and settled.get(name) == _reading_of(name, reading, book)
-    }
     more = {
         key: abs(lot.average_price)
         for key, lot in reading.shares.lots.items()

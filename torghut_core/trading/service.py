@@ -270,8 +270,13 @@ def _open_clock(settings: TradingSettings) -> Clock:
 
 def _open_library(settings: TradingSettings, environment: Mapping[str, str]) -> Library:
     """Return the shipped rules and those of installed packages; of the environment their processes get what is harmless."""
-    seconds = settings.strategy_deadline_seconds
-    return OpenLibrary(SHIPPED, clock=SystemClock(), seconds=seconds, environment=environment)
+    return OpenLibrary(
+        SHIPPED,
+        clock=SystemClock(),
+        seconds=settings.strategy_deadline_seconds,
+        environment=environment,
+        memory_mb=settings.strategy_memory_mb,
+    )
 
 
 def _revision(settings: TradingSettings) -> str | None:

@@ -141,6 +141,9 @@ class TradingSettings(Settings):
     strategy_deadline_seconds: float = Field(2.0, gt=0, le=5, alias="TRADING_STRATEGY_DEADLINE_SECONDS")
     """How long a strategy from outside may think about one bar before its process is ended; well under the 15 s in which
     the loop must turn."""
+    strategy_memory_mb: int = Field(2048, ge=512, le=1_048_576, alias="TRADING_STRATEGY_MEMORY_MB")
+    """Mebibytes of addresses that the process of a strategy from outside may have: what asks for more fails there, and costs
+    nobody else. Python and numpy take some hundred of them."""
 
     universe_source: Literal["static", "jangar"] | None = Field(None, alias="TRADING_UNIVERSE_SOURCE")
     static_symbols: Symbols = Field((), alias="TRADING_STATIC_SYMBOLS")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
@@ -100,7 +99,7 @@ def _run_task(task: _Task) -> dict[str, Any]:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE torghut")
         try:
             server = Postgres(make_conninfo(task.dsn, dbname=name))
-            result = asyncio.run(run_backtest(_recording, task.plan, server))
+            result = run_backtest(_recording, task.plan, server)
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     return summary(result, figures_of(result, _recording, chosen_on_same_data=True))

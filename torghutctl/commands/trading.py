@@ -259,12 +259,19 @@ class Calendar(StrEnum):
 @app.command()
 def backtest(
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="FILE...", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
+            metavar="[FILE]...", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
         ),
-    ],
+    ] = None,
     *,
+    clickhouse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Trade over the rows stored there: http(s)://HOST[:PORT] or embedded:DIR."
+        ),
+    ] = None,
+    local: LocalOption = None,
     catalogue: Annotated[Path | None, typer.Option(help="The strategy file; the default one when left out.")] = None,
     strategy: Annotated[
         Path | None, typer.Option(help="A Python file of strategies: traded alone, or named by the catalogue.")
@@ -300,6 +307,9 @@ def backtest(
 
     Messages are put through the TA engine first, as by `ta replay-file`; rows that it wrote can be given instead. Each
     row is acted on TRADING_SIMULATED_LATENCY_MS after its bar's end, and orders are filled by the rules of the simulator.
+    Instead of FILE, --clickhouse reads the rows where they are stored (as TA_CLICKHOUSE_USERNAME, with
+    TA_CLICKHOUSE_PASSWORD), and --local in the folder of an `up` or `demo` that has ended. Rows hold one quote each, that
+    at the bar's end: --fills quote fills at these, next-bar and worst at the stored bars.
     Caps, gates and sizes are those of the environment (TRADING_*); mode, account and keys of it are left out. The state is
     kept in a PostgreSQL of its own, which ends with the command. The same input and seed give the same report.
 
@@ -309,12 +319,15 @@ def backtest(
     Example: torghutctl trading backtest day.ndjson.gz --report out/
     Example: torghutctl trading backtest day.ndjson.gz --sweep oversold=20..40:5 --walk-forward 3
     Example: torghutctl trading backtest out/ta_signals.ndjson out/ta_microbars.ndjson --fills worst -o json
+    Example: torghutctl trading backtest --clickhouse embedded:store --from 2013-10-07T14:00:00Z --fills next-bar
     """
     from torghutctl.commands.trading_backtest import BacktestOptions, run_backtest_command
 
     run_backtest_command(
         BacktestOptions(
-            files=files,
+            files=files or [],
+            clickhouse=clickhouse,
+            local=local,
             catalogue=catalogue,
             strategy=strategy,
             start=start,

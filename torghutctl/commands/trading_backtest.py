@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import tempfile
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from torghutctl.commands.backtest_sweep import run_sweep
 from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.render.output import Format, View, columns, write
+from torghutctl.render.streams import tell
 
 if TYPE_CHECKING:
     from torghut_core.engines.postgres import Postgres
     from torghut_core.trading.backtest.recording import Recording
-    from torghut_core.trading.backtest.run import Plan, Result
+    from torghut_core.trading.backtest.run import Plan
     from torghut_core.trading.isolation import OpenLibrary
     from torghut_core.trading.settings import TradingSettings
     from torghut_core.trading.strategies.catalogue import Entry
@@ -33,6 +33,8 @@ class BacktestOptions:
     """What was typed."""
 
     files: list[Path]
+    clickhouse: str | None = None
+    local: Path | None = None
     catalogue: Path | None
     strategy: Path | None
     start: str | None
@@ -52,14 +54,13 @@ class BacktestOptions:
 def run_backtest_command(options: BacktestOptions) -> None:
     """Carry the command out. Raises InputError and ConfigurationError, which exit 2."""
     try:
-        from torghut_core.ta.engine.engine import EngineSettings
         from torghut_core.trading.backtest.figures import figures_of, summary
         from torghut_core.trading.backtest.report import write_report
-        from torghutctl.onemachine.recorded import read_recording
+        from torghut_core.trading.backtest.run import run_backtest
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
     plan = _plan(options)
-    recording = read_recording(options.files, EngineSettings())
+    recording = _recording(options, plan)
     recording = _of_symbols(recording, options.symbols)
     _check_span(recording, plan)
     logging.getLogger("torghut_core").addHandler(logging.NullHandler())  # every refusal is in the report
@@ -75,7 +76,7 @@ def run_backtest_command(options: BacktestOptions) -> None:
                 output=options.output,
             )
             return
-        result = asyncio.run(_run(recording, plan, postgres))
+        result = run_backtest(recording, plan, postgres)
     figures = figures_of(result, recording)
     told = summary(result, figures)
     if options.report is not None:
@@ -83,17 +84,68 @@ def run_backtest_command(options: BacktestOptions) -> None:
     write(told, options.output, table=_table, markdown=_markdown)
 
 
+def _recording(options: BacktestOptions, plan: Plan) -> Recording:
+    """Return what the files hold, or the store that was named instead."""
+    from torghut_core.ta.engine.engine import EngineSettings
+    from torghutctl.onemachine.recorded import read_recording
+
+    if sum((bool(options.files), options.clickhouse is not None, options.local is not None)) != 1:
+        raise ConfigurationError("FILE, --clickhouse, --local: give one of the three")
+    if options.files:
+        return read_recording(options.files, EngineSettings())
+    if plan.from_ns >= plan.to_ns:
+        raise ConfigurationError("--from, --to: the first must be before the second")
+    return _stored(options, plan)
+
+
+def _stored(options: BacktestOptions, plan: Plan) -> Recording:
+    from torghut_core.engines.clickhouse import Address, open_clickhouse
+    from torghut_core.settings import load, reveal
+    from torghut_core.trading.backtest.stored import Wanted, read_stored
+    from torghut_core.trading.settings import TradingSettings
+
+    given = load(TradingSettings, os.environ)
+    option, url = "--clickhouse", options.clickhouse or ""
+    if options.local is not None:
+        option, folder = f"--local {options.local}", options.local / "engines" / "clickhouse"
+        if not folder.is_dir():
+            raise ConfigurationError(f"{option}: holds no stored rows")
+        url = f"embedded:{folder}"
+    elif url.startswith("embedded:") and not Path(url.removeprefix("embedded:")).is_dir():
+        raise ConfigurationError(f"--clickhouse={url}: is no folder")
+    address = Address(
+        url=url,
+        username=given.clickhouse_username,
+        password=reveal(given.clickhouse_password),
+        connect_timeout=given.clickhouse_timeout_seconds,
+    )
+    wanted = Wanted(
+        signal_table=plan.settings.signal_table,
+        bar_table=plan.settings.price_table,
+        symbols=None if options.symbols is None else frozenset(_names(options.symbols)),
+        from_ns=plan.from_ns,
+        to_ns=plan.to_ns,
+    )
+    store = open_clickhouse(address, variable=option)
+    try:
+        recording = read_stored(store, wanted, source=option)
+    finally:
+        store.close()
+    bad = {name: count for name, count in recording.counts.items() if name != "rows"}
+    if bad:
+        tell(f"left out: {_counts(bad)}")
+    return recording
+
+
+def _names(symbols: str) -> set[str]:
+    return {symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip()}
+
+
 def _script() -> str:
     """Return the built script of the report's charts."""
     from importlib.resources import files
 
     return files("torghut_core.visuals").joinpath("static", "report.js").read_text(encoding="utf-8")
-
-
-async def _run(recording: Recording, plan: Plan, postgres: Postgres) -> Result:
-    from torghut_core.trading.backtest.run import run_backtest
-
-    return await run_backtest(recording, plan, postgres)
 
 
 def _plan(options: BacktestOptions) -> Plan:
@@ -133,6 +185,7 @@ def _library(file: Path | None, settings: TradingSettings) -> OpenLibrary:
             SHIPPED,
             clock=SystemClock(),
             seconds=settings.strategy_deadline_seconds,
+            memory_mb=settings.strategy_memory_mb,
             environment=dict(os.environ),
             files=[] if file is None else [file],
         )
@@ -211,7 +264,7 @@ def _of_symbols(recording: Recording, symbols: str | None) -> Recording:
 
     if symbols is None:
         return recording
-    wanted = {symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip()}
+    wanted = _names(symbols)
     unknown = wanted - set(recording.symbols)
     if unknown or not wanted:
         raise ConfigurationError(
@@ -244,7 +297,12 @@ def own_postgres() -> Iterator[Postgres]:
         try:
             with server.connect(autocommit=True) as admin:
                 # Nothing of it outlives the run: no write has to reach the disk.
-                for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+                lost = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+                # Plans are made while the tables are empty, and kept while they grow.
+                planned = ("enable_seqscan = off", "enable_bitmapscan = off", "enable_hashjoin = off", "jit = off")
+                # And nobody looks at its statistics.
+                uncounted = ("track_counts = off", "track_activities = off", "update_process_title = off")
+                for setting in (*lost, *planned, *uncounted):
                     admin.execute(f"ALTER SYSTEM SET {setting}")
                 admin.execute("SELECT pg_reload_conf()")
             migrate(server)

@@ -63,6 +63,8 @@ class Mine:
                     pass
         if mode == "raises":
             return 1 / 0
+        if mode == "eats":
+            self.kept = [bytearray(1 << 26) for _ in range(48)]
         if mode == "exits":
             os._exit(3)
         if mode == "quits":
@@ -143,6 +145,7 @@ def test_propose_when_bars_come_one_by_one_late_or_revised_then_the_window_is_th
         ("exits", "died", "mine: its process ended by itself (code 3)"),
         ("raises", "raised", "mine: raised ZeroDivisionError at mine.py line "),
         ("quits", "raised", "mine: raised SystemExit at mine.py line "),
+        ("eats", "raised", "mine: raised MemoryError at mine.py line "),
         ("number", "nonsense", "answered int: must be a Proposal"),
         ("hold", "nonsense", "side='hold': must be buy or sell"),
         ("nan", "nonsense", "qty=nan: must be a number above 0"),

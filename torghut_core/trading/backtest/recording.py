@@ -32,22 +32,29 @@ class Series:
     def __len__(self) -> int:
         return len(self.event_ns)
 
+    def signals(self, start: int, stop: int) -> list[Signal]:
+        """Return the rows of [start, stop) as the loop reads them: a column at a time, since a rule asks for many."""
+        fields: dict[str, list[Any]] = {}
+        for column, name in ATTRIBUTES.items():
+            values: list[Any] = self.columns[column][start:stop].tolist()
+            fields[name] = [None if value != value else value for value in values]  # noqa: PLR0124  NaN alone is not itself
+        fields["is_warm"] = [value == 1 for value in fields["is_warm"]]
+        ends = self.event_ns[start:stop].tolist()
+        return [
+            Signal(
+                symbol=self.symbol,
+                timeframe=self.timeframe,
+                event_ns=event_ns,
+                ingest_ms=event_ns // 1_000_000,
+                seq=event_ns // 1_000_000_000,
+                **dict(zip(fields, row, strict=True)),
+            )
+            for event_ns, *row in zip(ends, *fields.values(), strict=True)
+        ]
+
     def signal(self, at: int) -> Signal:
         """Return one row as the loop reads it."""
-        event_ns = int(self.event_ns[at])
-        values: dict[str, Any] = {}
-        for column, name in ATTRIBUTES.items():
-            value = float(self.columns[column][at])
-            values[name] = None if value != value else value  # noqa: PLR0124  NaN alone is not itself
-        values["is_warm"] = values["is_warm"] == 1
-        return Signal(
-            symbol=self.symbol,
-            timeframe=self.timeframe,
-            event_ns=event_ns,
-            ingest_ms=event_ns // 1_000_000,
-            seq=event_ns // 1_000_000_000,
-            **values,
-        )
+        return self.signals(at, at + 1)[0]
 
     def at_or_before(self, instant_ns: int) -> int:
         """Return the place of the newest row at or before an instant, -1 when there is none."""
@@ -72,7 +79,8 @@ class Window(Sequence[Signal]):
     def __getitem__(self, index: slice) -> Sequence[Signal]: ...
     def __getitem__(self, index: int | slice) -> Signal | Sequence[Signal]:
         if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+            first, last, step = index.indices(len(self))
+            return self._series.signals(self._start + first, max(self._start + first, self._start + last))[::step]
         if not -len(self) <= index < len(self):
             raise IndexError("a window has no such row")
         at = (self._stop if index < 0 else self._start) + index

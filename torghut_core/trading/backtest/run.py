@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from torghut_core.clock import StepClock
 from torghut_core.engines.postgres import Postgres
@@ -40,6 +41,8 @@ from torghut_core.trading.strategies.library import Library
 from torghut_core.trading.strategies.rule import RuleFault
 from torghut_core.trading.strategies.shipped import SHIPPED
 
+_Given = TypeVarTuple("_Given")
+_Answer = TypeVar("_Answer")
 MARGIN_MULTIPLIER = Decimal(2)
 Progress = Callable[[int, int], None]
 """Told the instant that was reached, and the last."""
@@ -103,13 +106,33 @@ class _RecordedPrices(PriceReader):
         return {symbol: price for symbol, (_, price) in found.items()}
 
 
-async def run_backtest(
-    recording: Recording, plan: Plan, postgres: Postgres, *, progress: Progress | None = None
-) -> Result:
+def run_backtest(recording: Recording, plan: Plan, postgres: Postgres, *, progress: Progress | None = None) -> Result:
     """Trade over the recording, on an empty migrated database; raises InputError for what it cannot be traded on.
 
     The same recording, plan and seed give the same result.
     """
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        return runner.run(_run(recording, plan, postgres, progress))
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop in which what is given to a thread is done at once: there is nothing else to do meanwhile."""
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,  # noqa: ARG002
+        func: Callable[[Unpack[_Given]], _Answer],
+        *args: *_Given,
+    ) -> asyncio.Future[_Answer]:
+        done: asyncio.Future[_Answer] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001  it is raised to whoever awaits it
+            done.set_exception(error)
+        return done
+
+
+async def _run(recording: Recording, plan: Plan, postgres: Postgres, progress: Progress | None) -> Result:
     market = market_of(recording, plan.fills)
     first_ns = max(plan.from_ns, recording.span[0])
     clock, tape = StepClock(first_ns), Tape(market)
@@ -160,7 +183,7 @@ async def run_backtest(
 
 @contextmanager
 def _opened(postgres: Postgres) -> Iterator[Database]:
-    database = Database(postgres)
+    database = Database(postgres, is_own_server=True)
     database.open()
     try:
         yield database
@@ -184,7 +207,7 @@ class _Driver:
         self._touching: dict[str, Ints] = {}
         self._updates: deque[dict[str, Any]] = deque()
         self._day: date | None = None
-        self._needs_marks = True
+        self._needs_marks = self._has_stops = True
         self.strategies: tuple[Strategy, ...] = ()
         self.steps_done = 0
         self.rows = 0
@@ -194,6 +217,11 @@ class _Driver:
         judged = self._proposer.judges()
         looked_at = [series for series in self._series if any(judges.looks_at(each, series) for each, _ in judged)]
         self._series = looked_at
+        self._has_stops = any(
+            limit is not None
+            for strategy in self.strategies
+            for limit in (strategy.stop_loss_pct, strategy.take_profit_pct, strategy.trailing_stop_pct)
+        )
         self._needs_marks = self._are_marks_needed(judged)
         places = [judges.candidates(judged, series) for series in looked_at]
         bars = judges.lookback(judged)
@@ -232,11 +260,15 @@ class _Driver:
                 # Flat since the last mark, so equity is what the day's first mark would have read.
                 await watch_losses(self._parts)
             rows = steps.candidates(instant_ns)
-            rows += self._held_rows(instant_ns, done_ns, rows)
             windows = [Window(series, at, bars) for series, at in rows]
+            judged_now = list(windows)
+            if self._has_stops or self._proposer.uses_positions:
+                held = self._held_rows(instant_ns, done_ns, rows)
+                windows += [Window(series, at, bars) for series, at in held]
+            if self._proposer.uses_positions:
+                # A row from before the instant is only seen; what was to be said of it was nothing.
+                judged_now = [window for window in windows if window[-1].event_ns == instant_ns]
             signals = [window[-1] for window in windows]
-            # A row from before the instant is only seen; what was to be said of it was nothing.
-            judged_now = [window for window in windows if window[-1].event_ns == instant_ns]
             intents = await self._proposer.propose(judged_now, turn=self._handler.turn)
             await self._handler.handle(signals, intents, self.strategies, self._universe, control)
             if instant_ns % self._period_ns == 0 and has_loss_limit(self._parts.settings):
@@ -245,19 +277,16 @@ class _Driver:
             self._watch(steps, instant_ns)
             self.steps_done += 1
             done_ns = instant_ns
+            # Nothing of an instant waits, so here alone an interruption is noticed.
+            await asyncio.sleep(0)
             if progress is not None:
                 progress(instant_ns, last_ns)
 
     def _are_marks_needed(self, judged: Sequence[judges.Judge]) -> bool:
         """Tell whether a mark of the clock can change anything of a holding: a close, a loss limit, or a stop."""
         settings = self._parts.settings
-        has_stops = any(
-            limit is not None
-            for strategy in self.strategies
-            for limit in (strategy.stop_loss_pct, strategy.take_profit_pct, strategy.trailing_stop_pct)
-        )
         uses_positions = any(rule.uses_position for _, rule in judged)
-        return settings.flatten_minutes > 0 or has_loss_limit(settings) or has_stops or uses_positions
+        return settings.flatten_minutes > 0 or has_loss_limit(settings) or self._has_stops or uses_positions
 
     @property
     def failures(self) -> Mapping[str, tuple[int, RuleFault]]:
@@ -338,6 +367,8 @@ class _Driver:
     def _watch(self, steps: Steps, instant_ns: int) -> None:
         """Look ahead for what may touch a stop, whenever the book was read anew."""
         closer = self._closer
+        if not (self._has_stops or self._proposer.uses_positions):
+            return
         if closer.book is self._watched_of and all(symbol in self._touching for symbol in closer.holdings):
             return
         self._watched_of = closer.book

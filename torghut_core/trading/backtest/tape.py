@@ -22,6 +22,9 @@ class Tape:
         self._newest_trades = {symbol: _newest(ticks.trade_ns) for symbol, ticks in market.ticks.items()}
         self._place = 0
         """How many messages of all were published."""
+        self._prices: dict[str, Decimal | None] = {}
+        """Last prices that were asked for at `_prices_place`."""
+        self._prices_place = 0
         self.now_ns = 0
         self._statuses = list(market.statuses)
         self._status_at = 0
@@ -35,15 +38,22 @@ class Tape:
         ticks = self._ticks.get(symbol)
         if ticks is None:
             return None
-        at = int(np.searchsorted(ticks.quote_order, self._place)) - 1
+        at = int(ticks.quote_order.searchsorted(self._place)) - 1
         return None if at < 0 else self._quote(symbol, ticks, at)
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Return the newest trade's price, before any trade the middle of the quote, None before both."""
+        if self._prices_place != self._place:
+            self._prices, self._prices_place = {}, self._place
+        if symbol not in self._prices:
+            self._prices[symbol] = self._last_price(symbol)
+        return self._prices[symbol]
+
+    def _last_price(self, symbol: str) -> Decimal | None:
         ticks = self._ticks.get(symbol)
         if ticks is None:
             return None
-        at = int(np.searchsorted(ticks.trade_order, self._place)) - 1
+        at = int(ticks.trade_order.searchsorted(self._place)) - 1
         if at < 0:
             return middle(self.quote(symbol))
         return Decimal(str(float(ticks.trade_price[self._newest_trades[symbol][at]])))

@@ -147,12 +147,17 @@ def still_owned(
     """
     found: dict[tuple[str, str], Decimal] = {}
     sold = _sold(owned, positions, leaving or {})
+    by_symbol: dict[str, dict[tuple[str, str], Decimal]] = {}
+    for key, qty in owned.items():
+        by_symbol.setdefault(key[1], {})[key] = qty
     for symbol, position in positions.items():
         sign = 1 if position.qty > 0 else -1
+        own = by_symbol.get(symbol, {})
+        if not sold and len(own) == 1 and position.qty in own.values():
+            found |= own if position.qty else {}
+            continue
         claims = {
-            key: qty - sign * sold.get(key, ZERO)
-            for key, qty in owned.items()
-            if key[1] == symbol and (qty > 0) == (position.qty > 0) and qty
+            key: qty - sign * sold.get(key, ZERO) for key, qty in own.items() if (qty > 0) == (position.qty > 0) and qty
         }
         total = sum((abs(qty) for qty in claims.values()), ZERO)
         share = min(Decimal(1), abs(position.qty) / total) if total else ZERO

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from torghut_core.exchange.broker import Broker as Exchange
+from torghut_core.exchange.ledger import Position as Held
+from torghut_core.exchange.ledger import plain
 from torghut_core.exchange.orders import ApiError, parse_order
 from torghut_core.exchange.orders import Order as ExchangeOrder
-from torghut_core.exchange.shapes import account_fields, asset_fields, position_fields
+from torghut_core.exchange.shapes import account_fields, asset_fields, market_value, position_fields
 from torghut_core.trading.model import Account, Asset, Order, OrderRequest, Position, Snapshot
 from torghut_core.trading.orders import answers
 from torghut_core.trading.orders.broker import OrderRefusedError, order_body
 
 NUMBER = "IN-PROCESS"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A position as it was answered last, and what all of the answer but its value was made of."""
+
+    held: Held
+    available: Decimal
+    position: Position
 
 
 class PaperBroker:
@@ -36,6 +48,7 @@ class PaperBroker:
         self._cash = cash
         self._created_ns = created_ns
         self._advance = advance
+        self._known: dict[str, _Known] = {}
         if admits_at_once:
             exchange.on_submit = exchange.admit
 
@@ -100,10 +113,17 @@ class PaperBroker:
         return answers.parse_account(fields)
 
     def _positions(self) -> dict[str, Position]:
-        parsed = (
-            answers.parse_position(position_fields(self._exchange, each)) for each in self._exchange.ledger.positions()
-        )
-        return {position.symbol: position for position in parsed}
+        known, self._known = self._known, {}
+        for held in self._exchange.ledger.positions():
+            before, available = known.get(held.symbol), self._exchange.available(held.symbol)
+            if before is not None and before.held is held and before.available == available:
+                # Nothing but its price may have moved, and many are asked of many times.
+                value = Decimal(plain(market_value(self._exchange, held)))
+                position = replace(before.position, market_value=value)
+            else:
+                position = answers.parse_position(position_fields(self._exchange, held))
+            self._known[held.symbol] = _Known(held, available, position)
+        return {symbol: each.position for symbol, each in self._known.items()}
 
     def _open(self) -> tuple[Order, ...]:
         return tuple(_order(order) for order in self._exchange.open_orders())

@@ -54,7 +54,7 @@ class ControlStore:
 
     def read(self) -> Control:
         """Return what holds now. Raises EngineUnavailableError: what cannot be read permits nothing."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(_CONTROL, {"account": self._account_label}).fetchone()
         assert row is not None
         return Control(
@@ -127,7 +127,7 @@ class ControlStore:
 
     def bound(self) -> Bound | None:
         """Return the account the database is bound to, None when it is not yet."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute("SELECT alpaca_account_label, account_number FROM trading_account").fetchone()
         if row is None:
             return None
@@ -145,7 +145,7 @@ class ControlStore:
 
     def marks(self) -> EquityMarks | None:
         """Return what equity is measured against, None before the first reading."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT day, day_equity, peak_equity FROM trading_equity_marks WHERE alpaca_account_label = %s",
                 (self._account_label,),
@@ -154,7 +154,7 @@ class ControlStore:
 
     def save_marks(self, marks: EquityMarks) -> None:
         """Store what equity is measured against."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "INSERT INTO trading_equity_marks (alpaca_account_label, day, day_equity, peak_equity)"
                 " VALUES (%s, %s, %s, %s) ON CONFLICT (alpaca_account_label) DO UPDATE SET day = EXCLUDED.day,"
@@ -193,7 +193,7 @@ class ControlStore:
         """Store what the trading process says of itself, unless a later leader did."""
         from torghut_core.trading.store.database import jsonb
 
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "INSERT INTO trading_status (alpaca_account_label, epoch, beats, body, at) VALUES (%s, %s, %s, %s, %s)"
                 " ON CONFLICT (alpaca_account_label) DO UPDATE SET epoch = EXCLUDED.epoch, beats = EXCLUDED.beats,"
@@ -203,7 +203,7 @@ class ControlStore:
 
     def status(self) -> dict[str, Any] | None:
         """Return what the trading process said of itself last, with `epoch`, `beats`, `body`, `at`; None when never."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return connection.execute(
                 "SELECT epoch, beats, body, at FROM trading_status WHERE alpaca_account_label = %s",
                 (self._account_label,),

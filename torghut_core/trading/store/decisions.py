@@ -88,7 +88,7 @@ class DecisionStore:
 
     def strategies(self) -> tuple[Strategy, ...]:
         """Return every strategy, enabled or not."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute("SELECT * FROM strategies ORDER BY name").fetchall()
         return tuple(_strategy(row) for row in rows)
 
@@ -120,9 +120,9 @@ class DecisionStore:
                 " SELECT i.strategy_id, %(account)s, i.symbol, i.timeframe, i.signal_ts, i.side, i.key, i.decision,"
                 " i.rationale, 'entry', 'signal', %(now)s, %(now)s FROM unnest(%(strategies)s::uuid[], %(symbols)s::text[],"
                 " %(timeframes)s::text[], %(signals)s::timestamptz[], %(sides)s::text[], %(keys)s::text[],"
-                " %(legacy)s::text[], %(decisions)s::jsonb[], %(rationales)s::text[])"
+                " %(legacy)s::char(64)[], %(decisions)s::jsonb[], %(rationales)s::text[])"
                 " AS i(strategy_id, symbol, timeframe, signal_ts, side, key, legacy, decision, rationale)"
-                " WHERE NOT EXISTS (SELECT FROM trade_decisions d WHERE d.decision_hash = i.legacy)"
+                " WHERE (SELECT d.id FROM trade_decisions d WHERE d.decision_hash = i.legacy) IS NULL"
                 " ON CONFLICT (decision_hash) DO NOTHING RETURNING id, status, decision_hash",
                 {
                     "account": self._account_label,
@@ -141,7 +141,7 @@ class DecisionStore:
             rows = {row["decision_hash"]: Recorded(id=row["id"], status=row["status"], is_new=True) for row in new}
             if len(rows) < len(intents):
                 old = connection.execute(
-                    "SELECT id, status, decision_hash FROM trade_decisions WHERE decision_hash = ANY(%s)",
+                    "SELECT id, status, decision_hash FROM trade_decisions WHERE decision_hash = ANY(%s::char(64)[])",
                     ([*keys, *legacy],),
                 ).fetchall()
                 known = {
@@ -207,7 +207,7 @@ class DecisionStore:
 
     def annotate(self, decision_id: UUID, facts: dict[str, Any], *, now_ns: int) -> None:
         """Add what was computed (quantity, sizing, price) to a planned decision's JSON."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "UPDATE trade_decisions SET decision_json = decision_json || %s, updated_at = %s WHERE id = %s",
                 (jsonb(facts), at(now_ns), decision_id),
@@ -217,7 +217,7 @@ class DecisionStore:
         """End planned decisions with the reasons of the gates, joined by `;`. One that went further stays as it is."""
         if not refused:
             return
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "UPDATE trade_decisions d SET status = 'rejected', risk_reasons = r.reasons, updated_at = %s,"
                 " decision_json = d.decision_json || r.facts FROM unnest(%s::uuid[], %s::text[], %s::jsonb[])"
@@ -233,7 +233,7 @@ class DecisionStore:
     def expire_planned(self, *, now_ns: int, after_seconds: float) -> int:
         """End planned decisions older than `after_seconds` that were never claimed; return how many."""
         reason = f"decision_timeout_unsubmitted:{after_seconds:g}s"
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return connection.execute(
                 "UPDATE trade_decisions d SET status = 'rejected', risk_reasons = %s, updated_at = %s"
                 " WHERE d.status = 'planned' AND d.alpaca_account_label = %s AND d.created_at < %s"
@@ -243,7 +243,7 @@ class DecisionStore:
 
     def last_order_ns(self, strategy_id: str, symbol: str, *, but: UUID) -> int | None:
         """Return when the strategy's last order in `symbol` was handed over, the decision `but` left out."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT max(executed_at) AS at FROM trade_decisions WHERE strategy_id = %s AND symbol = %s"
                 " AND alpaca_account_label = %s AND id <> %s",
@@ -253,7 +253,7 @@ class DecisionStore:
 
     def opened(self, symbols: Sequence[str]) -> Mapping[tuple[str, str], Opened]:
         """Return the newest filled entry into each of the symbols by (strategy id, symbol)."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT ON (d.strategy_id, d.symbol) d.strategy_id, d.symbol, d.signal_ts, e.avg_fill_price,"
                 " d.decision_json #>> '{proposal,stop}' AS stop, d.decision_json #>> '{proposal,target}' AS target"
@@ -275,7 +275,7 @@ class DecisionStore:
 
     def cursor(self) -> Cursor:
         """Return how far signals were dealt with; the beginning when never."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT cursor_at, cursor_seq, cursor_symbol FROM trade_cursor"
                 " WHERE source = %s AND alpaca_account_label = %s",
@@ -291,7 +291,7 @@ class DecisionStore:
         cursor_at = datetime.fromtimestamp(cursor.ingest_ms // 1000, UTC).replace(
             microsecond=cursor.ingest_ms % 1000 * 1000
         )
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "INSERT INTO trade_cursor (source, alpaca_account_label, cursor_at, cursor_seq, cursor_symbol, created_at,"
                 " updated_at) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (source, alpaca_account_label) DO UPDATE"

@@ -50,7 +50,7 @@ class ExitStore:
 
     def holdings(self) -> dict[str, Holding]:
         """Return the holdings that are open, by symbol."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT symbol, number, is_long, opened_at, best_price FROM trading_holdings"
                 " WHERE alpaca_account_label = %s AND closed_at IS NULL",
@@ -64,7 +64,7 @@ class ExitStore:
         It began with the signal of the newest own order that filled since the one before ended, else with
         `foreign_since_ns`: a signal from before then says nothing of it.
         """
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "WITH last AS (SELECT coalesce(max(number), 0) AS number, max(closed_at) AS closed_at"
                 " FROM trading_holdings WHERE alpaca_account_label = %(account)s::text AND symbol = %(symbol)s::text),"
@@ -123,7 +123,7 @@ class ExitStore:
         now_ns: int,
     ) -> bool:
         """Record that a strategy wants out of a holding; return whether it did not yet."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return (
                 connection.execute(
                     "INSERT INTO trading_exits (alpaca_account_label, symbol, holding_number, strategy_id, cause, timeframe,"
@@ -145,7 +145,7 @@ class ExitStore:
 
     def open_exits(self) -> tuple[OpenExit, ...]:
         """Return the exits that are not done, oldest first."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT x.id, x.symbol, x.holding_number, x.strategy_id, x.cause, x.timeframe, x.rationale, x.signal_ts,"
                 " x.attempts, x.opened_at, x.last_decision_id, d.status AS last_status, d.risk_reasons AS last_reasons"
@@ -159,7 +159,7 @@ class ExitStore:
 
     def close_exit(self, exit_id: UUID, *, now_ns: int) -> None:
         """Record that a strategy's part is flat."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "UPDATE trading_exits SET closed_at = %s WHERE id = %s AND closed_at IS NULL", (at(now_ns), exit_id)
             )

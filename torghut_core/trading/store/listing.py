@@ -18,7 +18,7 @@ class Listing:
 
     def decisions(self, *, symbol: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` decisions, newest first; `symbol` is exact, `since` is the earliest creation."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return connection.execute(
                 "SELECT id, strategy_id, symbol, timeframe, status, rationale, risk_reasons, leg, cause, decision_json AS decision,"
                 " created_at, executed_at, alpaca_account_label FROM trade_decisions"
@@ -30,7 +30,7 @@ class Listing:
 
     def executions(self, *, symbol: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` executions, newest first; `symbol` is exact, `since` is the earliest creation."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return connection.execute(
                 "SELECT id, trade_decision_id, symbol, side, order_type, time_in_force, submitted_qty, filled_qty,"
                 " avg_fill_price, submitted_qty::text AS submitted_qty_text, filled_qty::text AS filled_qty_text,"
@@ -43,7 +43,7 @@ class Listing:
 
     def orders(self, *, symbol: str | None, since: datetime | None, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` orders with what was claimed, what is known of them, and their events, newest first."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             return connection.execute(
                 "SELECT c.trade_decision_id, c.client_order_id, c.symbol, c.side, c.leg, c.qty, c.qty::text AS qty_text,"
                 " c.state, c.epoch, c.absent_readings, c.claimed_at, c.settled_at, e.alpaca_order_id, e.status,"
@@ -61,7 +61,7 @@ class Listing:
 
     def counts(self, *, since: datetime, until: datetime) -> dict[str, int]:
         """Return how many decisions and trades (orders with a fill) fall into [since, until)."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM trade_decisions WHERE created_at >= %(since)s AND created_at < %(until)s)"
                 " AS decisions, (SELECT count(*) FROM executions WHERE filled_qty > 0 AND created_at >= %(since)s"

@@ -54,16 +54,19 @@ class MoneyStore:
         self._lock = threading.Lock()
         self._reader = _Reader()
         self._account = Account(rates=rates or FeeRates())
+        self._shares: Shares | None = None
 
     def shares(self) -> Shares:
-        """Return positions by strategy as of now. Raises EngineUnavailableError."""
+        """Return positions by strategy as of now: the same object while nothing was heard. Raises EngineUnavailableError."""
         with self._lock:
-            with self._database.transaction() as connection:
+            with self._database.statement() as connection:
                 rows = self._rows(connection, self._reader)
             for event in self._reader.read(rows):
                 self._account.take(event)
+            if self._shares is not None and not rows:
+                return self._shares
             account = self._account
-            return Shares(
+            self._shares = Shares(
                 lots=dict(account.lots),
                 owned=dict(account.owned),
                 newest=dict(self._reader.newest),
@@ -71,6 +74,7 @@ class MoneyStore:
                 realised=account.realised,
                 fees=account.fees.total,
             )
+            return self._shares
 
     def owned(self) -> Mapping[Key, Decimal]:
         """Return each strategy's signed shares by (strategy id, symbol). Raises EngineUnavailableError."""
@@ -79,19 +83,19 @@ class MoneyStore:
     def events(self) -> tuple[Event, ...]:
         """Return every trade and correction, in the order they were heard. Raises EngineUnavailableError."""
         reader = _Reader()
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = self._rows(connection, reader)
         return tuple(reader.read(rows))
 
     def names(self) -> dict[str, str]:
         """Return the strategies' names by id."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute("SELECT id::text AS id, name FROM strategies").fetchall()
         return {row["id"]: row["name"] for row in rows}
 
     def order_ids(self) -> frozenset[str]:
         """Return the broker's ids of all own orders, filled or not."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT alpaca_order_id FROM executions WHERE alpaca_account_label = %s", (self._account_label,)
             ).fetchall()
@@ -99,7 +103,7 @@ class MoneyStore:
 
     def settled(self) -> dict[str, Settled]:
         """Return what was held of each symbol when last nothing was on its way."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT symbol, qty, entry_price, after_seq FROM position_readings WHERE alpaca_account_label = %s",
                 (self._account_label,),
@@ -117,12 +121,13 @@ class MoneyStore:
         with self._database.transaction() as connection:
             lock_events(connection, self._account_label)
             row = connection.execute(
-                "SELECT coalesce(max(seq), 0) AS newest, coalesce(max(seq) FILTER (WHERE symbol = %s AND filled_qty > 0),"
-                " 0) AS own FROM order_events WHERE alpaca_account_label = %s",
-                (symbol, self._account_label),
+                "SELECT coalesce((SELECT max(seq) FROM order_events WHERE alpaca_account_label = %(account)s), 0) AS newest,"
+                " EXISTS (SELECT FROM order_events WHERE alpaca_account_label = %(account)s AND symbol = %(symbol)s"
+                " AND filled_qty > 0 AND seq > %(after)s) AS is_older",
+                {"account": self._account_label, "symbol": symbol, "after": reading.after},
             ).fetchone()
             assert row is not None
-            if row["own"] > reading.after:
+            if row["is_older"]:
                 return False
             for correction in found:
                 connection.execute(
@@ -153,9 +158,12 @@ class MoneyStore:
         ).fetchall()
 
 
+EVENTS_LOCK = "pg_advisory_xact_lock(hashtextextended('torghut:events:' || %(account)s, 0))"
+
+
 def lock_events(connection: Connection, account_label: str) -> None:
     """Let one writer at a time add events of an account: the order of their numbers is that in which they are seen."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('torghut:events:' || %s, 0))", (account_label,))
+    connection.execute(f"SELECT {EVENTS_LOCK}", {"account": account_label})
 
 
 class _Reader:

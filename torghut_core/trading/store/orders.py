@@ -19,9 +19,10 @@ from torghut_core.trading.encoding import datetime_ns, dumps
 from torghut_core.trading.model import TERMINAL_ORDER_STATES, Leg, Order, Side
 from torghut_core.trading.orders.ledger import Fill, Reading, fills, fold
 from torghut_core.trading.store.database import Connection, Database, at, jsonb
-from torghut_core.trading.store.money import lock_events
+from torghut_core.trading.store.money import EVENTS_LOCK
 
-_TERMINAL = sorted(TERMINAL_ORDER_STATES)
+_IS_OPEN = f"status NOT IN ({', '.join(repr(state) for state in sorted(TERMINAL_ORDER_STATES))})"
+"""In words of its own: an index over the open ones is used for a condition that it knows, not for a parameter."""
 Source = Literal["submit", "poll", "stream", "found", "cancel"]
 
 
@@ -78,7 +79,7 @@ class OrderStore:
 
     def open_claims(self) -> tuple[OpenClaim, ...]:
         """Return this account's claims that are not settled, oldest first."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT trade_decision_id AS decision_id, client_order_id, symbol, side, leg, qty, price, strategy_id,"
                 " reserved_notional, state, epoch, absent_readings, claimed_at FROM order_claims"
@@ -89,7 +90,7 @@ class OrderStore:
 
     def given_up(self, *, since_ns: int, limit: int = 20) -> tuple[GivenUp, ...]:
         """Return the newest orders that ended as never arrived since then."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT trade_decision_id AS decision_id, client_order_id, symbol FROM order_claims"
                 " WHERE alpaca_account_label = %s AND state = 'never_arrived' AND settled_at >= %s"
@@ -100,18 +101,18 @@ class OrderStore:
 
     def open_executions(self) -> tuple[OpenExecution, ...]:
         """Return this account's orders that are not in a terminal state and not missing, oldest first."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
-                "SELECT trade_decision_id AS decision_id, alpaca_order_id AS order_id, client_order_id, symbol, side,"
+                "SELECT trade_decision_id AS decision_id, alpaca_order_id AS order_id, client_order_id, symbol, side,"  # noqa: S608  a constant of this module
                 " submitted_qty AS qty, filled_qty, strategy_id, created_at FROM executions"
-                " WHERE alpaca_account_label = %s AND status <> ALL(%s) AND NOT is_missing ORDER BY created_at",
-                (self._account_label, _TERMINAL),
+                f" WHERE alpaca_account_label = %s AND {_IS_OPEN} AND NOT is_missing ORDER BY created_at",
+                (self._account_label,),
             ).fetchall()
         return tuple(OpenExecution(**row) for row in rows)
 
     def uncertain(self, *, since_ns: int) -> dict[str, int]:
         """Return how many orders never arrived, arrived late, or went missing since then."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT count(*) FILTER (WHERE state = 'never_arrived') AS never_arrived,"
                 " count(*) FILTER (WHERE state = 'arrived_late') AS arrived_late,"
@@ -126,7 +127,7 @@ class OrderStore:
 
     def fills(self) -> tuple[Fill, ...]:
         """Return every fill of this account's own orders, in the order of their first event."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             rows = connection.execute(
                 "SELECT alpaca_order_id, symbol, side, status, qty, filled_qty, avg_fill_price, broker_updated_at"
                 " FROM order_events WHERE alpaca_account_label = %s AND filled_qty > 0 ORDER BY seq",
@@ -143,7 +144,7 @@ class OrderStore:
 
     def owner(self, client_order_id: str) -> UUID | None:
         """Return the decision that a client id belongs to, None when this database never claimed it."""
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             row = connection.execute(
                 "SELECT trade_decision_id FROM order_claims WHERE client_order_id = %s", (client_order_id,)
             ).fetchone()
@@ -237,9 +238,9 @@ class OrderStore:
         """Record that the broker no longer knows an order: nobody waits for it any more, its last state stays."""
         with self._database.transaction() as connection:
             row = connection.execute(
-                "UPDATE executions SET is_missing = true, updated_at = %s WHERE alpaca_order_id = %s"
-                " AND status <> ALL(%s) RETURNING trade_decision_id",
-                (at(now_ns), order_id, _TERMINAL),
+                "UPDATE executions SET is_missing = true, updated_at = %s WHERE alpaca_order_id = %s"  # noqa: S608  a constant of this module
+                f" AND {_IS_OPEN} RETURNING trade_decision_id",
+                (at(now_ns), order_id),
             ).fetchone()
             if row is not None:
                 connection.execute(
@@ -261,11 +262,12 @@ class OrderStore:
         self, connection: Connection, order: Order, decision_id: UUID | None, source: Source, now_ns: int
     ) -> bool:
         # Two that hear of an order at once fold one after the other; and whoever reads on from an event misses none.
-        lock_events(connection, self._account_label)
-        strategy = connection.execute(
-            "SELECT strategy_id FROM trade_decisions WHERE id = %s", (decision_id,)
+        row = connection.execute(
+            f"SELECT {EVENTS_LOCK}, (SELECT strategy_id FROM trade_decisions WHERE id = %(decision)s) AS strategy_id",  # noqa: S608  a constant
+            {"account": self._account_label, "decision": decision_id},
         ).fetchone()
-        strategy_id = None if strategy is None else strategy["strategy_id"]
+        assert row is not None
+        strategy_id = row["strategy_id"]
         updated_at = None if order.updated_at is None else at(parse_ns(order.updated_at))
         added = connection.execute(
             "INSERT INTO order_events (alpaca_account_label, trade_decision_id, strategy_id, alpaca_order_id,"

@@ -28,7 +28,7 @@ class ReviewStore:
         """Store what was asked, what was answered and what it came to."""
         verdict = review.verdict
         response = {"error": review.error, "reason": review.reason, "qty": review.qty}
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             connection.execute(
                 "INSERT INTO llm_decision_reviews (trade_decision_id, model, prompt_version, input_json, response_json,"
                 " verdict, effective_verdict, is_shadow, confidence, adjusted_qty, rationale, risk_flags, tokens_prompt,"

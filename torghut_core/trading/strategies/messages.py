@@ -21,6 +21,8 @@ class Describe(msgspec.Struct, tag=True, frozen=True):
     """`module:attribute`, or the path of a Python file."""
     seconds: float
     """A call that takes twice this ends the process, also when nobody waits any more."""
+    memory_bytes: int
+    """More addresses than that are refused, by the kernel: a MemoryError where they are asked for."""
 
 
 class Open(msgspec.Struct, tag=True, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     for request in _read(requests):
         if isinstance(request, messages.Describe):
             seconds = request.seconds
+            resource.setrlimit(resource.RLIMIT_AS, (request.memory_bytes, request.memory_bytes))
         # Nobody handles this alarm: the kernel ends the process, whatever its code is doing.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 2 * seconds + 5)

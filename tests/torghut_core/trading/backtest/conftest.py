@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -46,6 +45,6 @@ def _database(server: Postgres) -> Iterator[Postgres]:
 def run(postgres_server: Postgres) -> Runner:
     def go(recording: Recording, **changes: Any) -> Result:
         with _database(postgres_server) as database:
-            return asyncio.run(run_backtest(recording, plan(**changes), database))
+            return run_backtest(recording, plan(**changes), database)
 
     return go

@@ -14,9 +14,10 @@ import pytest
 from tests.fakes.signal_recordings import OPEN_NS, SECOND_NS, bars, crossing, recording, series
 from tests.torghut_core.trading.backtest.conftest import Runner, plan
 from torghut_core.errors import InputError
+from torghut_core.trading import proposing
 from torghut_core.trading.backtest import steps as steps_module
 from torghut_core.trading.backtest.figures import figures_of, summary
-from torghut_core.trading.backtest.recording import Recording
+from torghut_core.trading.backtest.recording import Recording, Window
 from torghut_core.trading.backtest.run import Result
 
 pytestmark = pytest.mark.engine
@@ -148,6 +149,32 @@ def test_summary_when_few_trades_then_it_says_so_and_the_figures_are_the_fills(r
     assert told["turnover"] == pytest.approx(19 * (99.99 + 100.01))
     assert told["orders"] == {"filled": 2}
     assert told["warnings"] == ["1 closed trades are fewer than 30: the result may be chance"]
+
+
+def test_run_when_an_order_is_open_then_a_rule_is_asked_on_its_own_rows_alone(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule that looks at no position is asked where its mask says that it may want something, and nowhere else."""
+    asked: list[int] = []
+    answer = proposing.ask
+
+    def heard(rule: Any, view: Any) -> Any:
+        asked.append((view.now_ns - OPEN_NS) // SECOND_NS)
+        return answer(rule, view)
+
+    monkeypatch.setattr(proposing, "ask", heard)
+    run(recording(series(rows=crossing(20, up_at=[5], down_at=[12]))))
+    assert asked == [5, 12]
+
+
+def test_window_when_cut_then_the_rows_are_those_of_one_at_a_time() -> None:
+    """Null is None, whatever the cut."""
+    made = series(rows=[{"close": 100.0 + at, "macd": float("nan") if at % 3 else at} for at in range(12)])
+    window = Window(made, 9, 8)
+    plain = [made.signal(at) for at in range(2, 10)]
+    for cut in (slice(None), slice(-3, None), slice(2, 5), slice(None, None, 2), slice(5, 2), slice(-99, 99)):
+        assert list(window[cut]) == plain[cut]
+    assert (list(window), window[-1].macd, window[0].macd) == (plain, 9.0, None)
 
 
 def test_warnings_when_a_strategy_was_asked_nothing_or_failed_then_each_is_said(run: Runner) -> None:

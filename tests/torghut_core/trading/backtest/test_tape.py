@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from torghut_core.exchange.prices import Board
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.trading.backtest.recording import Market, Ticks
 from torghut_core.trading.backtest.tape import Tape
+from torghut_core.trading.orders.paper import PaperBroker
 
 START = 1_000_000_000
 
@@ -130,3 +132,25 @@ def test_tape_when_orders_come_at_any_place_then_they_meet_what_a_message_by_mes
         assert (quick.ledger.cash, quick.buying_power()) == (plain.ledger.cash, plain.buying_power())
     assert quick_heard == plain_heard
     assert any(update["event"] == "fill" for update in quick_heard)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_paper_broker_when_orders_and_prices_go_on_then_positions_are_as_read_anew(seed: int) -> None:
+    """What was answered before is kept only as far as nothing of it has changed."""
+    random = Random(seed)
+    messages = _messages(random, 300)
+    clock, tape = StepClock(START), Tape(_market(messages, []))
+    exchange, _ = _broker(tape, clock)
+    kept = PaperBroker(
+        exchange, cash=Decimal(10_000), created_ns=START, advance=lambda: tape.advance(clock.now_ns(), exchange)
+    )
+    held = 0
+    for until_ns in sorted(random.choices(range(START, messages[-1].at_ns + 10), k=40)):
+        clock.move_to(until_ns)
+        found = (await kept.snapshot()).positions
+        anew = PaperBroker(exchange, cash=Decimal(10_000), created_ns=START, advance=lambda: None)
+        assert found == (await anew.snapshot()).positions
+        held += len(found)
+        with suppress(ApiError):
+            exchange.submit(parse_order(_order(random)))
+    assert held > 0
