@@ -214,7 +214,7 @@ def _summary(document: Mapping[str, Any]) -> list[str]:
         f"realised {_cents(document['realised_text'])}, unrealised {_cents(document['unrealised_text'])} (priced by "
         f"{document['pricedBy']}), fees {_cents(document['fees']['total_text'])} (charged as "
         f"{_cents(document['charged']['total_text'])}), profit {_cents(document['profit_text'])} dollars",
-        f"{document['fills']} fills, {document['closes']} closing, {document['wins']} with a gain; "
+        f"fills {document['fills']}, of them {document['closes']} closing, {document['wins']} with a gain; "
         f"deepest drawdown {_cents(drawdown['dollars_text'])}{share}",
     ]
     if document["foreign_proceeds"]:

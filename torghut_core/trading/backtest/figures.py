@@ -139,11 +139,11 @@ def _warnings(result: Result, trades: Sequence[Trade], *, chosen_on_same_data: b
         if strategy.is_enabled and strategy.timeframe not in result.timeframes
     ]
     found += [
-        f"{name} failed {count} times, and nothing was traded for it then; the last time: {said}"
+        f"{name} failed (times: {count}), and nothing was traded for it then; the last time: {said}"
         for name, (count, said) in sorted(result.failures.items())
     ]
     if len(trades) < _FEW_TRADES:
-        found.append(f"{len(trades)} closed trades are fewer than {_FEW_TRADES}: the result may be chance")
+        found.append(f"closed trades ({len(trades)}) are fewer than {_FEW_TRADES}: the result may be chance")
     if chosen_on_same_data:
         found.append("the parameters were chosen on these very data: the result says nothing of others")
     if result.held:

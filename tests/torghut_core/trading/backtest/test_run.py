@@ -148,7 +148,7 @@ def test_summary_when_few_trades_then_it_says_so_and_the_figures_are_the_fills(r
     assert told["profit"] == pytest.approx(19 * (99.99 - 100.01) - 0.38)
     assert told["turnover"] == pytest.approx(19 * (99.99 + 100.01))
     assert told["orders"] == {"filled": 2}
-    assert told["warnings"] == ["1 closed trades are fewer than 30: the result may be chance"]
+    assert told["warnings"] == ["closed trades (1) are fewer than 30: the result may be chance"]
 
 
 def test_run_when_an_order_is_open_then_a_rule_is_asked_on_its_own_rows_alone(
@@ -187,5 +187,5 @@ def test_warnings_when_a_strategy_was_asked_nothing_or_failed_then_each_is_said(
     assert few.startswith("0 closed trades")
     failing = replace(result, failures={"own": (3, "own: raised ZeroDivisionError on A")})
     assert figures_of(failing, found).warnings[1] == (
-        "own failed 3 times, and nothing was traded for it then; the last time: own: raised ZeroDivisionError on A"
+        "own failed (times: 3), and nothing was traded for it then; the last time: own: raised ZeroDivisionError on A"
     )
