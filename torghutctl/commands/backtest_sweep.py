@@ -144,7 +144,7 @@ def _walk_report(windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ],
         "return": round(total - 1, 6),
         "trades": trades,
-        "warnings": [f"{trades} closed trades are fewer than 30: the result may be chance"] if trades < 30 else [],
+        "warnings": [f"closed trades ({trades}) are fewer than 30: the result may be chance"] if trades < 30 else [],
     }
 
 

@@ -184,7 +184,7 @@ def test_warnings_when_a_strategy_was_asked_nothing_or_failed_then_each_is_said(
     [name] = [strategy.name for strategy in result.strategies]
     asked, few = figures_of(result, found).warnings
     assert asked == f"{name} judges 1Min rows, and these data hold 1Sec alone: it was asked nothing"
-    assert few.startswith("0 closed trades")
+    assert few.startswith("closed trades (0)")
     failing = replace(result, failures={"own": (3, "own: raised ZeroDivisionError on A")})
     assert figures_of(failing, found).warnings[1] == (
         "own failed (times: 3), and nothing was traded for it then; the last time: own: raised ZeroDivisionError on A"
