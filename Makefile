@@ -46,7 +46,8 @@ browser:  ## a Chromium for the tests of the page: Debian's, where this machine 
 	  || echo "no Chromium here, and none can be installed: the tests of the page will be skipped"
 	command -v npm && $(MAKE) page/node_modules/.built || echo "no npm here: what is built from npm is not checked"
 
-test-e2e: $(VENV)/.dev engines browser  ## what needs many processes, a browser or a wheel
+test-e2e: $(VENV)/.dev engines browser  ## what needs many processes, a browser, a wheel or Flink
+	$(MAKE) flink || echo "no PyFlink here, and none can be made: its tests are skipped, with CI=true they fail"
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "e2e and not soak" $(ARGS)
 
 test-kube: $(VENV)/.dev  ## manifests, AgentRuns, policy and reading against a real kube-apiserver, where ../shared/kube is

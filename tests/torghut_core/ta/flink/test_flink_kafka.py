@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,18 +12,12 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.ta_inputs import Record, market
 from tests.fakes.ta_process import Outputs, Rows, TaProcess, differences, expected_rows, produce
+from tests.torghut_core.ta.flink.conftest import FLINK
 from torghut_core import topics
 from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine.engine import EngineSettings
-from torghut_core.ta.flink.versions import CONNECTOR_JAR
 
-ROOT = Path(__file__).resolve().parents[4]
-FLINK = ROOT / ".flink"
-needs_flink = pytest.mark.skipif(
-    not (FLINK / "lib-flink" / CONNECTOR_JAR).exists() or shutil.which("java") is None,
-    reason="PyFlink is not here: run `make flink` (needs Java 17 and Maven)",
-)
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.engine,
@@ -32,7 +25,7 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("apache-kafka"),
     pytest.mark.timeout(400),
-    needs_flink,
+    pytest.mark.usefixtures("flink"),
 ]
 
 

@@ -14,12 +14,18 @@ from tests.fakes.apache_kafka import Broker
 from tests.fakes.recordings import recorded_day, records_of
 from tests.fakes.ta_inputs import market
 from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
-from tests.torghut_core.ta.flink.test_flink_kafka import come, needs_flink, on_flink
+from tests.torghut_core.ta.flink.test_flink_kafka import come, on_flink
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine.engine import EngineSettings
 
-pytestmark = [pytest.mark.soak, pytest.mark.kafka, pytest.mark.engine, pytest.mark.timeout(1200), needs_flink]
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.kafka,
+    pytest.mark.engine,
+    pytest.mark.timeout(1200),
+    pytest.mark.usefixtures("flink"),
+]
 PARTITIONS = 16
 """More than there are symbols: some numbers have none, and their partitions are idle."""
 
