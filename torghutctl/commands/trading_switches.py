@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from torghutctl.commands.option_group import one_of
 from torghutctl.commands.trading_database import open_trading
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import RefusedError, StalePlanError
@@ -57,16 +58,28 @@ class SwitchOptions:
     output: Format | None
 
 
-EnvironmentOption = Annotated[str | None, typer.Option("-e", "--environment", help="entry of the environments file")]
-ConfigOption = Annotated[Path | None, typer.Option(help="environments file (~/.config/torghut/environments.yaml)")]
-LocalOption = Annotated[Path | None, typer.Option(help="the folder of `up` or `demo`, instead of DB_DSN")]
-ReasonOption = Annotated[str, typer.Option(help="why; required to act, kept in the database and the audit log")]
-ConfirmOption = Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; asked for on a terminal")]
+EnvironmentOption = Annotated[
+    str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="environments file (~/.config/torghut/environments.yaml)")
+]
+LocalOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="the folder of `up` or `demo`, instead of DB_DSN")
+]
+ReasonOption = Annotated[
+    str, typer.Option(metavar="TEXT", help="why; required to act, kept in the database and the audit log")
+]
+ConfirmOption = Annotated[str, typer.Option(metavar="PHRASE", help="ACTUATE_TORGHUT, exactly; asked for on a terminal")]
 PlanOption = Annotated[str | None, typer.Option(metavar="DIGEST", help="act only if the plan is still this one")]
 ActOption = Annotated[bool, typer.Option("--act", help="do it now; without it only the plan is shown")]
 TicketOption = Annotated[str, typer.Option(metavar="ID", help="ticket of the change")]
-AuditOption = Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")]
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="How to write the answer.")]
+AuditOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="audit log (~/.local/state/torghut/audit.jsonl)")
+]
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the answer.")
+]
 
 
 def run_switch(switch: Switch, options: SwitchOptions) -> None:
