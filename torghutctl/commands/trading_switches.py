@@ -90,7 +90,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     from torghut_core.clock import SystemClock
     from torghutctl.actuation.record import Record
     from torghutctl.actuation.request import Effect, Request
-    from torghutctl.commands.procedure_request import ask_person, default_audit_path, user
+    from torghutctl.commands.procedure_request import ask_person, default_audit_path, has_to_be_asked, user
     from torghutctl.planning.gates import Intent, ask_gates, require_open, told
     from torghutctl.render.output import screen, write
     from torghutctl.render.plan_view import plan_markdown, plan_table
@@ -102,8 +102,8 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     is_asked = is_terminal()
     on = screen(os.environ)
 
-    def show(plan: Plan) -> None:
-        is_known = is_asked and plan.result is not None
+    def show(plan: Plan, *, was_shown: bool = False) -> None:
+        is_known = was_shown and on.width is not None
         view = partial(plan_table, width=on.width, is_coloured=on.is_coloured, is_known=is_known)
         write(plan.report(), options.output, table=view, markdown=plan_markdown)
 
@@ -134,7 +134,8 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_asked,
         )
-        if is_asked:
+        was_shown = is_asked and has_to_be_asked(intent)
+        if was_shown:
             intent = ask_person(plan, intent)
         answers = ask_gates(plan, intent, only_a_person=switch != "kill-switch on")
         require_open(answers)
@@ -160,7 +161,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
         trading.carry_out(switch, now_ns=now_ns, actor=actor, reason=" ".join(intent.reason.split()))
         done = plan.with_result(Result())
         record.result(done, "acted")
-        show(done)
+        show(done, was_shown=was_shown)
         for step in plan.draft.verification:
             tell(f"verify: {step}")
         if record.gap is not None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.fakes.at_a_terminal import at_a_terminal
 from torghutctl.cli import app
 
 SECRET = "hunter22-very-secret"
@@ -153,33 +149,6 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
 
 
-def _at_a_terminal(*arguments: str, typed: str, why: str = "") -> tuple[int, str, str]:
-    """Run a command whose input and messages are a terminal; return its exit code, output and what the terminal showed.
-
-    What a person types is written once the question stands there: the reason where it is asked for, the phrase.
-    """
-    person, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torghutctl", *arguments], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE
-    )
-    os.close(terminal)
-    seen = b""
-    try:
-        with contextlib.suppress(OSError):  # EIO: the terminal's other side was closed
-            while part := os.read(person, 4096):
-                seen += part
-                if why and b"why:" in seen:
-                    os.write(person, f"{why}\n".encode())
-                    why = ""
-                if typed and b"type ACTUATE_TORGHUT to go on" in seen:
-                    os.write(person, f"{typed}\n".encode())
-                    typed = ""
-        output, _ = process.communicate()
-    finally:
-        os.close(person)
-    return process.returncode, output.decode(), seen.decode(errors="replace")
-
-
 @pytest.mark.engine
 def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_losses_resume(
     trading_database: Any, tmp_path: Any
@@ -190,14 +159,14 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     store.switch_kill(is_on=True, now_ns=1, actor="a", reason="r")
     store.latch("drawdown", equity=Decimal(1), mark=Decimal(2), now_ns=1)
     common = ("--local", folder, "--audit-log", str(audit), "--act", "--reason", "checked the book", "-o", "json")
-    code, _, _ = _at_a_terminal("trading", "kill-switch", "off", *common, typed="actuate_torghut")
+    code, _, _ = at_a_terminal("trading", "kill-switch", "off", *common, typed="actuate_torghut")
     assert (code, store.read().is_killed) == (6, True)
-    code, output, seen = _at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
+    code, output, seen = at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
     assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
     assert "trading database, account paper" in seen
     assert f"verify: torghutctl health-report --local {folder}" in seen.replace("\r\n", "\n")
     asked = [word for word in common if word not in ("--reason", "checked the book")]
-    code, _, _ = _at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
+    code, _, _ = at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
     assert (code, store.read().loss_limit) == (0, None)
     assert json.loads(audit.read_text().splitlines()[-1])["reason"] == "it was a bad print"
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
