@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import typer
-
 from torghut_core.clock import SystemClock
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.actuation.request import Effect, ForgeOpener, Planner, Request, SnapshotReader
@@ -381,7 +379,11 @@ def tell_plan(plan: Plan) -> None:
 
 
 def _typed(question: str) -> str:
-    return str(typer.prompt(question, default="", show_default=False, err=True))
+    """Return what a person types; nothing where the input has ended, which opens no gate."""
+    # Written here, since what asks for a line, as `input` does, writes to standard output too.
+    sys.stderr.write(f"{question}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def user() -> str:
