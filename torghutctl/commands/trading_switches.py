@@ -10,12 +10,14 @@ import shlex
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from torghut_core.rfc3339 import format_ns
 from torghutctl.commands.option_group import one_of
 from torghutctl.commands.trading_database import open_trading
 from torghutctl.environments import Environment, load_environment
@@ -23,6 +25,9 @@ from torghutctl.errors import RefusedError, StalePlanError
 from torghutctl.planning.plan import Action, Draft, Plan, Precondition, Result
 from torghutctl.procedures.specification import Danger, Spec
 from torghutctl.render.output import Format
+
+if TYPE_CHECKING:
+    from torghut_core.trading.store.control import Latch
 
 Switch = Literal["kill-switch on", "kill-switch off", "resume-losses"]
 _STATEMENTS: dict[Switch, str] = {
@@ -182,6 +187,16 @@ def _spec(switch: Switch) -> Spec:
     )
 
 
+def _latched(latch: Latch) -> str:
+    """Say what a person lifts: the limit, since when, and what was measured."""
+    mark = {"daily_loss": "the day's first reading", "drawdown": "the highest reading"}[latch.limit]
+    lost = (latch.mark - latch.equity) / latch.mark if latch.mark else Decimal(0)
+    return (
+        f"latched: {latch.limit} since {format_ns(latch.since_ns)}, at an equity of {latch.equity:.2f},"
+        f" {lost:.1%} below {mark} of {latch.mark:.2f}"
+    )
+
+
 class _database:
     """The trading database that the options name, open for one command."""
 
@@ -207,19 +222,14 @@ class _database:
     def draft(self, switch: Switch) -> Draft:
         """Return what would be done, and what was asked first. Raises UpstreamError."""
         label = self._settings.account_label
-        control, bound = self.store.read(), self.store.bound()
-        is_so = {
-            "kill-switch on": control.is_killed,
-            "kill-switch off": not control.is_killed,
-            "resume-losses": control.loss_limit is None,
-        }[switch]
+        bound = self.store.bound()
         is_own = bound is not None and bound.account_label == label and self._is_own_number(bound.account_number)
         said = "the database is bound to no account yet" if bound is None else f"it is bound to {bound.account_label}"
         undo = f" --reason 'undo {switch}'"
         return Draft(
-            actions=()
-            if is_so
-            else (Action(target=f"trading database, account {label}", statement=_STATEMENTS[switch]),),
+            actions=tuple(
+                Action(target=f"trading database, account {label}", statement=text) for text in self._statements(switch)
+            ),
             preconditions=(
                 Precondition(
                     name="the database's account is the environment's",
@@ -236,6 +246,13 @@ class _database:
             rollback=(f"{shlex.join(['torghutctl', 'trading', *_UNDONE[switch].split(), *self._where])}{undo} --act",),
             summary=switch,
         )
+
+    def _statements(self, switch: Switch) -> tuple[str, ...]:
+        """Return what there is to do; nothing where it is so already."""
+        if switch == "resume-losses":
+            latch = self.store.latched()
+            return () if latch is None else (f"{_STATEMENTS[switch]}; {_latched(latch)}",)
+        return () if self.store.read().is_killed == (switch == "kill-switch on") else (_STATEMENTS[switch],)
 
     def _is_own_number(self, number: str) -> bool:
         """Tell whether the account number is the environment's, as far as the environment names one."""

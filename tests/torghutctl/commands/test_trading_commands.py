@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.fakes.at_a_terminal import at_a_terminal
+from torghut_core.rfc3339 import parse_ns
+from torghut_core.trading.decision.losses import Limit
 from torghutctl.cli import app
 
 SECRET = "hunter22-very-secret"
@@ -171,6 +173,27 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     assert json.loads(audit.read_text().splitlines()[-1])["reason"] == "it was a bad print"
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
     assert events[-4:] == ["intent", "acted", "intent", "acted"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("limit", "below"),
+    [("drawdown", "9.0% below the highest reading"), ("daily_loss", "9.0% below the day's first reading")],
+)
+def test_resume_losses_when_it_is_planned_then_the_latch_that_it_lifts_is_told(
+    limit: Limit, below: str, trading_database: Any
+) -> None:
+    """Which limit, since when, at what equity; another latch is another plan, and none leaves nothing to do."""
+    folder, store = trading_database
+    command = ("trading", "resume-losses", "--local", folder, "-o", "json")
+    assert json.loads(_run(*command).stdout)["actions"] == []
+    store.latch(limit, equity=Decimal("91000.5"), mark=Decimal(100_000), now_ns=parse_ns("2026-02-11T15:05:00Z"))
+    first = json.loads(_run(*command).stdout)
+    said = f"; latched: {limit} since 2026-02-11T15:05:00Z, at an equity of 91000.50, {below} of 100000.00"
+    assert [action["statement"].partition(";")[2] for action in first["actions"]] == [said.removeprefix(";")]
+    store.resume_losses(now_ns=1, actor="a", reason="r")
+    store.latch(limit, equity=Decimal(80_000), mark=Decimal(91_000), now_ns=parse_ns("2026-02-12T15:05:00Z"))
+    assert json.loads(_run(*command).stdout)["digest"] != first["digest"]
 
 
 def test_kill_switch_when_nothing_names_a_database_then_exit_2() -> None:
