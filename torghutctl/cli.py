@@ -79,10 +79,24 @@ class LazyCommand(TyperCommand):
         app._add_completion = False
         command = typer.main.get_command(app)
         command.name = self.name
+        _leave_types_out(command)
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         return self.load().make_context(info_name, args, parent, **extra)
+
+
+def _leave_types_out(command: Any) -> None:
+    """Let help show an argument as its word alone, as it does an option that has one; typer adds `<str>`."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
+    for child in getattr(command, "commands", {}).values():
+        _leave_types_out(child)
+
+
+def _no_type(ctx: Any) -> str:  # noqa: ARG001  typer's own signature
+    return ""
 
 
 def _refusal(error: Any) -> TorghutError:

@@ -19,6 +19,7 @@ from tests.fakes import apache_kafka, incidents, incidents_compound, incidents_s
 from tests.fakes import torghut_cluster as base
 from tests.fakes.operator_desk import PHRASE, Desk
 from torghut_core.engines.postgres import open_postgres
+from torghut_core.rfc3339 import parse_ns
 from torghut_core.trading.store.control import ControlStore
 from torghut_core.trading.store.database import Database
 from torghut_core.trading.store.schema import migrate
@@ -309,7 +310,8 @@ def bind_account(folder: Path, *, is_latched: bool = False) -> None:
     store = ControlStore(database, account_label="paper")
     store.bind("PA0000001", now_ns=1)
     if is_latched:
-        store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=1)
+        latched_at = parse_ns(base.ago(600))
+        store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=latched_at)
     database.close()
     server.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,24 @@ def test_arguments_when_listed_then_each_has_a_value_that_breaks_its_rule() -> N
     """A new argument is looked at here too."""
     assert set(_arguments(typer.main.get_command(app), ())) == set(BAD)
     assert {line.split()[0] for line in BAD} <= set(COMMANDS)
+
+
+def _help_of(command: Any, path: str) -> dict[str, str]:
+    command = command.load() if isinstance(command, LazyCommand) else command
+    context = command.context_class(command, info_name=path, terminal_width=200, max_content_width=200)
+    found = {path: command.get_help(context)}
+    for name, each in getattr(command, "commands", {}).items():
+        found |= _help_of(each, f"{path} {name}")
+    return found
+
+
+def test_help_when_it_shows_a_value_then_its_place_has_a_word_and_no_type() -> None:
+    """`<str>` says nothing of what is wanted, and is another style than FILE or SECONDS."""
+    places = {
+        path: re.findall(r"^  (?:.*?--?[\w-]+|\S+) (<[\w|[\] -]+>)", text, re.M)
+        for path, text in _help_of(typer.main.get_command(app), "torghutctl").items()
+    }
+    assert {path: found for path, found in places.items() if found} == {}
 
 
 @pytest.mark.parametrize("line", BAD)

@@ -15,6 +15,7 @@ import typer
 
 from torghut_core.clock import SystemClock
 from torghutctl.commands import suggestions
+from torghutctl.commands.option_group import one_of
 from torghutctl.errors import ExitCode, InputError, RefusedError, TorghutError
 from torghutctl.procedures.agent_templates import (
     ACTUATION,
@@ -34,7 +35,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="AgentRun documents for every procedure and the health report; check them; run one inside an AgentRun.",
 )
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="how the answer is written")]
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how the answer is written")
+]
 _CHANGES = changes_of(SPECS)
 _GROUP = "agents.proompteng.ai"
 
@@ -72,7 +75,10 @@ def render(
         list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="a parameter of the run")
     ] = None,
     purpose: Annotated[
-        str, typer.Option(metavar="PURPOSE", help="diagnostics (plans only) or actuation (carries out a plan)")
+        str,
+        typer.Option(
+            metavar="diagnostics|actuation", help="diagnostics (plans only) or actuation (carries out a plan)"
+        ),
     ] = DIAGNOSTICS,
     template: Annotated[bool, typer.Option("--template", help="leave <placeholders> for what is not given")] = False,
     output: OutputOption = None,

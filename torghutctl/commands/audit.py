@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghutctl.commands.option_group import one_of
 from torghutctl.commands.procedure_request import default_audit_path
 from torghutctl.errors import InputError, UnverifiedError
 from torghutctl.render.output import Format, View, columns, write
@@ -23,15 +24,19 @@ app = typer.Typer(
     help="Show or verify the audit log: who did what, on which plan, why, through which gates, and what came of it.",
 )
 
-LogOption = Annotated[Path | None, typer.Option("--audit-log", help="audit log (~/.local/state/torghut/audit.jsonl)")]
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="how the answer is written")]
+LogOption = Annotated[
+    Path | None, typer.Option("--audit-log", metavar="FILE", help="audit log (~/.local/state/torghut/audit.jsonl)")
+]
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how the answer is written")
+]
 _SHOWN = ("sequence", "at", "who", "event", "procedure", "environment", "digest", "reason", "ticket", "gates", "result")
 
 
 @app.command("show")
 def show(
     audit_log: LogOption = None,
-    last: Annotated[int, typer.Option(min=1, help="how many lines")] = 20,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="how many lines")] = 20,
     output: OutputOption = None,
 ) -> None:
     """Show the last lines, oldest first."""
@@ -46,8 +51,10 @@ def show(
 @app.command("verify")
 def verify(
     audit_log: LogOption = None,
-    repo: Annotated[str | None, typer.Option(help="repository whose commits name heads of this log")] = None,
-    base: Annotated[str, typer.Option(help="its deployed branch")] = "main",
+    repo: Annotated[
+        str | None, typer.Option(metavar="PATH|URL", help="repository whose commits name heads of this log")
+    ] = None,
+    base: Annotated[str, typer.Option(metavar="BRANCH", help="its deployed branch")] = "main",
     output: OutputOption = None,
 ) -> None:
     """Verify the chain; with --repo also that every `Audit-Head:` of this log's commits is in it. Exit 8 when not."""

@@ -10,13 +10,20 @@ import typer
 
 def command(
     *,
-    folder: Annotated[Path, typer.Option("--dir", help="folder of the demo; emptied at the start")] = Path(".demo"),
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="folder of the demo; emptied at the start")
+    ] = Path(".demo"),
     replay: Annotated[
-        Path | None, typer.Option(help="file of Alpaca messages (NDJSON, plain, gzip or zstd) instead of a made market")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="file of Alpaca messages (NDJSON, plain, gzip or zstd) instead of a made market"
+        ),
     ] = None,
-    speed: Annotated[float, typer.Option(help="simulated seconds per second")] = 5.0,
-    seed: Annotated[int, typer.Option(help="the same seed makes the same market")] = 7,
-    port: Annotated[int, typer.Option(help="port of the page; 0 lets the machine choose", min=0, max=65535)] = 0,
+    speed: Annotated[float, typer.Option(metavar="FACTOR", help="simulated seconds per second")] = 5.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="the same seed makes the same market")] = 7,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="port of the page; 0 lets the machine choose", min=0, max=65535)
+    ] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="stay up afterwards and print the page's address")] = False,
 ) -> None:
     """Show the whole system at work on this machine, without an account.

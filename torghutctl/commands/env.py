@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from torghutctl.commands import suggestions
+from torghutctl.commands.option_group import one_of
 from torghutctl.environment_check import check_file
 from torghutctl.environments import described, entries, file_in_use, load_environment
 from torghutctl.errors import ConfigurationError
@@ -22,7 +23,9 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="instead of ~/.config/torghut/environments.yaml")
 ]
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="how it is written")]
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how it is written")
+]
 NameArgument = Annotated[
     str | None,
     typer.Argument(metavar="NAME", help="an entry; without it the default", autocompletion=suggestions.environments),

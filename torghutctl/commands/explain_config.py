@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from torghutctl.commands.option_group import one_of
 from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.render.output import Format, View, columns, write
 
@@ -36,7 +37,9 @@ def settings_class(runtime: str) -> Any:
 def command(
     runtime: Annotated[str, typer.Argument(metavar="RUNTIME", help="ws, ta, trading, visuals or guardrails")],
     given: Annotated[bool, typer.Option("--set", help="only what the environment sets")] = False,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="how it is written")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how it is written")
+    ] = None,
 ) -> None:
     """Show a runtime's effective settings with their source, and name variables of its families that it does not know.
 

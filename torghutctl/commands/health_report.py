@@ -13,7 +13,7 @@ import typer
 
 from torghut_core.rfc3339 import format_ns
 from torghutctl.commands import suggestions
-from torghutctl.commands.option_group import with_options
+from torghutctl.commands.option_group import one_of, with_options
 from torghutctl.commands.target_options import Choice, TargetOptions
 from torghutctl.errors import InputError, TorghutError
 from torghutctl.render.output import Format, screen, write
@@ -30,7 +30,9 @@ WATCH_SECONDS = 5.0
 def command(
     *,
     options: TargetOptions,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="how to write it")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how to write it")
+    ] = None,
     record: Annotated[
         Path | None, typer.Option(metavar="PATH", help="also write what was read as a bundle (folder or .tar.gz)")
     ] = None,

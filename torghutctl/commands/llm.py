@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from torghutctl.commands.option_group import one_of
 from torghutctl.render.output import Format, View, columns
 
 app = typer.Typer(
@@ -24,9 +25,15 @@ def llm() -> None:
 
 @app.command("promote-check")
 def promote_check(
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Length of the window that ends at --at.")] = 24.0,
-    at: Annotated[str | None, typer.Option("--at", help="End of the window, RFC 3339 (default: now).")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
+    ] = None,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0.01, metavar="HOURS", help="Length of the window that ends at --at.")
+    ] = 24.0,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="RFC3339", help="End of the window, RFC 3339 (default: now).")
+    ] = None,
     evaluation: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="what `llm evaluate -o json` wrote; stages from stage1 on need it"),
@@ -129,11 +136,20 @@ def _document(path: Path | None) -> Any:
 @app.command()
 def evaluate(
     *,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="Length of the window that ends at --at.")] = 24.0,
-    at: Annotated[str | None, typer.Option("--at", help="End of the window, RFC 3339 (default: now).")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
+    ] = None,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0.01, metavar="HOURS", help="Length of the window that ends at --at.")
+    ] = 24.0,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="RFC3339", help="End of the window, RFC 3339 (default: now).")
+    ] = None,
     horizon: Annotated[
-        float, typer.Option("--horizon", min=0.01, max=1440, help="Minutes after which an entry is judged.")
+        float,
+        typer.Option(
+            "--horizon", min=0.01, max=1440, metavar="MINUTES", help="Minutes after which an entry is judged."
+        ),
     ] = 15.0,
     reviews: Annotated[
         Path | None, typer.Option(metavar="FILE", help="reviews from a file instead of DB_DSN, one JSON object a line")

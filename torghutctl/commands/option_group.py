@@ -5,11 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from torghutctl.environments import NAME_OPTIONS
+
+
+def one_of(words: type[StrEnum]) -> str:
+    """Return what help shows in a value's place where it is one of these words."""
+    return "|".join(words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import typer
-
 from torghut_core.clock import SystemClock
 from torghut_core.rfc3339 import parse_ns
 from torghutctl.actuation.request import Effect, ForgeOpener, Planner, Request, SnapshotReader
@@ -356,7 +354,7 @@ def _asking(act: bool, acting: Acting | None) -> Callable[[Plan, Intent], Intent
 
 def ask_person(plan: Plan, intent: Intent, *, second_phrase: str = "") -> Intent:
     """Ask a person: the plan is shown first, then what is missing is typed."""
-    if intent.confirm and intent.reason.strip() and not second_phrase:
+    if not has_to_be_asked(intent, second_phrase):
         return intent
     tell_plan(plan)
     if not intent.reason.strip():
@@ -364,6 +362,11 @@ def ask_person(plan: Plan, intent: Intent, *, second_phrase: str = "") -> Intent
     if not intent.confirm:
         intent = replace(intent, confirm=_typed("type ACTUATE_TORGHUT to go on"))
     return replace(intent, typed=_typed("this deletes; type the topics' names to go on")) if second_phrase else intent
+
+
+def has_to_be_asked(intent: Intent, second_phrase: str = "") -> bool:
+    """Tell whether a person at a terminal has something to type, before which the plan is shown."""
+    return not (intent.confirm and intent.reason.strip()) or bool(second_phrase)
 
 
 def tell_plan(plan: Plan) -> None:
@@ -376,7 +379,11 @@ def tell_plan(plan: Plan) -> None:
 
 
 def _typed(question: str) -> str:
-    return str(typer.prompt(question, default="", show_default=False, err=True))
+    """Return what a person types; nothing where the input has ended, which opens no gate."""
+    # Written here, since what asks for a line, as `input` does, writes to standard output too.
+    sys.stderr.write(f"{question}: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def user() -> str:

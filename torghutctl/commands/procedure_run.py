@@ -14,7 +14,7 @@ from typing import Any
 from torghut_core.clock import SystemClock
 from torghutctl.actuation.request import Effect, Outcome, Planner, Request
 from torghutctl.commands.procedure_options import ProcedureOptions
-from torghutctl.commands.procedure_request import Acting, build_request, seconds, snapshot_reader
+from torghutctl.commands.procedure_request import Acting, build_request, has_to_be_asked, seconds, snapshot_reader
 from torghutctl.environments import DEFAULT_NAME, Environment
 from torghutctl.errors import RefusedError, TorghutError
 from torghutctl.planning.gates import told
@@ -101,7 +101,7 @@ def _write(request: Request, plan: Plan, error: TorghutError | None, options: Pr
     if error is not None:
         plan = replace(plan, error=Failure(exit_code=int(error.exit_code), message=str(error), hint=error.hint or ""))
     on = screen(os.environ)
-    is_known = request.ask_person is not None and plan.result is not None
+    is_known = plan.result is not None and on.width is not None and _was_shown(request)
     view = partial(plan_table, width=on.width, is_coloured=on.is_coloured, is_known=is_known)
     try:
         write(plan.report(), options.output, table=view, markdown=plan_markdown)
@@ -109,7 +109,13 @@ def _write(request: Request, plan: Plan, error: TorghutError | None, options: Pr
         if plan.result is None:
             raise
         tell(f"it is done, but {unwritten}")
-        tell(plan_table({**plan.report(), "files": []}, is_known=True))
+        tell(plan_table(plan.report(), is_known=_was_shown(request)))
+
+
+def _was_shown(request: Request) -> bool:
+    """Tell whether a person saw the plan before it was carried out."""
+    phrase = request.second_phrase if request.effect is Effect.ACT else ""
+    return request.ask_person is not None and has_to_be_asked(request.intent, phrase)
 
 
 def _tell_how(plan: Plan, spec: Spec, *, is_reasoned: bool, is_asked: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from torghut_core.rfc3339 import format_ns
 from torghutctl.actuation.request import Outcome
-from torghutctl.commands.option_group import with_options
+from torghutctl.commands.option_group import one_of, with_options
 from torghutctl.commands.procedure_options import ProcedureOptions
 from torghutctl.commands.procedure_request import Acting, build_request, default_audit_path, moment, parse_moment
 from torghutctl.commands.procedure_run import run_procedure
@@ -24,7 +24,9 @@ from torghutctl.render.streams import tell
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=SPEC.help_text())
 
-IdOption = Annotated[str, typer.Option("--id", help="name of this replay, never used before: a-z, 0-9, -")]
+IdOption = Annotated[
+    str, typer.Option("--id", metavar="NAME", help="name of this replay, never used before: a-z, 0-9, -")
+]
 
 
 @app.command("start")
@@ -35,19 +37,25 @@ def start(
     *,
     options: ProcedureOptions,
     identity: IdOption,
-    mode: Annotated[Mode, typer.Option(help="from-scratch deletes topics and state first")] = Mode.BACKFILL,
+    mode: Annotated[
+        Mode, typer.Option(metavar=one_of(Mode), help="from-scratch deletes topics and state first")
+    ] = Mode.BACKFILL,
     since: Annotated[str | None, typer.Option(metavar="RFC3339", help="begin of the window that is wanted")] = None,
-    kafka_pod: Annotated[str | None, typer.Option(help="from scratch: exact name of a Kafka broker's pod")] = None,
+    kafka_pod: Annotated[
+        str | None, typer.Option(metavar="NAME", help="from scratch: exact name of a Kafka broker's pod")
+    ] = None,
     kafka_bootstrap: Annotated[
-        str, typer.Option(help="from scratch: the broker as that pod sees it")
+        str, typer.Option(metavar="ADDRESS", help="from scratch: the broker as that pod sees it")
     ] = "localhost:9092",
-    minio_pod: Annotated[str | None, typer.Option(help="from scratch: exact name of the MinIO pod")] = None,
-    minio_namespace: Annotated[str, typer.Option(help="from scratch: its namespace")] = "minio",
+    minio_pod: Annotated[
+        str | None, typer.Option(metavar="NAME", help="from scratch: exact name of the MinIO pod")
+    ] = None,
+    minio_namespace: Annotated[str, typer.Option(metavar="NAME", help="from scratch: its namespace")] = "minio",
     bucket: Annotated[
-        str, typer.Option(help="from scratch: alias/bucket in that pod's mc")
+        str, typer.Option(metavar="BUCKET", help="from scratch: alias/bucket in that pod's mc")
     ] = "local/flink-checkpoints",
     state_prefix: Annotated[
-        str, typer.Option(help="from scratch: prefix of checkpoints and savepoints")
+        str, typer.Option(metavar="PREFIX", help="from scratch: prefix of checkpoints and savepoints")
     ] = "torghut/technical-analysis",
     act: Annotated[
         bool, typer.Option("--act", help="carry out the deleting steps now; for a person at a terminal")
@@ -111,7 +119,9 @@ def leave(options: ProcedureOptions) -> None:
 )
 def status(
     options: ProcedureOptions,
-    identity: Annotated[str | None, typer.Option("--id", help="the replay whose steps are shown")] = None,
+    identity: Annotated[
+        str | None, typer.Option("--id", metavar="NAME", help="the replay whose steps are shown")
+    ] = None,
 ) -> None:
     from torghutctl.actuation.engine import observe
     from torghutctl.procedures.verification import check_all

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from torghutctl.commands.option_group import one_of
+
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -74,7 +76,10 @@ def ws() -> None:
 def ta(
     engine: Annotated[
         TaEngine,
-        typer.Option(help="process: all in this one; flink: on a Flink cluster within one JVM, see `make flink`"),
+        typer.Option(
+            metavar=one_of(TaEngine),
+            help="process: all in this one; flink: on a Flink cluster within one JVM, see `make flink`",
+        ),
     ] = TaEngine.PROCESS,
 ) -> None:
     """Compute micro-bars and indicators from Kafka to Kafka and ClickHouse (TA_*).

@@ -11,6 +11,7 @@ import typer
 
 from torghutctl.assets import folder
 from torghutctl.commands import suggestions
+from torghutctl.commands.option_group import one_of
 from torghutctl.errors import InputError
 from torghutctl.render.output import Format, View, columns, screen, write
 
@@ -20,7 +21,9 @@ def command(
         str | None,
         typer.Argument(metavar="NAME", help="a runbook; without it the list", autocompletion=suggestions.runbooks),
     ] = None,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="how it is written")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how it is written")
+    ] = None,
 ) -> None:
     """Show a runbook, or the list of them.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from torghutctl.commands.option_group import with_options
+from torghutctl.commands.option_group import one_of, with_options
 from torghutctl.commands.target_options import TargetOptions
 from torghutctl.render.output import Format, write
 from torghutctl.render.streams import tell
@@ -16,7 +16,9 @@ from torghutctl.render.streams import tell
 def command(
     *,
     options: TargetOptions,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="how to write it")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how to write it")
+    ] = None,
 ) -> None:
     """Show the effective state of trading: git, Argo CD, live spec, newest revision and /trading/status, side by side.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torghutctl.commands.option_group import one_of
 from torghutctl.render.output import Format, View, columns, write
 
 if TYPE_CHECKING:
@@ -71,35 +72,53 @@ def replay_file(
     *,
     file_format: Annotated[
         FileFormat | None,
-        typer.Option("--format", help="Of the files: ndjson (times RFC 3339, the default) or parquet."),
+        typer.Option(
+            "--format",
+            metavar=one_of(FileFormat),
+            help="Of the files: ndjson (times RFC 3339, the default) or parquet.",
+        ),
     ] = None,
     clickhouse: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Instead of DIR, the tables of embedded:FOLDER or http(s)://HOST[:PORT]."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; a server's rows are not replaced without it.")] = "",
-    confirm: Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; for a server.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; a server's rows are not replaced without it.")] = "",
+    confirm: Annotated[str, typer.Option(metavar="PHRASE", help="ACTUATE_TORGHUT, exactly; for a server.")] = "",
     audit_log: Annotated[
-        Path | None, typer.Option(help="Audit log for a server (~/.local/state/torghut/audit.jsonl).")
+        Path | None, typer.Option(metavar="FILE", help="Audit log for a server (~/.local/state/torghut/audit.jsonl).")
     ] = None,
     max_out_of_order_ms: Annotated[
         int,
         typer.Option(
-            min=0, max=600_000, help="How far behind the newest trade one may come and still count, in milliseconds."
+            min=0,
+            max=600_000,
+            metavar="MS",
+            help="How far behind the newest trade one may come and still count, in milliseconds.",
         ),
     ] = 2000,
     late_trades: Annotated[
-        LateTrades, typer.Option(help="drop: count a late trade and leave it out; revise: correct its bar.")
+        LateTrades,
+        typer.Option(
+            metavar=one_of(LateTrades), help="drop: count a late trade and leave it out; revise: correct its bar."
+        ),
     ] = LateTrades.DROP,
     trade_conditions: Annotated[
         TradeConditions,
-        typer.Option(help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything."),
+        typer.Option(
+            metavar=one_of(TradeConditions),
+            help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
+        ),
     ] = TradeConditions.SIP,
     odd_lots: Annotated[
-        OddLots, typer.Option(help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.")
+        OddLots,
+        typer.Option(
+            metavar=one_of(OddLots),
+            help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
+        ),
     ] = OddLots.COUNT,
     quote_stale_after_ms: Annotated[
-        int, typer.Option(min=0, help="Age at which a quote no longer stands beside a bar, in milliseconds.")
+        int,
+        typer.Option(min=0, metavar="MS", help="Age at which a quote no longer stands beside a bar, in milliseconds."),
     ] = 15_000,
 ) -> None:
     """Compute one-second bars and signals of a recording.
@@ -115,6 +134,7 @@ def replay_file(
     Credentials and cluster: TA_CLICKHOUSE_USERNAME, TA_CLICKHOUSE_PASSWORD, TA_CLICKHOUSE_CLUSTER.
 
     Example: torghutctl ta replay-file day.ndjson.gz out/
+
     Example: torghutctl ta replay-file day.ndjson.gz --clickhouse embedded:store
     """
     from torghutctl.errors import ConfigurationError
@@ -177,17 +197,29 @@ def check_file(
     max_out_of_order_ms: Annotated[
         int,
         typer.Option(
-            min=0, max=600_000, help="How far behind the newest trade one may come and still count, in milliseconds."
+            min=0,
+            max=600_000,
+            metavar="MS",
+            help="How far behind the newest trade one may come and still count, in milliseconds.",
         ),
     ] = 2000,
     trade_conditions: Annotated[
         TradeConditions,
-        typer.Option(help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything."),
+        typer.Option(
+            metavar=one_of(TradeConditions),
+            help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
+        ),
     ] = TradeConditions.SIP,
     odd_lots: Annotated[
-        OddLots, typer.Option(help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.")
+        OddLots,
+        typer.Option(
+            metavar=one_of(OddLots),
+            help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
+        ),
     ] = OddLots.COUNT,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="How the answer is written.")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How the answer is written.")
+    ] = None,
 ) -> None:
     """Compare minutes made of a recording's trades with the provider's minute bars in it.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torghutctl.commands.option_group import with_options
+from torghutctl.commands.option_group import one_of, with_options
 from torghutctl.commands.target_options import Choice, TargetOptions
 from torghutctl.render.output import Format, write
 
@@ -26,8 +26,10 @@ _DESK_SECONDS = 3.0
 def command(
     *,
     options: TargetOptions,
-    interval: Annotated[float, typer.Option(min=1, metavar="S", help="seconds between two readings")] = 5.0,
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="how one frame is written")] = None,
+    interval: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="seconds between two readings")] = 5.0,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how one frame is written")
+    ] = None,
 ) -> None:
     """Show the live state in a terminal: verdict, cause, components, symbols with the age of their newest rows, switches.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from torghutctl.commands.new_strategy import new_strategy
+from torghutctl.commands.option_group import one_of
 from torghutctl.commands.trading_report import ReportFormat, run_report
 from torghutctl.commands.trading_switches import (
     ActOption,
@@ -166,7 +167,10 @@ def report(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="also draw the equity curve, to FILE.html or FILE.png")
     ] = None,
-    output: Annotated[ReportFormat | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
+    output: Annotated[
+        ReportFormat | None,
+        typer.Option("-o", "--output", metavar=one_of(ReportFormat), help="How to write the report."),
+    ] = None,
 ) -> None:
     """Show what trading came to: profit, fees and positions by day, strategy and symbol, and the deepest drawdown.
 
@@ -194,7 +198,9 @@ def report(
 
 @app.command("explain-config")
 def explain_config(
-    output: Annotated[Format | None, typer.Option("-o", "--output", help="How to write the report.")] = None,
+    output: Annotated[
+        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
+    ] = None,
     only_set: Annotated[bool, typer.Option("--set", help="Show only what the environment sets.")] = False,
 ) -> None:
     """Show each effective setting of `run trading` with its source, and what would stop it from starting.
@@ -271,10 +277,15 @@ def backtest(
             metavar="ADDRESS", help="Trade over the rows stored there: http(s)://HOST[:PORT] or embedded:DIR."
         ),
     ] = None,
-    local: LocalOption = None,
-    catalogue: Annotated[Path | None, typer.Option(help="The strategy file; the default one when left out.")] = None,
+    local: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Trade over the rows of an `up` or `demo` that has ended.")
+    ] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The strategy file; the default one when left out.")
+    ] = None,
     strategy: Annotated[
-        Path | None, typer.Option(help="A Python file of strategies: traded alone, or named by the catalogue.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A Python file of strategies: traded alone, or named by the catalogue."),
     ] = None,
     start: Annotated[str | None, typer.Option("--from", metavar="RFC3339", help="First row to trade on.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="RFC3339", help="Rows from here on are left out.")] = None,
@@ -282,16 +293,21 @@ def backtest(
     fills: Annotated[
         Fills,
         typer.Option(
+            metavar=one_of(Fills),
             help="quote: the exchange's own rules on recorded quotes; next-bar: the next bar's open; worst: its worst"
-            " price."
+            " price.",
         ),
     ] = Fills.QUOTE,
-    seed: Annotated[int, typer.Option(help="Of the exchange's ids; the same seed gives the same bytes.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of the exchange's ids; the same seed gives the same bytes.")
+    ] = 1,
     cash: Annotated[str, typer.Option(metavar="DOLLARS", help="What the account begins with.")] = "100000",
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write summary, every decision and an HTML report there.")
     ] = None,
-    calendar: Annotated[Calendar, typer.Option(help="The sessions of the market.")] = Calendar.XNYS,
+    calendar: Annotated[
+        Calendar, typer.Option(metavar=one_of(Calendar), help="The sessions of the market.")
+    ] = Calendar.XNYS,
     sweep: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=A..B:STEP", help="Try a parameter's values, or NAME=A,B,C; may be given again."),
@@ -300,7 +316,9 @@ def backtest(
         int | None,
         typer.Option(min=1, max=1000, metavar="N", help="Choose on one stretch, judge on the next, N times."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes of a sweep; one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, metavar="N", help="Processes of a sweep; one a core.")
+    ] = None,
     output: OutputOption = None,
 ) -> None:
     """Trade over recorded data: the trading loop's own handler, gates, sizes and order path; nothing live is touched.
@@ -317,8 +335,11 @@ def backtest(
     --walk-forward beside it, the best on one stretch is judged on the next, which it has not seen.
 
     Example: torghutctl trading backtest day.ndjson.gz --report out/
+
     Example: torghutctl trading backtest day.ndjson.gz --sweep oversold=20..40:5 --walk-forward 3
+
     Example: torghutctl trading backtest out/ta_signals.ndjson out/ta_microbars.ndjson --fills worst -o json
+
     Example: torghutctl trading backtest --clickhouse embedded:store --from 2013-10-07T14:00:00Z --fills next-bar
     """
     from torghutctl.commands.trading_backtest import BacktestOptions, run_backtest_command

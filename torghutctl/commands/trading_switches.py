@@ -10,18 +10,24 @@ import shlex
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from torghut_core.rfc3339 import format_ns
+from torghutctl.commands.option_group import one_of
 from torghutctl.commands.trading_database import open_trading
 from torghutctl.environments import Environment, load_environment
 from torghutctl.errors import RefusedError, StalePlanError
 from torghutctl.planning.plan import Action, Draft, Plan, Precondition, Result
 from torghutctl.procedures.specification import Danger, Spec
 from torghutctl.render.output import Format
+
+if TYPE_CHECKING:
+    from torghut_core.trading.store.control import Latch
 
 Switch = Literal["kill-switch on", "kill-switch off", "resume-losses"]
 _STATEMENTS: dict[Switch, str] = {
@@ -57,16 +63,28 @@ class SwitchOptions:
     output: Format | None
 
 
-EnvironmentOption = Annotated[str | None, typer.Option("-e", "--environment", help="entry of the environments file")]
-ConfigOption = Annotated[Path | None, typer.Option(help="environments file (~/.config/torghut/environments.yaml)")]
-LocalOption = Annotated[Path | None, typer.Option(help="the folder of `up` or `demo`, instead of DB_DSN")]
-ReasonOption = Annotated[str, typer.Option(help="why; required to act, kept in the database and the audit log")]
-ConfirmOption = Annotated[str, typer.Option(help="ACTUATE_TORGHUT, exactly; asked for on a terminal")]
+EnvironmentOption = Annotated[
+    str | None, typer.Option("-e", "--environment", metavar="NAME", help="entry of the environments file")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="environments file (~/.config/torghut/environments.yaml)")
+]
+LocalOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="the folder of `up` or `demo`, instead of DB_DSN")
+]
+ReasonOption = Annotated[
+    str, typer.Option(metavar="TEXT", help="why; required to act, kept in the database and the audit log")
+]
+ConfirmOption = Annotated[str, typer.Option(metavar="PHRASE", help="ACTUATE_TORGHUT, exactly; asked for on a terminal")]
 PlanOption = Annotated[str | None, typer.Option(metavar="DIGEST", help="act only if the plan is still this one")]
 ActOption = Annotated[bool, typer.Option("--act", help="do it now; without it only the plan is shown")]
 TicketOption = Annotated[str, typer.Option(metavar="ID", help="ticket of the change")]
-AuditOption = Annotated[Path | None, typer.Option(help="audit log (~/.local/state/torghut/audit.jsonl)")]
-OutputOption = Annotated[Format | None, typer.Option("-o", "--output", help="How to write the answer.")]
+AuditOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="audit log (~/.local/state/torghut/audit.jsonl)")
+]
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the answer.")
+]
 
 
 def run_switch(switch: Switch, options: SwitchOptions) -> None:
@@ -77,7 +95,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     from torghut_core.clock import SystemClock
     from torghutctl.actuation.record import Record
     from torghutctl.actuation.request import Effect, Request
-    from torghutctl.commands.procedure_request import ask_person, default_audit_path, user
+    from torghutctl.commands.procedure_request import ask_person, default_audit_path, has_to_be_asked, user
     from torghutctl.planning.gates import Intent, ask_gates, require_open, told
     from torghutctl.render.output import screen, write
     from torghutctl.render.plan_view import plan_markdown, plan_table
@@ -89,8 +107,8 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
     is_asked = is_terminal()
     on = screen(os.environ)
 
-    def show(plan: Plan) -> None:
-        is_known = is_asked and plan.result is not None
+    def show(plan: Plan, *, was_shown: bool = False) -> None:
+        is_known = was_shown and on.width is not None
         view = partial(plan_table, width=on.width, is_coloured=on.is_coloured, is_known=is_known)
         write(plan.report(), options.output, table=view, markdown=plan_markdown)
 
@@ -121,7 +139,8 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
             agent_run=read_agent_run(os.environ),
             is_person_at_terminal=is_asked,
         )
-        if is_asked:
+        was_shown = is_asked and has_to_be_asked(intent)
+        if was_shown:
             intent = ask_person(plan, intent)
         answers = ask_gates(plan, intent, only_a_person=switch != "kill-switch on")
         require_open(answers)
@@ -147,7 +166,7 @@ def run_switch(switch: Switch, options: SwitchOptions) -> None:
         trading.carry_out(switch, now_ns=now_ns, actor=actor, reason=" ".join(intent.reason.split()))
         done = plan.with_result(Result())
         record.result(done, "acted")
-        show(done)
+        show(done, was_shown=was_shown)
         for step in plan.draft.verification:
             tell(f"verify: {step}")
         if record.gap is not None:
@@ -165,6 +184,16 @@ def _spec(switch: Switch) -> Spec:
         undo="",
         danger=Danger.EMERGENCY,
         is_stop=switch == "kill-switch on",
+    )
+
+
+def _latched(latch: Latch) -> str:
+    """Say what a person lifts: the limit, since when, and what was measured."""
+    mark = {"daily_loss": "the day's first reading", "drawdown": "the highest reading"}[latch.limit]
+    lost = (latch.mark - latch.equity) / latch.mark if latch.mark else Decimal(0)
+    return (
+        f"latched: {latch.limit} since {format_ns(latch.since_ns)}, at an equity of {latch.equity:.2f},"
+        f" {lost:.1%} below {mark} of {latch.mark:.2f}"
     )
 
 
@@ -193,19 +222,14 @@ class _database:
     def draft(self, switch: Switch) -> Draft:
         """Return what would be done, and what was asked first. Raises UpstreamError."""
         label = self._settings.account_label
-        control, bound = self.store.read(), self.store.bound()
-        is_so = {
-            "kill-switch on": control.is_killed,
-            "kill-switch off": not control.is_killed,
-            "resume-losses": control.loss_limit is None,
-        }[switch]
+        bound = self.store.bound()
         is_own = bound is not None and bound.account_label == label and self._is_own_number(bound.account_number)
         said = "the database is bound to no account yet" if bound is None else f"it is bound to {bound.account_label}"
         undo = f" --reason 'undo {switch}'"
         return Draft(
-            actions=()
-            if is_so
-            else (Action(target=f"trading database, account {label}", statement=_STATEMENTS[switch]),),
+            actions=tuple(
+                Action(target=f"trading database, account {label}", statement=text) for text in self._statements(switch)
+            ),
             preconditions=(
                 Precondition(
                     name="the database's account is the environment's",
@@ -222,6 +246,13 @@ class _database:
             rollback=(f"{shlex.join(['torghutctl', 'trading', *_UNDONE[switch].split(), *self._where])}{undo} --act",),
             summary=switch,
         )
+
+    def _statements(self, switch: Switch) -> tuple[str, ...]:
+        """Return what there is to do; nothing where it is so already."""
+        if switch == "resume-losses":
+            latch = self.store.latched()
+            return () if latch is None else (f"{_STATEMENTS[switch]}; {_latched(latch)}",)
+        return () if self.store.read().is_killed == (switch == "kill-switch on") else (_STATEMENTS[switch],)
 
     def _is_own_number(self, number: str) -> bool:
         """Tell whether the account number is the environment's, as far as the environment names one."""

@@ -9,8 +9,10 @@ import typer
 
 
 def command(
-    folder: Annotated[Path, typer.Option("--dir", help="folder of engines, checkpoints and logs")] = Path(".torghut"),
-    port: Annotated[int, typer.Option(help="port of the page", min=0, max=65535)] = 8090,
+    folder: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="folder of engines, checkpoints and logs")
+    ] = Path(".torghut"),
+    port: Annotated[int, typer.Option(metavar="PORT", help="port of the page", min=0, max=65535)] = 8090,
 ) -> None:
     """Run the whole system on this machine in one process, with embedded engines, on a paper account.
 

@@ -46,7 +46,7 @@ SPEC = Spec(
     "there is one, else knative-service.yaml), in every place under the gitops path that pins the digest it replaces, "
     "with the TORGHUT_VERSION, TORGHUT_COMMIT and TORGHUT_IMAGE_DIGEST that stand beside them. --list shows the last ones; --to chooses; without it the newest one that was "
     "not itself rolled back is taken.",
-    verify="the newest pods are Ready with that digest, /healthz and /readyz answer 200.",
+    verify="the newest pods are Ready with that digest and answer /trading/status.",
     undo="roll forward: torghutctl rollback-image --to the digest that was replaced.",
     paths=("*",),
     is_start=True,
@@ -154,7 +154,7 @@ def plan(given: PlanningInput, *, to: str | None = None) -> Draft:
             ),
             verification=(
                 f"the newest pods of {workload.owner} are Ready with {target.digest}",
-                "/healthz and /readyz answer 200",
+                "each of them answers /trading/status with 200",
             ),
             rollback=(_forward(given, current),),
             summary=f"roll the trading image back to {target.variables.get('TORGHUT_VERSION') or target.digest[:19]}",

@@ -18,7 +18,7 @@ from torghutctl.procedures.switch_search import find_switch
 from torghutctl.procedures.switches import is_false, is_true
 from torghutctl.procedures.ta_process import RESTARTED_AT, open_process
 from torghutctl.procedures.trading_workload import trading_workload
-from torghutctl.snapshot.facts import SCHEDULER, belongs_to, pod
+from torghutctl.snapshot.facts import SCHEDULER, PodFact, belongs_to, pod
 from torghutctl.snapshot.model import Failure, Reading
 
 
@@ -89,16 +89,18 @@ def _of_deployment(live: Reading, name: str, wanted: str) -> Iterator[Check]:
         yield _unread(Stage.LIVE, "the Deployment that trades", live)
         return
     yield compare(Stage.LIVE, f"{name} of Deployment {found.get('name')}", wanted, _variable(found, name))
+    yield _rolled_out(found)
+
+
+def _rolled_out(found: Mapping[str, Any]) -> Check:
     replicas = found.get("replicas")
-    is_rolled_out = (
+    ok = (
         found.get("observedGeneration") == found.get("generation")
         and found.get("updatedReplicas") == replicas
         and found.get("readyReplicas") == replicas
     )
     detail = f"updated {found.get('updatedReplicas')}, ready {found.get('readyReplicas')} of {replicas}"
-    yield Check(
-        stage=Stage.REVISION, name=f"Deployment {found.get('name')} is rolled out", ok=is_rolled_out, detail=detail
-    )
+    return Check(stage=Stage.REVISION, name=f"Deployment {found.get('name')} is rolled out", ok=ok, detail=detail)
 
 
 def _effective(given: PlanningInput, name: str, wanted: str, deployment: Reading | None) -> Check:
@@ -174,7 +176,7 @@ def _seen(found: Mapping[str, Any]) -> str:
 
 
 def image_checks(given: PlanningInput) -> tuple[Check, ...]:
-    """Check that the workload that trades runs the manifest's image: the live object, and what it rolled out."""
+    """Check that the workload that trades runs the manifest's image: the live object, what it rolled out, its pods."""
     workload = trading_workload(given.tree, given.environment.names.service)
     if workload is None:
         return (_NO_WORKLOAD,)
@@ -184,17 +186,10 @@ def image_checks(given: PlanningInput) -> tuple[Check, ...]:
         found = live.value
         if not isinstance(found, dict):
             return (_unread(Stage.LIVE, "the Deployment that trades", live),)
-        rolled_out = found.get("observedGeneration") == found.get("generation") and found.get(
-            "readyReplicas"
-        ) == found.get("replicas")
         return (
             compare(Stage.LIVE, f"image of Deployment {found.get('name')}", wanted, found.get("image")),
-            Check(
-                stage=Stage.REVISION,
-                name=f"Deployment {found.get('name')} is rolled out",
-                ok=rolled_out,
-                detail=f"ready {found.get('readyReplicas')} of {found.get('replicas')}",
-            ),
+            _rolled_out(found),
+            _serving(given, lambda item: belongs_to(item, SCHEDULER), found.get("replicas")),
         )
     service = read_source(given, "trading/service").value or {}
     newest = service.get("newestCreated")
@@ -204,7 +199,25 @@ def image_checks(given: PlanningInput) -> tuple[Check, ...]:
         compare(Stage.LIVE, "image of the Knative Service", wanted, service.get("image")),
         compare(Stage.REVISION, f"image of revision {newest}", wanted, revision.get("image")),
         Check(stage=Stage.REVISION, name=f"revision {newest} is Ready", ok=is_ready, detail=f"Ready={is_ready}"),
+        _serving(given, lambda item: item.labels.get("serving.knative.dev/revision") == newest),
     )
+
+
+def _serving(given: PlanningInput, is_own: Callable[[PodFact], bool], replicas: int | None = None) -> Check:
+    """Check that each pod is Ready and answers, and that there are as many as are wanted: at least one, or `replicas`."""
+    name = "each new pod is Ready and answers /trading/status"
+    listed = read_source(given, "pods")
+    if not listed.is_ok:
+        return _unread(Stage.EFFECTIVE, name, listed)
+    found = [item for item in map(pod, listed.value or []) if item.is_alive and is_own(item)]
+    answers = {item.name: read_source(given, f"trading/status/{item.name}") for item in found}
+    ok = all(item.is_ready and answers[item.name].is_ok for item in found)
+    is_all = bool(found) if replicas is None else len(found) == replicas
+    detail = ", ".join(
+        f"{item.name}: Ready={item.is_ready}, /trading/status {(answers[item.name].failure or 'answers')!s}"
+        for item in found
+    )
+    return Check(stage=Stage.EFFECTIVE, name=name, ok=ok and is_all, detail=detail or "no pod of it is there")
 
 
 def group_checks(given: PlanningInput) -> tuple[Check, ...]:

@@ -22,24 +22,29 @@ def plan_table(
 ) -> str:
     """Return a plan's report as text, wrapped to `width` but for diffs and commands.
 
-    `is_known` leaves out what was shown before it was carried out.
+    `is_known` leaves out what was shown before it was carried out: all but the result.
     """
-    parts: list[RenderableType] = [
-        literal(f"{name.ljust(_HEAD_WIDTH)}{report[name]}") for name in ("procedure", "environment", "base", "digest")
-    ]
-    is_empty = not report["files"] and not report["actions"]
-    if report["preconditions"] and not is_known:
-        parts += [Text("\npreconditions"), _preconditions(report)]
-    if is_empty:
-        parts.append(Text("\nnothing to change"))
-    elif not is_known:
-        parts += list(_changes(report))
-        parts += [part for title in ("verification", "rollback") for part in _list(title, report[title])]
-    if report["act"]:
-        parts += [Text("\nact"), literal(f"  {report['act']}")]
+    parts = [] if is_known else [*_plan(report)]
     if report["result"] is not None:
         parts += [Text("\nresult"), _grid(_result_rows(report["result"]))]
     return drawn(parts, width=width, is_coloured=is_coloured)
+
+
+def _plan(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    for name in ("procedure", "environment", "base", "digest"):
+        yield literal(f"{name.ljust(_HEAD_WIDTH)}{report[name]}")
+    if report["preconditions"]:
+        yield Text("\npreconditions")
+        yield _preconditions(report)
+    if not report["files"] and not report["actions"]:
+        yield Text("\nnothing to change")
+    else:
+        yield from _changes(report)
+        for title in ("verification", "rollback"):
+            yield from _list(title, report[title])
+    if report["act"]:
+        yield Text("\nact")
+        yield literal(f"  {report['act']}")
 
 
 def _grid(rows: list[tuple[str, str]]) -> Table:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.fakes.at_a_terminal import at_a_terminal
+from torghut_core.rfc3339 import parse_ns
+from torghut_core.trading.decision.losses import Limit
 from torghutctl.cli import app
 
 SECRET = "hunter22-very-secret"
@@ -153,33 +151,6 @@ def test_kill_switch_when_turned_then_plan_reason_phrase_and_audit(trading_datab
     assert json.loads(stranger.stdout)["preconditions"][0]["ok"] is False
 
 
-def _at_a_terminal(*arguments: str, typed: str, why: str = "") -> tuple[int, str, str]:
-    """Run a command whose input and messages are a terminal; return its exit code, output and what the terminal showed.
-
-    What a person types is written once the question stands there: the reason where it is asked for, the phrase.
-    """
-    person, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torghutctl", *arguments], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE
-    )
-    os.close(terminal)
-    seen = b""
-    try:
-        with contextlib.suppress(OSError):  # EIO: the terminal's other side was closed
-            while part := os.read(person, 4096):
-                seen += part
-                if why and b"why:" in seen:
-                    os.write(person, f"{why}\n".encode())
-                    why = ""
-                if typed and b"type ACTUATE_TORGHUT to go on" in seen:
-                    os.write(person, f"{typed}\n".encode())
-                    typed = ""
-        output, _ = process.communicate()
-    finally:
-        os.close(person)
-    return process.returncode, output.decode(), seen.decode(errors="replace")
-
-
 @pytest.mark.engine
 def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_losses_resume(
     trading_database: Any, tmp_path: Any
@@ -190,18 +161,39 @@ def test_kill_switch_when_a_person_types_the_phrase_at_a_terminal_then_off_and_l
     store.switch_kill(is_on=True, now_ns=1, actor="a", reason="r")
     store.latch("drawdown", equity=Decimal(1), mark=Decimal(2), now_ns=1)
     common = ("--local", folder, "--audit-log", str(audit), "--act", "--reason", "checked the book", "-o", "json")
-    code, _, _ = _at_a_terminal("trading", "kill-switch", "off", *common, typed="actuate_torghut")
+    code, _, _ = at_a_terminal("trading", "kill-switch", "off", *common, typed="actuate_torghut")
     assert (code, store.read().is_killed) == (6, True)
-    code, output, seen = _at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
+    code, output, seen = at_a_terminal("trading", "kill-switch", "off", *common, typed="ACTUATE_TORGHUT")
     assert (code, store.read().is_killed, json.loads(output)["result"] is not None) == (0, False, True)
     assert "trading database, account paper" in seen
     assert f"verify: torghutctl health-report --local {folder}" in seen.replace("\r\n", "\n")
     asked = [word for word in common if word not in ("--reason", "checked the book")]
-    code, _, _ = _at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
+    code, _, _ = at_a_terminal("trading", "resume-losses", *asked, typed="ACTUATE_TORGHUT", why="it was a bad print")
     assert (code, store.read().loss_limit) == (0, None)
     assert json.loads(audit.read_text().splitlines()[-1])["reason"] == "it was a bad print"
     events = [json.loads(line)["event"] for line in audit.read_text().splitlines()]
     assert events[-4:] == ["intent", "acted", "intent", "acted"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("limit", "below"),
+    [("drawdown", "9.0% below the highest reading"), ("daily_loss", "9.0% below the day's first reading")],
+)
+def test_resume_losses_when_it_is_planned_then_the_latch_that_it_lifts_is_told(
+    limit: Limit, below: str, trading_database: Any
+) -> None:
+    """Which limit, since when, at what equity; another latch is another plan, and none leaves nothing to do."""
+    folder, store = trading_database
+    command = ("trading", "resume-losses", "--local", folder, "-o", "json")
+    assert json.loads(_run(*command).stdout)["actions"] == []
+    store.latch(limit, equity=Decimal("91000.5"), mark=Decimal(100_000), now_ns=parse_ns("2026-02-11T15:05:00Z"))
+    first = json.loads(_run(*command).stdout)
+    said = f"; latched: {limit} since 2026-02-11T15:05:00Z, at an equity of 91000.50, {below} of 100000.00"
+    assert [action["statement"].partition(";")[2] for action in first["actions"]] == [said.removeprefix(";")]
+    store.resume_losses(now_ns=1, actor="a", reason="r")
+    store.latch(limit, equity=Decimal(80_000), mark=Decimal(91_000), now_ns=parse_ns("2026-02-12T15:05:00Z"))
+    assert json.loads(_run(*command).stdout)["digest"] != first["digest"]
 
 
 def test_kill_switch_when_nothing_names_a_database_then_exit_2() -> None:

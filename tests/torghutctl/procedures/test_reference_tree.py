@@ -220,6 +220,24 @@ def test_wait_when_no_workload_stands_out_then_nothing_is_true_yet() -> None:
     assert [check.ok for check in image_checks(given(tree, readings={}))] == [None]
 
 
+def test_wait_when_the_schedulers_image_went_back_then_its_rollout_and_each_pod_decide() -> None:
+    """One that is not made anew, one too many, or one that does not answer: not yet."""
+    name = "torghut-scheduler-5c-x"
+    ready = {**pod(name), "conditions": [{"type": "Ready", "status": "True"}]}
+    good = {"trading/scheduler": deployment(), "pods": [ready], f"trading/status/{name}": {"enabled": True}}
+    assert failing(image_checks(given(files(), readings=good))) == []
+    serving = "each new pod is Ready and answers /trading/status"
+    other = "torghut-scheduler-4b-x"
+    bends: list[tuple[dict[str, Any], list[str]]] = [
+        ({"trading/scheduler": deployment(updatedReplicas=0)}, ["Deployment torghut-scheduler is rolled out"]),
+        ({"pods": [pod(name)]}, [serving]),
+        ({"pods": [ready, {**ready, "name": other}], f"trading/status/{other}": {"enabled": True}}, [serving]),
+        ({"trading/scheduler": deployment(replicas=0, updatedReplicas=0, readyReplicas=0), "pods": []}, []),
+    ]
+    for bend, expected in bends:
+        assert failing(image_checks(given(files(), readings={**good, **bend}))) == expected
+
+
 def test_rollback_when_a_promotion_moved_many_files_then_every_place_of_the_digest_moves_back() -> None:
     """Image, version, commit and digest variables beside each, and a kustomization's own pin; what else stands stays."""
     tree = files()

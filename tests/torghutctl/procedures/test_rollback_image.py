@@ -10,6 +10,7 @@ from torghutctl.environments import Environment
 from torghutctl.errors import RefusedError
 from torghutctl.procedures.rollback_image import plan, releases
 from torghutctl.procedures.specification import PlanningInput
+from torghutctl.procedures.verification import image_checks
 from torghutctl.snapshot.model import Reading, Snapshot
 from torghutctl.snapshot.repository import HistoryEntry, Tree, TreeFile
 
@@ -93,3 +94,36 @@ def test_plan_when_the_cluster_remembers_the_image_then_advice_says_how_it_ran(
     history = versions(service(pinned(1)), service(pinned(2)))
     found = {item.name: item for item in plan(given(history, snapshot)).preconditions}["the chosen image ran well"]
     assert (found.ok, found.detail, found.refuses) == (ok, detail, False)
+
+
+def pod(number: int, ready: str = "True") -> dict[str, Any]:
+    labels = {"serving.knative.dev/service": "torghut", "serving.knative.dev/revision": f"torghut-{number:05d}"}
+    conditions = [{"type": "Ready", "status": ready, "reason": None, "since": None}]
+    return {"name": f"torghut-{number:05d}-x", "labels": labels, "phase": "Running", "conditions": conditions}
+
+
+def test_wait_when_the_image_went_back_then_object_revision_and_each_new_pod_decide() -> None:
+    """Each of them false in turn: what the plan's verification promises is what is looked at."""
+    service_read = {"image": pinned(1), "newestCreated": "torghut-00007", "newestReady": "torghut-00007"}
+    status = "trading/status/torghut-00007-x"
+    good: dict[str, Any] = {
+        "trading/service": service_read,
+        "trading/revisions": [revision(7, 1, "True")],
+        "pods": [pod(6, "False"), pod(7)],
+        status: {"enabled": True},
+    }
+
+    def answers(**bent: Any) -> list[bool | None]:
+        values = {source: value for source, value in {**good, **bent}.items() if value is not None}
+        readings = {source: Reading(source=source, value=value) for source, value in values.items()}
+        asked = given(versions(service(pinned(1))), Snapshot(observed_at_ns=0, readings=readings))
+        return [check.ok for check in image_checks(asked)]
+
+    assert answers() == [True, True, True, True]
+    assert answers(**{"trading/service": {**service_read, "image": pinned(2)}}) == [False, True, True, True]
+    assert answers(**{"trading/revisions": [revision(7, 2, "True")]}) == [True, False, True, True]
+    assert answers(**{"trading/service": {**service_read, "newestReady": "torghut-00006"}}) == [True, True, False, True]
+    assert answers(pods=[pod(7, "False")]) == [True, True, True, False]
+    assert answers(pods=[pod(6)]) == [True, True, True, False]
+    assert answers(**{status: None}) == [True, True, True, False]
+    assert answers(pods=None) == [True, True, True, None]

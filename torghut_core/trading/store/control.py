@@ -45,6 +45,16 @@ class Bound:
     account_number: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Latch:
+    """A loss limit that was reached and holds back what opens: at which equity, and the mark it was measured against."""
+
+    limit: Limit
+    equity: Decimal
+    mark: Decimal
+    since_ns: int
+
+
 class ControlStore:
     """Reads and writes what may not be done."""
 
@@ -174,6 +184,20 @@ class ControlStore:
                 ).rowcount
                 == 1
             )
+
+    def latched(self) -> Latch | None:
+        """Return the latch that stands, None when there is none."""
+        with self._database.statement() as connection:
+            row = connection.execute(
+                "SELECT loss_limit, equity, mark, since FROM trading_loss_latches"
+                " WHERE alpaca_account_label = %s AND resumed_at IS NULL",
+                (self._account_label,),
+            ).fetchone()
+        if row is None:
+            return None
+        return Latch(
+            limit=row["loss_limit"], equity=row["equity"], mark=row["mark"], since_ns=datetime_ns(row["since"])
+        )
 
     def resume_losses(self, *, now_ns: int, actor: str, reason: str) -> bool:
         """Lift the latch and measure anew from the next reading; return whether there was one."""
