@@ -18,11 +18,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tests.fakes import apache_kafka, incidents, incidents_compound, incidents_single
 from tests.fakes import torghut_cluster as base
 from tests.fakes.operator_desk import PHRASE, Desk
-from torghut_core.engines.postgres import open_postgres
+from tests.fakes.trading_folder import paper_account
 from torghut_core.rfc3339 import parse_ns
-from torghut_core.trading.store.control import ControlStore
-from torghut_core.trading.store.database import Database
-from torghut_core.trading.store.schema import migrate
 from torghutctl.snapshot.kafka_server import INPUT_TOPICS
 
 assert incidents_compound and incidents_single, "importing them registers their cases"
@@ -106,6 +103,14 @@ PAUSED_FILE = (
 SUSPENDED_FILE = ("ta/flinkdeployment.yaml", "state: running", "state: suspended")
 
 
+def merged(desk: Desk, said: str) -> str:
+    """Plan and do what the report names next, and merge it; return the command that follows it."""
+    follow = desk.act(desk.plan(desk.report()["next"]))
+    desk.say(said)
+    desk.merge()
+    return follow
+
+
 @scene("pause-trading", "Pause trading", "Two processes trade: an old revision has not ended. Stop first, then look.")
 def pause_trading(desk: Desk) -> None:
     bend(desk, "down_trading_two_writers")
@@ -150,9 +155,7 @@ def restart_ws(desk: Desk) -> None:
 @scene("suspend-ta", "Suspend the technical analysis", "A ClickHouse replica has little disk left: stop the writing.")
 def suspend_ta(desk: Desk) -> None:
     bend(desk, "down_clickhouse_disk_critical")
-    follow = desk.act(desk.plan(desk.report()["next"]))
-    desk.say("Merged and applied; the operator has taken a savepoint and stopped the job.")
-    desk.merge()
+    follow = merged(desk, "Merged and applied; the operator has taken a savepoint and stopped the job.")
     job(desk, 1, **SUSPENDED)
     desk.run(follow)
     desk.say("What frees the space:")
@@ -163,9 +166,7 @@ def suspend_ta(desk: Desk) -> None:
 def resume_ta(desk: Desk) -> None:
     desk.gitops.replace(*SUSPENDED_FILE, "suspend")
     job(desk, 1, **SUSPENDED)
-    follow = desk.act(desk.plan(desk.report()["next"]))
-    desk.say("Merged and applied; the job runs from its savepoint.")
-    desk.merge()
+    follow = merged(desk, "Merged and applied; the job runs from its savepoint.")
     job(desk, 1)
     desk.run(follow)
 
@@ -173,9 +174,7 @@ def resume_ta(desk: Desk) -> None:
 @scene("restart-ta", "Restart the technical analysis", "The job has failed, and what it failed of is over.")
 def restart_ta(desk: Desk) -> None:
     bend(desk, "down_ta_failed")
-    follow = desk.act(desk.plan(desk.report()["next"]))
-    desk.say("Merged and applied; the job runs from its last checkpoint.")
-    desk.merge()
+    follow = merged(desk, "Merged and applied; the job runs from its last checkpoint.")
     job(desk, 2)
     desk.run(follow)
 
@@ -283,7 +282,8 @@ def restore_replica(desk: Desk) -> None:
 
 @scene("kill-switch", "The kill switch in the database", "Orders must stop now, without waiting for git or a rollout.")
 def kill_switch(desk: Desk) -> None:
-    bind_account(desk.home / "lab")
+    with paper_account(desk.home / "lab"):
+        pass
     desk.say("`--local` is the folder of `torghutctl up`; on a cluster `DB_DSN` names the database instead.")
     line = "torghutctl trading kill-switch on --local lab --reason 'orders that nobody understands'"
     desk.run(line)
@@ -295,25 +295,10 @@ def kill_switch(desk: Desk) -> None:
 
 @scene("resume-losses", "Lift the loss latch", "A drawdown has stopped entries, and its cause is understood.")
 def resume_losses(desk: Desk) -> None:
-    bind_account(desk.home / "lab", is_latched=True)
+    with paper_account(desk.home / "lab") as store:
+        store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=parse_ns(base.ago(600)))
     desk.run("torghutctl trading resume-losses --local lab")
     desk.run("torghutctl trading resume-losses --local lab --reason 'the quotes were wrong' --act", PHRASE)
-
-
-def bind_account(folder: Path, *, is_latched: bool = False) -> None:
-    """Make the trading database of a folder of `up`, bound to the paper account; losses may have latched."""
-    (folder / "engines" / "postgres").mkdir(parents=True)
-    server = open_postgres(f"embedded:{folder}/engines/postgres")
-    migrate(server)
-    database = Database(server)
-    database.open()
-    store = ControlStore(database, account_label="paper")
-    store.bind("PA0000001", now_ns=1)
-    if is_latched:
-        latched_at = parse_ns(base.ago(600))
-        store.latch("drawdown", equity=Decimal(91_000), mark=Decimal(100_000), now_ns=latched_at)
-    database.close()
-    server.close()
 
 
 @scene(
@@ -325,9 +310,7 @@ def bind_account(folder: Path, *, is_latched: bool = False) -> None:
 def one_process(desk: Desk) -> None:
     base_of_shipped(desk)
     incidents.stale(desk.cluster, 1200)
-    follow = desk.act(desk.plan(desk.report()["next"]))
-    desk.say("Merged and applied; a new pod has caught up.")
-    desk.merge()
+    follow = merged(desk, "Merged and applied; a new pod has caught up.")
     process(desk, restarted_at=desk.at)
     incidents.stale(desk.cluster, 3)
     desk.run(follow)

@@ -14,9 +14,9 @@ import typer
 from typer.testing import CliRunner
 
 from tests.fakes import torghut_cluster
-from tests.fakes.desk_scenes import bind_account
 from tests.fakes.gitops import shipped_with_flink
 from tests.fakes.kubernetes_api import serve
+from tests.fakes.trading_folder import paper_account
 from torghut_core.rfc3339 import format_ns, parse_ns
 from torghutctl.cli import LazyCommand, app
 from torghutctl.render.schemas import schema_of
@@ -91,7 +91,8 @@ def _filled(folder: Path) -> Iterator[Path]:
     (folder / "messages.ndjson").write_text("".join(json.dumps(line) + "\n" for line in [*lines, bar]))
     rendered = CliRunner().invoke(app, ["agentruns", "render", "pause-trading", "--template", "-o", "yaml"])
     (folder / "clone" / "agentruns.yaml").write_text(rendered.stdout)
-    bind_account(folder / "lab")
+    with paper_account(folder / "lab"):
+        pass
     with serve(torghut_cluster.healthy(), folder):
         yield folder
 

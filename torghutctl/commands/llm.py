@@ -18,6 +18,17 @@ app = typer.Typer(
 )
 
 
+OutputOption = Annotated[
+    Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
+]
+HoursOption = Annotated[
+    float, typer.Option("--hours", min=0.01, metavar="HOURS", help="Length of the window that ends at --at.")
+]
+AtOption = Annotated[
+    str | None, typer.Option("--at", metavar="RFC3339", help="End of the window, RFC 3339 (default: now).")
+]
+
+
 @app.callback()
 def llm() -> None:
     """Judge whether the AI review may go to its next rollout stage. Reads only."""
@@ -25,15 +36,9 @@ def llm() -> None:
 
 @app.command("promote-check")
 def promote_check(
-    output: Annotated[
-        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
-    ] = None,
-    hours: Annotated[
-        float, typer.Option("--hours", min=0.01, metavar="HOURS", help="Length of the window that ends at --at.")
-    ] = 24.0,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="RFC3339", help="End of the window, RFC 3339 (default: now).")
-    ] = None,
+    output: OutputOption = None,
+    hours: HoursOption = 24.0,
+    at: AtOption = None,
     evaluation: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="what `llm evaluate -o json` wrote; stages from stage1 on need it"),
@@ -136,15 +141,9 @@ def _document(path: Path | None) -> Any:
 @app.command()
 def evaluate(
     *,
-    output: Annotated[
-        Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How to write the report.")
-    ] = None,
-    hours: Annotated[
-        float, typer.Option("--hours", min=0.01, metavar="HOURS", help="Length of the window that ends at --at.")
-    ] = 24.0,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="RFC3339", help="End of the window, RFC 3339 (default: now).")
-    ] = None,
+    output: OutputOption = None,
+    hours: HoursOption = 24.0,
+    at: AtOption = None,
     horizon: Annotated[
         float,
         typer.Option(

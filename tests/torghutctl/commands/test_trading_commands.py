@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.fakes.at_a_terminal import at_a_terminal
+from tests.fakes.trading_folder import paper_account
 from torghut_core.rfc3339 import parse_ns
 from torghut_core.trading.decision.losses import Limit
 from torghutctl.cli import app
@@ -96,22 +97,9 @@ def test_promote_check_when_asked_wrongly_then_exit_2(
 @pytest.fixture
 def trading_database(tmp_path: Any) -> Any:
     """An embedded trading database of the folder of a local system, bound to the paper account."""
-    from torghut_core.engines.postgres import open_postgres
-    from torghut_core.trading.store.control import ControlStore
-    from torghut_core.trading.store.database import Database
-    from torghut_core.trading.store.schema import migrate
-
     folder = tempfile.mkdtemp(prefix="torghut-local-")
-    (Path(folder) / "engines" / "postgres").mkdir(parents=True)
-    server = open_postgres(f"embedded:{folder}/engines/postgres")
-    migrate(server)
-    database = Database(server)
-    database.open()
-    store = ControlStore(database, account_label="paper")
-    store.bind("PA0000001", now_ns=1)
-    yield folder, store
-    database.close()
-    server.close()
+    with paper_account(Path(folder) / "lab") as store:
+        yield str(Path(folder) / "lab"), store
     shutil.rmtree(folder, ignore_errors=True)
 
 
