@@ -142,6 +142,16 @@ def test_clickhouse_when_it_has_a_trouble_then_it_says_what_to_do() -> None:
     assert all(hints.values())
 
 
+def test_clickhouse_when_no_server_answers_then_the_driver_says_nothing_beside_the_error() -> None:
+    """A command's standard error holds its own sentence alone."""
+    code = (
+        "address = Address(url='http://127.0.0.1:9')\n"
+        "try: open_clickhouse(address)\n"
+        "except ClickHouseError as error: print('refused')"
+    )
+    assert _run(code) == "refused"
+
+
 @pytest.mark.engine
 def test_postgres_when_embedded_then_starts_stops_and_keeps_rows(engine_folder: Path) -> None:
     """A real server, twice on one folder."""

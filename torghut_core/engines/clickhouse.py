@@ -7,6 +7,7 @@ to one process at a time.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import threading
@@ -192,6 +193,9 @@ class _translated:
             raise ClickHouseError(classify(error), self._doing) from error
 
 
+_SILENT = logging.NullHandler()
+
+
 def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") -> ClickHouse:
     """Return a connected ClickHouse.
 
@@ -200,6 +204,8 @@ def open_clickhouse(address: Address, *, variable: str = "TA_CLICKHOUSE_URL") ->
     """
     import clickhouse_connect
 
+    # Where nobody has set up logs its own words would go to standard error, before ours.
+    logging.getLogger("clickhouse_connect").addHandler(_SILENT)
     folder = embedded_folder(address.url, variable)
     if folder is not None:
         if "?" in str(folder):
