@@ -30,7 +30,7 @@ _LINGER_MS = 250
 """How long a record may wait for its block: a call of the engine costs a millisecond, however few records it is for."""
 _BLOCK_BYTES = 4 << 20
 _BUNDLE_MS = 500
-"""How often changed state is packed, which takes some milliseconds per partition number."""
+_LONGEST_BUNDLE_MS = 5_000
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 
 Starts = Mapping[int, Mapping[SourceName, int]]
@@ -52,7 +52,7 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
         "python.execution-mode": "process",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
-        "python.fn-execution.bundle.time": str(_BUNDLE_MS),
+        "python.fn-execution.bundle.time": str(bundle_ms(settings)),
         "python.fn-execution.bundle.size": "1000",
     }
     if is_local:
@@ -73,6 +73,17 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
     for key, value in values.items():
         found.set_string(key, value)
     return found
+
+
+def bundle_ms(settings: TaSettings) -> int:
+    """Return how long a bundle may be: at its end its rows go out, and changed state is packed.
+
+    Packing takes some milliseconds per partition number. Rows that nobody sees before the checkpoint commits them gain
+    nothing by going out earlier, and a checkpoint ends a bundle by itself; but until then they are in memory.
+    """
+    if settings.delivery_guarantee == "EXACTLY_ONCE":
+        return min(settings.checkpoint_interval_ms, _LONGEST_BUNDLE_MS)
+    return _BUNDLE_MS
 
 
 def folder_uri(settings: TaSettings, kind: str) -> str:
@@ -130,7 +141,7 @@ def _record_blocks(
     names = _strings([inputs[source] for source in SOURCES])
     begin = [(inputs[source], number, offset) for number, its in starts.items() for source, offset in its.items()]
     topics, numbers, offsets = map(list, zip(*begin, strict=True))
-    initial = jvm.torghut.ta.TaggedRecords.starts(
+    initial = jvm.torghut.ta.SourceRecords.starts(
         _strings(topics), _numbers(jvm.int, numbers), _numbers(jvm.long, offsets)
     )
     kafka = jvm.org.apache.flink.connector.kafka.source
@@ -140,7 +151,7 @@ def _record_blocks(
         .setClientIdPrefix(f"{settings.client_id}-source")
         .setGroupId(settings.group_id)
         .setStartingOffsets(initial)
-        .setDeserializer(jvm.torghut.ta.TaggedRecords(names))
+        .setDeserializer(jvm.torghut.ta.SourceRecords())
         .setProperties(_properties(jvm, settings))
         .setProperty("isolation.level", "read_committed")
         .setProperty("commit.offsets.on.checkpoint", "true")
@@ -156,7 +167,7 @@ def _record_blocks(
         "records",
     ).uid("records")
     row = Types.ROW([Types.INT(), Types.PRIMITIVE_ARRAY(Types.BYTE())]).get_java_type_info()
-    operator = jvm.torghut.ta.RecordBlocks(_numbers(jvm.int, keys), _LINGER_MS, _BLOCK_BYTES)
+    operator = jvm.torghut.ta.RecordBlocks(names, _numbers(jvm.int, keys), _LINGER_MS, _BLOCK_BYTES)
     return DataStream(source.transform("blocks", row, operator).uid("blocks"))
 
 
@@ -178,13 +189,13 @@ def _sink(rows: DataStream, jvm: Any, settings: TaSettings) -> None:
         sink.builder()
         .setBootstrapServers(settings.kafka_bootstrap)
         .setKafkaProducerConfig(properties)
-        .setRecordSerializer(jvm.torghut.ta.RowRecords(_strings(output_topics(settings))))
+        .setRecordSerializer(jvm.torghut.ta.RowRecords())
         .setDeliveryGuarantee(guarantee)
         .setTransactionalIdPrefix(f"{settings.group_id}-flink")
         .build()
     )
-    byte_array = Types.PRIMITIVE_ARRAY(Types.BYTE()).get_java_type_info()
-    records = rows._j_data_stream.flatMap(jvm.torghut.ta.RowBlocks()).returns(byte_array).uid("rows").name("rows")
+    blocks = jvm.torghut.ta.RowBlocks(_strings(output_topics(settings)))
+    records = rows._j_data_stream.flatMap(blocks).returns(jvm.torghut.ta.RowRecords.type()).uid("rows").name("rows")
     records.sinkTo(built).uid("kafka").name("kafka")
 
 

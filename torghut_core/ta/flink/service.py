@@ -24,6 +24,8 @@ from torghut_core.ta.wiring import assert_has_kafka_password
 
 _END_SECONDS = 28.0
 """What the driver may take to end with a savepoint; a pod has 30."""
+_JVM_ARGS = "-XX:+UseSerialGC -Xmn512m"
+"""As a task manager of one CPU has it: the concurrent collectors' threads cost more than they save here."""
 _DIE_WITH_PARENT = 1
 """prctl's PR_SET_PDEATHSIG."""
 
@@ -59,7 +61,7 @@ class FlinkService:
             "-m",
             "torghut_core.ta.flink",
             *map(str, self._installation.jars),
-            env=self._environment,
+            env={"JVM_ARGS": _JVM_ARGS, **self._environment},
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
             preexec_fn=_die_with_parent,

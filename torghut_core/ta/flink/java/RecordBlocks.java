@@ -1,10 +1,12 @@
 package torghut.ta;
 
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
+import java.util.HashMap;
 import java.util.Map;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.runtime.state.KeyGroupRangeAssignment;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
@@ -13,7 +15,7 @@ import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.types.Row;
 
 /**
- * Gathers tagged records into blocks, one per source and partition number, so that Python is called once a block.
+ * Gathers records into blocks, one per source and partition number, so that Python is called once a block.
  *
  * <p>A block goes on when it is large, when its first record has waited for the linger, and before each checkpoint's
  * barrier: so nothing of it is state. Records of one partition keep their order.
@@ -22,19 +24,22 @@ import org.apache.flink.types.Row;
  * (int each), the values with a newline after each, 64 zeros. That is how the engine's scanner wants them.
  */
 public final class RecordBlocks extends AbstractStreamOperator<Row>
-        implements OneInputStreamOperator<byte[], Row>, BoundedOneInput {
+        implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput {
     private static final long serialVersionUID = 1L;
     private static final int HEADER_BYTES = 28;
     private static final int PADDING = 64;
 
+    private final String[] topics;
     private final int[] keys;
     private final long lingerMs;
     private final int mostBytes;
 
-    private transient Map<Long, Block> blocks;
+    private transient Map<String, Block[]> blocks;
     private transient boolean isTimed;
 
-    public RecordBlocks(int[] keys, long lingerMs, int mostBytes) {
+    /** A source is the place of its topic; a partition number's key is {@link #keys}'. */
+    public RecordBlocks(String[] topics, int[] keys, long lingerMs, int mostBytes) {
+        this.topics = topics;
         this.keys = keys;
         this.lingerMs = lingerMs;
         this.mostBytes = mostBytes;
@@ -61,17 +66,25 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     @Override
     public void open() throws Exception {
         super.open();
-        blocks = new LinkedHashMap<>();
+        blocks = new HashMap<>();
+        for (int source = 0; source < topics.length; source++) {
+            Block[] its = new Block[keys.length];
+            for (int partition = 0; partition < keys.length; partition++) {
+                its[partition] = new Block(source, partition);
+            }
+            blocks.put(topics[source], its);
+        }
     }
 
     @Override
-    public void processElement(StreamRecord<byte[]> element) {
-        byte[] tagged = element.getValue();
-        ByteBuffer tag = ByteBuffer.wrap(tagged).order(ByteOrder.LITTLE_ENDIAN);
-        int source = tag.getInt();
-        int partition = tag.getInt();
-        Block block = blocks.computeIfAbsent((long) source << 32 | partition, any -> new Block(source, partition));
-        block.add(tagged, tag.getLong());
+    public void processElement(StreamRecord<ConsumerRecord<byte[], byte[]>> element) throws IOException {
+        ConsumerRecord<byte[], byte[]> record = element.getValue();
+        Block[] its = blocks.get(record.topic());
+        if (its == null) {
+            throw new IOException("no source reads topic " + record.topic());
+        }
+        Block block = its[record.partition()];
+        block.add(record.value(), record.offset());
         if (block.size >= mostBytes) {
             emit(block);
         } else if (!isTimed) {
@@ -96,9 +109,11 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     }
 
     private void emitAll() {
-        for (Block block : blocks.values()) {
-            if (block.count > 0) {
-                emit(block);
+        for (Block[] its : blocks.values()) {
+            for (Block block : its) {
+                if (block.count > 0) {
+                    emit(block);
+                }
             }
         }
     }
@@ -108,10 +123,12 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     }
 
     private static final class Block {
+        private static final byte[] EMPTY = new byte[0];
+
         private final int source;
         private final int partition;
-        private byte[] data = new byte[1 << 16];
-        private int[] lengths = new int[256];
+        private byte[] data = EMPTY;
+        private int[] lengths = new int[0];
         private int size;
         private int count;
         private long first;
@@ -122,21 +139,21 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
             this.partition = partition;
         }
 
-        private void add(byte[] tagged, long offset) {
-            int length = tagged.length - TaggedRecords.TAG_BYTES;
+        private void add(byte[] said, long offset) {
+            byte[] value = said == null ? EMPTY : said; // a tombstone is an empty value, which the decoder counts
             if (count == 0) {
                 first = offset;
             }
             if (count == lengths.length) {
-                lengths = Arrays.copyOf(lengths, 2 * count);
+                lengths = Arrays.copyOf(lengths, Math.max(256, 2 * count));
             }
-            if (size + length + 1 > data.length) {
-                data = Arrays.copyOf(data, Math.max(2 * data.length, size + length + 1));
+            if (size + value.length + 1 > data.length) {
+                data = Arrays.copyOf(data, Math.max(Math.max(1 << 16, 2 * data.length), size + value.length + 1));
             }
-            System.arraycopy(tagged, TaggedRecords.TAG_BYTES, data, size, length);
-            size += length;
+            System.arraycopy(value, 0, data, size, value.length);
+            size += value.length;
             data[size++] = '\n';
-            lengths[count++] = length;
+            lengths[count++] = value.length;
             next = offset + 1;
         }
 

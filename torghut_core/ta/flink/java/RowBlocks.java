@@ -2,24 +2,31 @@ package torghut.ta;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import org.apache.flink.api.common.functions.FlatMapFunction;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.flink.util.Collector;
 
 /**
- * Takes Python's blocks of rows apart: one element per Kafka record.
+ * Takes Python's blocks of rows apart: one record per row. The producer partitions by key and stamps the wall clock.
  *
  * <p>A block is sections, little endian: place of the topic, count (int), the keys' lengths, the values' lengths (int
- * each), the keys, the values. An element is the place of the topic (one byte), the key's length (int), key and value.
+ * each), the keys, the values. The sink is chained to this, so a record is never serialized before it.
  */
-public final class RowBlocks implements FlatMapFunction<byte[], byte[]> {
+public final class RowBlocks implements FlatMapFunction<byte[], ProducerRecord<byte[], byte[]>> {
     private static final long serialVersionUID = 1L;
-    static final int HEAD_BYTES = 5;
+
+    private final String[] topics;
+
+    public RowBlocks(String[] topics) {
+        this.topics = topics;
+    }
 
     @Override
-    public void flatMap(byte[] block, Collector<byte[]> out) {
+    public void flatMap(byte[] block, Collector<ProducerRecord<byte[], byte[]>> out) {
         ByteBuffer in = ByteBuffer.wrap(block).order(ByteOrder.LITTLE_ENDIAN);
         while (in.hasRemaining()) {
-            byte topic = (byte) in.getInt();
+            String topic = topics[in.getInt()];
             int count = in.getInt();
             int[] lengths = new int[2 * count];
             in.asIntBuffer().get(lengths);
@@ -29,15 +36,12 @@ public final class RowBlocks implements FlatMapFunction<byte[], byte[]> {
                 value += lengths[at];
             }
             for (int at = 0; at < count; at++) {
-                int keyLength = lengths[at];
-                int valueLength = lengths[count + at];
-                byte[] row = new byte[HEAD_BYTES + keyLength + valueLength];
-                ByteBuffer.wrap(row).order(ByteOrder.LITTLE_ENDIAN).put(topic).putInt(keyLength);
-                System.arraycopy(block, key, row, HEAD_BYTES, keyLength);
-                System.arraycopy(block, value, row, HEAD_BYTES + keyLength, valueLength);
-                key += keyLength;
-                value += valueLength;
-                out.collect(row);
+                int keyEnd = key + lengths[at];
+                int valueEnd = value + lengths[count + at];
+                out.collect(new ProducerRecord<>(
+                        topic, Arrays.copyOfRange(block, key, keyEnd), Arrays.copyOfRange(block, value, valueEnd)));
+                key = keyEnd;
+                value = valueEnd;
             }
             in.position(value);
         }
