@@ -173,7 +173,9 @@ def main() -> None:
             for case, runs in found.items():
                 runs.append(_measure(case, broker.bootstrap, Path(name), turn, events))
                 print(f"benchmarks.flink: {case.name} {runs[-1]}", file=sys.stderr, flush=True)
-    print("| case | CPU s for start-up and the first 60 % | M events per CPU-second after it | M events/s by the clock |")
+    print(
+        "| case | CPU s for start-up and the first 60 % | M events per CPU-second after it | M events/s by the clock |"
+    )
     print("|---|--:|--:|--:|")
     for case, runs in found.items():
         start, per_cpu, per_second = (median(each) for each in zip(*runs, strict=True))

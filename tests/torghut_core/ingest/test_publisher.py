@@ -190,6 +190,7 @@ async def test_publisher_when_its_buffer_is_full_then_the_oldest_go_and_each_is_
     assert len(dropped) >= 80
 
 
+@pytest.mark.slow
 async def test_publisher_when_kafka_does_not_answer_then_trouble_within_five_seconds_and_no_second_send() -> None:
     """A batch on its way is never given up: the client asks again under the same number."""
     kafka = ScriptedKafka()

@@ -39,7 +39,7 @@ with warnings.catch_warnings():
     )
     from alpaca.trading.stream import TradingStream
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from torghut_core.rfc3339 import parse_ns
 from torghut_core.simulator.faults import FAULTS, FaultPanel
 from torghut_core.simulator.process import KEY_ID, SECRET_KEY, SimulatorProcess
 
+pytestmark = pytest.mark.slow  # each starts a simulator, and talks to it
+
 AUTH = {"action": "auth", "key": KEY_ID, "secret": SECRET_KEY}
 HEADERS = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
 ORDER = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}

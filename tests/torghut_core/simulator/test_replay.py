@@ -27,6 +27,8 @@ from torghut_core.simulator.dump import market_messages
 from torghut_core.simulator.options import parse_options
 from torghut_core.simulator.replay import ReplaySource, read_lines
 
+pytestmark = pytest.mark.slow  # each starts a simulator, and talks to it
+
 MINUTE_NS = 60_000_000_000
 
 

@@ -13,6 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from torghut_core.simulator.process import KEY_ID, SECRET_KEY, SimulatorProcess
 
+pytestmark = pytest.mark.slow  # each starts a simulator, and talks to it
+
 CONNECTED = [{"T": "success", "msg": "connected"}]
 AUTH = {"action": "auth", "key": KEY_ID, "secret": SECRET_KEY}
 

@@ -121,6 +121,7 @@ def test_store_when_a_write_was_cut_short_then_its_rest_is_no_checkpoint_and_can
     assert store.names("g") == ["g/a"]
 
 
+@pytest.mark.slow
 def test_store_when_s3_does_not_answer_then_an_upstream_error_names_the_checkpoint() -> None:
     """The runtime waits for it with a back-off; the credentials stay out of the sentence."""
     options = {"client_kwargs": {"endpoint_url": "http://127.0.0.1:1"}, "key": "key", "secret": "very-secret"}

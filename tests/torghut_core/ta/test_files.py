@@ -127,6 +127,7 @@ class _Lengths:
         pass
 
 
+@pytest.mark.slow
 def test_file_when_its_trades_wait_for_quotes_that_never_come_then_rows_leave_in_pieces(tmp_path: Path) -> None:
     """However many windows the end of the file closes at once, no write is larger for it."""
     count = 50_000

@@ -242,6 +242,7 @@ _files = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["rows", "catalogue", "model", "broker"])
 def test_fuzz_when_anything_comes_from_outside_then_it_costs_itself_alone(source: str, tmp_path: Path) -> None:
     """No exit, and nothing of ours that is not an error of ours."""

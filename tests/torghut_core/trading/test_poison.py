@@ -109,6 +109,7 @@ async def test_circuit_when_the_probe_answers_nested_json_then_it_opens_again_an
     assert (await reviewer.review({}, qty=Decimal(1))).reason is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

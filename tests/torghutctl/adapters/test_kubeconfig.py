@@ -147,6 +147,7 @@ def test_get_when_the_plugin_does_not_renew_then_a_timeout_that_names_it(hanging
     assert caught.value.trouble is Trouble.TIMEOUT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "refusals", "expected"),
     [("0", 1, (200, 2)), ("0", 2, (429, 2)), ("60", 1, (429, 1)), ("x", 1, (429, 1))],

@@ -354,6 +354,7 @@ def test_health_report_when_watched_then_reports_until_interrupted(
     assert f"{base.NOW} next: rotate-credentials (runbook) (runbooks/rotate-credentials.md)" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "yaml", "markdown"])
 def test_health_report_when_watched_in_another_form_then_each_report_is_whole(
     kubeconfig: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, form: str

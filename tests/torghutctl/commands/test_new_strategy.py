@@ -27,6 +27,7 @@ def _run(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["trading", "new-strategy", *arguments])
 
 
+@pytest.mark.slow
 def test_new_strategy_when_written_then_its_test_runs_and_its_catalogue_trades_it(tmp_path: Path) -> None:
     """Every file, what to do next, a decision table that passes, and an entry point that leads to the rule."""
     folder = tmp_path / "deep" / "mine"

@@ -25,6 +25,7 @@ WRITES = os.environ.get("TORGHUT_WRITE_GOLDEN") == "1"
 SUFFIXES = {Format.TABLE: "txt", Format.MARKDOWN: "md", Format.JSON: "json", Format.YAML: "yaml"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", Format)
 @pytest.mark.parametrize("name", ["down_kafka_takes_forwarder_and_ta", "down_forwarder_406", "healthy_one_late_symbol"])
 def test_report_when_rendered_then_as_kept(name: str, form: Format, tmp_path: Path) -> None:

@@ -21,7 +21,17 @@ from torghutctl.snapshot.target import Target
 assert incidents_compound and incidents_sessions and incidents_single, "importing them registers their cases"
 
 
-@pytest.mark.parametrize("case", incidents.CASES, ids=lambda case: case.name)
+_ONE_IN = 8
+"""Of the incidents, in `make test-fast`; all of them are in `make test`."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[] if at % _ONE_IN == 0 else [pytest.mark.slow])
+        for at, case in enumerate(incidents.CASES)
+    ],
+)
 def test_report_when_incident_then_classification_cause_and_next_step(case: incidents.Case, tmp_path: Path) -> None:
     """The verdict named by the case is the report's, and a bundle of the same moment gives the same bytes."""
     cluster = torghut_cluster.healthy(case.at)

@@ -142,6 +142,7 @@ DECISIVE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("component", "collection", "name", "path"),
     [(component, *row) for component, rows in DECISIVE.items() for row in rows],

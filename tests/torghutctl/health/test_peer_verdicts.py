@@ -263,6 +263,7 @@ _DEPLOYMENT = (
 ROWS = (*_FLINK, *_KNATIVE, *_CNPG, *_KAFKA, *_CLICKHOUSE, *_DEPLOYMENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_report_when_a_peer_judges_the_same_document_then_ours_is_this(row: Row) -> None:
     """The component's status and first reason; a row that differs from the peer's verdict says why, and no other does."""

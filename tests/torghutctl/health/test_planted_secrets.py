@@ -80,6 +80,7 @@ def _plant(cluster: Cluster, text: str) -> None:
     cluster.services[base.READYZ] = (status, {**body, "error_class": text, "error": text})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", FORMS, ids=["bare", "assignment", "url", "header", "pem", "jwt"])
 def test_outputs_when_secrets_are_planted_everywhere_then_none_shows(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

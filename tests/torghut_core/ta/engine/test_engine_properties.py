@@ -15,6 +15,8 @@ from tests.fakes.ta_inputs import Record, Run, bar, cancel, correction, quote, r
 from torghut_core.ta.checkpoint import Checkpoint, pack, unpack
 from torghut_core.ta.engine.engine import EngineSettings
 
+pytestmark = pytest.mark.slow  # hundreds of runs of the engine each
+
 _SYMBOLS = st.sampled_from(["A", "BB", "CCC"])
 _TIMES = st.integers(0, 90_000).map(lambda ms: ms / 1000)
 _PRICES = st.integers(900, 1100).map(lambda cents: cents / 100)

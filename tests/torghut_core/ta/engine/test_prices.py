@@ -45,6 +45,7 @@ def test_effect_when_a_trade_has_one_condition_then_that_of_the_table(at_ns: int
     assert [_effect(None, tape, at_ns) for tape, _ in TAPES] == [EVERYTHING] * 5
 
 
+@pytest.mark.slow
 def test_effect_when_conditions_are_combined_then_the_least_holds_column_by_column() -> None:
     """Any two, in any order, beside a regular one too."""
     for first, second in combinations(TABLE, 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def _expected(quotes: list[tuple[int, int, int, int]], symbol: int, end: int) ->
     return [1.0, 10.0, 11.0, bid_size, ask_size, (bid_size - ask_size) / total if total else np.nan]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(steps=_STEPS, ends=st.lists(st.integers(START - 1, START + 9), min_size=1, max_size=8))
 def test_quotes_when_bars_ask_for_them_then_each_sees_the_newest_it_may(
