@@ -6,9 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Gauge
+import prometheus_client
+from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counted
 
 from torghut_core.envelope import Envelope, encode
@@ -17,7 +19,6 @@ from torghut_core.market_calendar import MarketCalendar
 from torghut_core.rfc3339 import format_ns
 from torghut_core.ta.engine.engine import EngineCounts
 from torghut_core.ta.job import PartitionJob
-from torghut_core.ta.outputs.clickhouse_sink import TableWriter
 
 
 def _highest_ns(jobs: Mapping[int, PartitionJob]) -> int | None:
@@ -147,10 +148,29 @@ class Progress:
         return self._calendar.session(at_ns) == "regular"
 
 
-class Metrics:
-    """Prometheus metrics, prefix `torghut_ta_`."""
+class Writes(Protocol):
+    """What is told of a table's writer."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    @property
+    def table(self) -> str: ...
+    @property
+    def waiting_rows(self) -> int: ...
+    @property
+    def written(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+
+
+class Metrics:
+    """Prometheus metrics, prefix `torghut_ta_`.
+
+    `is_shared` says that prometheus_client adds them to those of other processes: a label that was told then stays.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, is_shared: bool = False) -> None:
+        # A partition number, and with it a symbol, is in one process alone.
+        Gauge = partial(prometheus_client.Gauge, multiprocess_mode="livesum")
+        self._is_shared = is_shared
         self._input = Gauge("torghut_ta_input_events", "Events taken in since this state began.", registry=registry)
         self._output = Gauge("torghut_ta_output_rows", "Rows that came out since this state began.", registry=registry)
         self._late = Gauge("torghut_ta_late_trades", "Trades dropped as late.", registry=registry)
@@ -190,7 +210,7 @@ class Metrics:
         )
         self._checkpoints = Counted("torghut_ta_checkpoints", "Checkpoints written.", registry=registry)
 
-    def observe(self, jobs: Mapping[int, PartitionJob], writers: Mapping[str, TableWriter]) -> None:
+    def observe(self, jobs: Mapping[int, PartitionJob], writers: Mapping[str, Writes]) -> None:
         """Take the figures of now."""
         rejected: dict[str, int] = {}
         for number, job in jobs.items():
@@ -225,7 +245,8 @@ class Metrics:
         )
         if state != self._ratios_of:
             self._ratios_of = state
-            self._minute_ratio.clear()
+            if not self._is_shared:
+                self._minute_ratio.clear()
             for symbol, (_, ratio) in minute_ratios(jobs).items():
                 self._minute_ratio.labels(symbol).set(ratio)
 

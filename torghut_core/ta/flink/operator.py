@@ -22,6 +22,7 @@ from torghut_core.engines.clickhouse import open_clickhouse
 from torghut_core.engines.kafka_ends import PartitionEnds
 from torghut_core.settings import load
 from torghut_core.ta.engine.engine import SourceName
+from torghut_core.ta.flink.metrics import WorkerMetrics
 from torghut_core.ta.flink.partition import Partition, RowWriter
 from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
 from torghut_core.ta.settings import TaSettings
@@ -60,6 +61,7 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
         self._state = runtime_context.get_state(ValueStateDescriptor("partition", Types.PICKLED_BYTE_ARRAY()))
         self._partitions: dict[int, Partition] = {}
         self._told_at: dict[int, float] = {}
+        self._metrics = WorkerMetrics(settings)
         self._runner = asyncio.Runner()
         self._ends = PartitionEnds(kafka_address(settings))
         self._writer: RowWriter | None = None
@@ -70,6 +72,7 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
                 most_rows=settings.clickhouse_batch_size,
                 flush_seconds=settings.clickhouse_flush_ms / 1000,
                 backoff=RETRY,
+                on_failure=self._observe,
             )
 
     def close(self) -> None:
@@ -102,6 +105,7 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
         if now - self._told_at.get(number, -1e9) >= self._settings.checkpoint_interval_ms / 1000:
             self._told_at[number] = now
             yield partition.status()
+        self._observe()
 
     def _partition(self, ctx: Any) -> Partition:
         key = ctx.get_current_key()
@@ -113,6 +117,9 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
             self._partitions[key] = found
             self._look_again(ctx)
         return found
+
+    def _observe(self) -> None:
+        self._metrics.observe(self._partitions.values(), self._writer, time.monotonic())
 
     def _look_again(self, ctx: Any) -> None:
         timers = ctx.timer_service()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -121,6 +122,7 @@ class RowWriter:
         most_rows: int,
         flush_seconds: float,
         backoff: Backoff,
+        on_failure: Callable[[], None] = lambda: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._opened = opened
@@ -128,7 +130,11 @@ class RowWriter:
         self._most_rows = most_rows
         self._flush_seconds = flush_seconds
         self._backoff = backoff
+        self._on_failure = on_failure
         self._sleep = sleep
+        self.written: Counter[str] = Counter()
+        """Rows, by table."""
+        self.retries: Counter[str] = Counter()
         self._clickhouse: ClickHouse | None = None
         self._written_at: dict[int, float] = {}
 
@@ -153,9 +159,12 @@ class RowWriter:
                 self._store().insert(table, COLUMNS[table], block)
             except (ClickHouseError, SchemaError) as error:
                 attempt += 1
+                self.retries[table] += 1
                 event(_logger, "clickhouse_write_failed", logging.WARNING, table=table, error=str(error))
+                self._on_failure()
                 self._sleep(self._backoff.delay(attempt))
             else:
+                self.written[table] += sum(map(len, part))
                 return
 
     def _store(self) -> ClickHouse:

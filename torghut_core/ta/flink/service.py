@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from torghut_core.errors import ConfigurationError, UpstreamError
 from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.settings import load
 from torghut_core.ta.flink.installation import Installation, find_installation
+from torghut_core.ta.flink.metrics import FOLDER_VARIABLE, WorkersCollector
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.wiring import assert_has_kafka_password
 
@@ -136,13 +138,15 @@ async def run(
     check(settings)
     assert_has_kafka_password(settings)
     installation = await asyncio.to_thread(find_installation, Path(settings.flink_dir), environment)
-    service = FlinkService(settings, installation, environment)
-    registry = CollectorRegistry()
-    app = health_app(service="torghut-ta", readiness=service.readiness, registry=registry)
-    metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=registry)
-    health_binding = Binding(port=settings.health_port, variable="TA_HEALTH_PORT", host=settings.http_host)
-    metrics_binding = Binding(port=settings.metrics_port, variable="TA_METRICS_PORT", host=settings.http_host)
-    async with serving(app, health_binding) as health_port, serving(metrics, metrics_binding) as metrics_port:
-        if on_ready is not None:
-            on_ready(health_port, metrics_port)
-        await service.run(stop or asyncio.Event())
+    with tempfile.TemporaryDirectory(prefix="torghut-ta-") as told:
+        service = FlinkService(settings, installation, {**environment, FOLDER_VARIABLE: told})
+        registry = CollectorRegistry()
+        registry.register(WorkersCollector(Path(told)))
+        app = health_app(service="torghut-ta", readiness=service.readiness, registry=registry)
+        metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=registry)
+        health_binding = Binding(port=settings.health_port, variable="TA_HEALTH_PORT", host=settings.http_host)
+        metrics_binding = Binding(port=settings.metrics_port, variable="TA_METRICS_PORT", host=settings.http_host)
+        async with serving(app, health_binding) as health_port, serving(metrics, metrics_binding) as metrics_port:
+            if on_ready is not None:
+                on_ready(health_port, metrics_port)
+            await service.run(stop or asyncio.Event())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
+from tests.fakes.ports import free_ports
 from tests.fakes.ta_inputs import Record, market
 from tests.fakes.ta_process import Outputs, Rows, TaProcess, differences, expected_rows, produce
 from tests.torghut_core.ta.flink.conftest import FLINK
@@ -45,6 +47,13 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
+def metrics_of(port: int) -> list[str]:
+    """Return the lines of `/metrics`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines: list[str] = answer.read().decode().splitlines()
+    return lines
+
+
 async def come(outputs: Outputs, expected: Rows, processes: Sequence[TaProcess], seconds: float = 120) -> None:
     """Wait until every expected row is there, as it is to be."""
     await outputs.until(lambda: expected.keys() <= outputs.rows.keys(), seconds, processes)
@@ -60,12 +69,14 @@ async def test_flink_when_killed_saved_and_rescaled_then_the_rows_are_those_of_o
     kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
     await produce(kafka, parts[0])
     outputs = await Outputs(kafka).start()
-    first = on_flink(tmp_path, broker, 2)
+    (port,) = free_ports(1)
+    first = on_flink(tmp_path, broker, 2, TA_METRICS_PORT=str(port))
     second = on_flink(tmp_path, broker, 1, "b")
     try:
         first.start()
         await come(outputs, expected[0], [first])
         assert differences(expected[0], outputs.rows) == []
+        await outputs.until(lambda: f"torghut_ta_input_events {len(parts[0])}.0" in metrics_of(port), 10, [first])
         await produce(kafka, parts[1])
         first.kill()
         first.start()
