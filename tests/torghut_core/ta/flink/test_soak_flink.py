@@ -13,7 +13,7 @@ from tests.fakes import apache_kafka
 from tests.fakes.apache_kafka import Broker
 from tests.fakes.recordings import recorded_day, records_of
 from tests.fakes.ta_inputs import market
-from tests.fakes.ta_process import Outputs, TaProcess, differences, expected_rows, produce
+from tests.fakes.ta_process import Outputs, Rows, TaProcess, differences, expected_rows, produce
 from tests.torghut_core.ta.flink.test_flink_kafka import come, on_flink
 from torghut_core.engines.kafka import Kafka, KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
@@ -117,4 +117,33 @@ async def test_flink_when_killed_over_a_recorded_day_then_no_row_differs(
         print(f"{parallelism} subtasks: {len(records)} records, {len(expected)} rows, killed after {killed_at}")
     finally:
         process.kill()
+        await outputs.close()
+
+
+async def test_flink_when_rescaled_from_one_to_four_and_back_then_no_row_differs(
+    tmp_path: Path, broker: Broker
+) -> None:
+    """Each change is a savepoint and a restore from it: every row is the engine's own, and none is there twice."""
+    numbers, parts = (1, 4, 1), [market(200, seed=number, start=210 * number) for number in range(3)]
+    settings = EngineSettings(max_out_of_order_ms=1000)
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    outputs = await Outputs(kafka).start()
+    expected: Rows = {}
+    try:
+        for at, parallelism in enumerate(numbers):
+            process = on_flink(tmp_path, broker, parallelism, f"{at}")
+            await produce(kafka, parts[at], PARTITIONS)
+            expected = expected_rows([record for part in parts[: at + 1] for record in part], settings, PARTITIONS)
+            try:
+                process.start()
+                await come(outputs, expected, [process], 200)
+                assert process.end() == 0
+            finally:
+                process.kill()
+        await outputs.settle(2)
+        # A live part's trades come before its quotes, and a silent source is not waited for.
+        assert [line for line in differences(expected, outputs.rows) if "imbalance" not in line] == []
+        assert await written(kafka) == len(expected)
+        print(f"{numbers} subtasks: {len(expected)} rows")
+    finally:
         await outputs.close()
