@@ -2,8 +2,9 @@
 
 One Apache Kafka (`make engines`), one input, Kafka to Kafka, exactly once, checkpoints on, no ClickHouse; `make flink` first.
 CPU seconds are those of our own processes with all they started (JVM, Python workers), not the broker's. Start-up is
-what they had used when 60 % of the trades were committed; the rate is of what follows, to when 90 % are: at the input's very end
-Flink's source waits up to ten seconds before it commits what it has read. SQL is the second bars alone (open, high, low, close, volume, VWAP, count), windows by the subtask's own watermark, in the JVM.
+what they had used when 60 % of the trades were committed; the rate is of what follows, to when 90 % are: at the input's
+very end Flink's source waits up to ten seconds before it commits what it has read. SQL is the second bars alone (open,
+high, low, close, volume, VWAP, count), windows by the subtask's own watermark, in the JVM.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _FLINK = _ROOT / ".flink"
 _TURNS = 3
 _CHECKPOINT_MS = 1000
+_PATIENCE_SECONDS = 300
 _FROM, _TO = 0.6, 0.9
 """Of the input: by the first a JVM has compiled most of what it runs."""
 _SQL = """
@@ -128,19 +130,21 @@ def _measure(case: Case, bootstrap: str, folder: Path, turn: int, events: int) -
             start_new_session=True,
         )
     topic = "torghut.trades.v1"
-    try:
-        began = time.monotonic()
-        first = 0
-        while first < _FROM * events:
+
+    def until(share: float) -> int:
+        """Wait until so much of the input is committed, and return how much."""
+        began, done = time.monotonic(), 0
+        while done < share * events:
             time.sleep(0.1)
-            first = asyncio.run(committed(bootstrap, group, topic))
-            if process.poll() is not None or time.monotonic() - began > 300:
+            done = asyncio.run(committed(bootstrap, group, topic))
+            if process.poll() is not None or time.monotonic() - began > _PATIENCE_SECONDS:
                 raise RuntimeError((folder / f"{group}.log").read_text()[-2000:])
+        return done
+
+    try:
+        first = until(_FROM)
         start_cpu, at = _cpu(process.pid), time.monotonic()
-        last = first
-        while last < _TO * events:
-            time.sleep(0.1)
-            last = asyncio.run(committed(bootstrap, group, topic))
+        last = until(_TO)
         used, took = _cpu(process.pid) - start_cpu, time.monotonic() - at
         return Run(start_cpu, (last - first) / used, (last - first) / took)
     finally:

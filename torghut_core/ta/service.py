@@ -29,13 +29,13 @@ from torghut_core.engines.kafka import (
     TransactionFencedError,
 )
 from torghut_core.engines.kafka_opening import open_kafka
-from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.errors import UpstreamError
 from torghut_core.feeds import FEEDS
-from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.logs import event
 from torghut_core.market_calendar import MarketCalendar
 from torghut_core.settings import load
 from torghut_core.ta.checkpoint import CheckpointStore
+from torghut_core.ta.health import check_ports, serving_health
 from torghut_core.ta.job import PartitionJob, open_job
 from torghut_core.ta.outputs.clickhouse_sink import Batching, ClickHouseSink, SchemaOptions, TableWriter
 from torghut_core.ta.settings import TaSettings
@@ -371,17 +371,10 @@ async def run(
 ) -> None:
     """Run the TA runtime from its environment until `stop` is set; `on_ready` gets the health and metrics ports."""
     settings = load(TaSettings, environment)
-    if settings.health_port and settings.health_port == settings.metrics_port:
-        raise ConfigurationError(f"TA_METRICS_PORT={settings.metrics_port}: must differ from TA_HEALTH_PORT")
+    check_ports(settings)
     if kafka is None:
         assert_has_kafka_password(settings)
     heap.share()
     service = TaService(settings, kafka=kafka, clickhouse=clickhouse)
-    app = health_app(service="torghut-ta", readiness=service.readiness, registry=service.registry)
-    metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=service.registry)
-    health_binding = Binding(port=settings.health_port, variable="TA_HEALTH_PORT", host=settings.http_host)
-    metrics_binding = Binding(port=settings.metrics_port, variable="TA_METRICS_PORT", host=settings.http_host)
-    async with serving(app, health_binding) as health_port, serving(metrics, metrics_binding) as metrics_port:
-        if on_ready is not None:
-            on_ready(health_port, metrics_port)
+    async with serving_health(settings, service.readiness, service.registry, on_ready):
         await service.run(stop or asyncio.Event())

@@ -164,10 +164,11 @@ class Writes(Protocol):
 class Metrics:
     """Prometheus metrics, prefix `torghut_ta_`.
 
-    `is_shared` says that prometheus_client adds them to those of other processes: a label that was told then stays.
+    `is_shared` says that prometheus_client adds them to those of other processes: a label that was told then stays. Where
+    checkpoints are somebody else's, nothing is told of them, not even that there are none.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, is_shared: bool = False) -> None:
+    def __init__(self, registry: CollectorRegistry, *, has_checkpoints: bool = True, is_shared: bool = False) -> None:
         # A partition number, and with it a symbol, is in one process alone.
         Gauge = partial(prometheus_client.Gauge, multiprocess_mode="livesum")
         self._is_shared = is_shared
@@ -201,14 +202,20 @@ class Metrics:
         self._waiting = Gauge("torghut_ta_clickhouse_waiting_rows", "Rows that wait.", ["table"], registry=registry)
         self._written = Gauge("torghut_ta_clickhouse_written_rows", "Rows written.", ["table"], registry=registry)
         self._retries = Gauge("torghut_ta_clickhouse_retries", "Failed attempts.", ["table"], registry=registry)
+        of_checkpoints = registry if has_checkpoints else None
         self._checkpoint_at = Gauge(
-            "torghut_ta_checkpoint_completed_seconds", "When the last one ended.", ["partition"], registry=registry
+            "torghut_ta_checkpoint_completed_seconds",
+            "When the last one ended.",
+            ["partition"],
+            registry=of_checkpoints,
         )
-        self._checkpoint_size = Gauge("torghut_ta_checkpoint_bytes", "Size of it.", ["partition"], registry=registry)
+        self._checkpoint_size = Gauge(
+            "torghut_ta_checkpoint_bytes", "Size of it.", ["partition"], registry=of_checkpoints
+        )
         self._checkpoint_took = Gauge(
-            "torghut_ta_checkpoint_duration_seconds", "How long it took.", ["partition"], registry=registry
+            "torghut_ta_checkpoint_duration_seconds", "How long it took.", ["partition"], registry=of_checkpoints
         )
-        self._checkpoints = Counted("torghut_ta_checkpoints", "Checkpoints written.", registry=registry)
+        self._checkpoints = Counted("torghut_ta_checkpoints", "Checkpoints written.", registry=of_checkpoints)
 
     def observe(self, jobs: Mapping[int, PartitionJob], writers: Mapping[str, Writes]) -> None:
         """Take the figures of now."""

@@ -86,6 +86,7 @@ def ta(
 
     Several processes share the partitions of one TA_GROUP_ID. With --engine flink the same engine runs as a Flink job:
     TA_PARALLELISM subtasks, checkpoints and savepoints under TA_CHECKPOINT_DIR, PyFlink from TA_FLINK_DIR.
+    JVM_ARGS are the options of its JVM, by default -XX:+UseSerialGC -Xmn512m.
     """
 
     def load() -> Any:

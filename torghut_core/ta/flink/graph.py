@@ -29,8 +29,8 @@ MAX_PARALLELISM = 720
 _LINGER_MS = 250
 """How long a record may wait for its block: a call of the engine costs a millisecond, however few records it is for."""
 _BLOCK_BYTES = 4 << 20
-_BUNDLE_MS = 500
-_LONGEST_BUNDLE_MS = 5_000
+_BUNDLE_MS, _LONGEST_BUNDLE_MS = 500, 5_000
+"""Where rows are seen at once, and where they are seen with the checkpoint; see `bundle_ms`."""
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 
 Starts = Mapping[int, Mapping[SourceName, int]]
@@ -42,7 +42,9 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
     values: dict[str, str] = {
         "pipeline.name": settings.group_id,
         "pipeline.max-parallelism": str(MAX_PARALLELISM),
+        # Kafka's own records go from operator to operator as they are: neither may be serialized in between.
         "pipeline.object-reuse": "true",
+        "pipeline.operator-chaining.enabled": "true",
         "execution.checkpointing.mode": settings.delivery_guarantee,
         "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
         "execution.checkpointing.timeout": f"{settings.checkpoint_timeout_ms} ms",

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -45,13 +46,20 @@ class WorkerMetrics:
     def __init__(self, settings: TaSettings, environment: Mapping[str, str] = os.environ) -> None:
         registry = CollectorRegistry()
         is_shared = FOLDER_VARIABLE in environment
-        self._metrics = Metrics(registry, is_shared=is_shared)
+        self._metrics = Metrics(registry, has_checkpoints=False, is_shared=is_shared)
         self._observed_at = -math.inf
+        self._server: WSGIServer | None = None
         if not is_shared:
             try:
-                start_http_server(settings.metrics_port, settings.http_host, registry)
+                self._server, _ = start_http_server(settings.metrics_port, settings.http_host, registry)
             except OSError as error:  # more than one slot: the first worker has the port
                 event(_logger, "metrics_port_taken", logging.WARNING, port=settings.metrics_port, error=str(error))
+
+    def close(self) -> None:
+        """Give the port back: the job may begin anew in this process."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
 
     def observe(self, partitions: Iterable[Partition], writer: RowWriter | None, now: float) -> None:
         """Take the figures of `now` (monotonic), at most once a second."""

@@ -79,6 +79,7 @@ class PartitionOperator(KeyedProcessFunction):  # type: ignore[misc]
         """Close what was opened."""
         if not hasattr(self, "_runner"):
             return
+        self._metrics.close()
         self._runner.run(self._ends.close())
         self._runner.close()
         if self._writer is not None:

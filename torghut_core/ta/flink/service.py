@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from torghut_core.engines import embedded_folder
 from torghut_core.errors import ConfigurationError, UpstreamError
-from torghut_core.http_server import Binding, health_app, serving
 from torghut_core.settings import load
 from torghut_core.ta.flink.installation import Installation, find_installation
 from torghut_core.ta.flink.metrics import FOLDER_VARIABLE, WorkersCollector
+from torghut_core.ta.health import check_ports, serving_health
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.wiring import assert_has_kafka_password
 
@@ -136,17 +136,12 @@ async def run(
     """Run the TA on Flink from its environment until `stop` is set; `on_ready` gets the health and metrics ports."""
     settings = load(TaSettings, environment)
     check(settings)
+    check_ports(settings)
     assert_has_kafka_password(settings)
     installation = await asyncio.to_thread(find_installation, Path(settings.flink_dir), environment)
     with tempfile.TemporaryDirectory(prefix="torghut-ta-") as told:
         service = FlinkService(settings, installation, {**environment, FOLDER_VARIABLE: told})
         registry = CollectorRegistry()
         registry.register(WorkersCollector(Path(told)))
-        app = health_app(service="torghut-ta", readiness=service.readiness, registry=registry)
-        metrics = health_app(service="torghut-ta-metrics", readiness=service.readiness, registry=registry)
-        health_binding = Binding(port=settings.health_port, variable="TA_HEALTH_PORT", host=settings.http_host)
-        metrics_binding = Binding(port=settings.metrics_port, variable="TA_METRICS_PORT", host=settings.http_host)
-        async with serving(app, health_binding) as health_port, serving(metrics, metrics_binding) as metrics_port:
-            if on_ready is not None:
-                on_ready(health_port, metrics_port)
+        async with serving_health(settings, service.readiness, registry, on_ready):
             await service.run(stop or asyncio.Event())

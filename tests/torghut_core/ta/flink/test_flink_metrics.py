@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -14,11 +13,15 @@ from prometheus_client import CollectorRegistry
 from tests.fakes.flink_blocks import block_of
 from tests.fakes.ports import free_ports
 from tests.fakes.ta_inputs import market
+from torghut_core.backoff import Backoff
 from torghut_core.clock import SystemClock
+from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
 from torghut_core.settings import load
 from torghut_core.ta.engine.engine import SOURCES
 from torghut_core.ta.flink.metrics import FOLDER_VARIABLE, WorkerMetrics, WorkersCollector
-from torghut_core.ta.flink.partition import Partition
+from torghut_core.ta.flink.partition import Partition, RowWriter
+from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
+from torghut_core.ta.outputs.rows import MICROBARS, SIGNALS
 from torghut_core.ta.settings import TaSettings
 
 _WORKER = """
@@ -76,10 +79,48 @@ def test_metrics_when_workers_share_a_folder_then_their_sum_and_the_dead_are_for
 
 
 def test_metrics_when_there_is_no_folder_then_a_worker_serves_them_and_a_second_goes_on_without() -> None:
-    """As in a task manager's pod: the port is TA_METRICS_PORT, and its being taken ends no job."""
+    """As in a task manager's pod: the port is TA_METRICS_PORT, and its being taken ends no job; the next one has it."""
     (port,) = free_ports(1)
     first, second = WorkerMetrics(settings(port), {}), WorkerMetrics(settings(port), {})
-    for metrics in (first, second):
-        metrics.observe([partition(2)], None, time.monotonic())
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        assert "torghut_ta_input_events 10.0" in answer.read().decode().splitlines()
+    first.observe([partition(2)], _writer(), 0.0)
+    second.observe([], None, 0.0)
+    lines = _served(port)
+    assert "torghut_ta_input_events 10.0" in lines
+    assert {line for line in lines if line.startswith("torghut_ta_clickhouse_")} == {
+        f'torghut_ta_clickhouse_{name}{{table="{table}"}} 0.0'
+        for name in ("waiting_rows", "written_rows", "retries")
+        for table in (MICROBARS, SIGNALS)
+    }
+    assert not [line for line in lines if "checkpoint" in line]  # they are Flink's to tell
+    first.close()
+    second.close()
+    third = WorkerMetrics(settings(port), {})
+    third.observe([partition(1), partition(2)], None, 0.0)
+    assert "torghut_ta_input_events 20.0" in _served(port)
+    third.close()
+
+
+def test_metrics_when_asked_again_within_a_second_then_they_are_those_of_before() -> None:
+    """A number is looked at every half second; adding up over all of them is work."""
+    (port,) = free_ports(1)
+    metrics = WorkerMetrics(settings(port), {})
+    for now, count in ((5.0, 10), (5.9, 10), (6.0, 20)):
+        metrics.observe([partition(1)] if now == 5.0 else [partition(1), partition(2)], None, now)
+        assert f"torghut_ta_input_events {count}.0" in _served(port)
+    metrics.close()
+
+
+def _served(port: int) -> list[str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines: list[str] = answer.read().decode().splitlines()
+    return lines
+
+
+def _writer() -> RowWriter:
+    def away() -> ClickHouse:
+        raise ClickHouseError(Trouble.REFUSED, "opening")
+
+    backoff = Backoff(base=1.0, cap=1.0)
+    return RowWriter(
+        away, SchemaOptions(cluster=None, is_simulated=True), most_rows=1, flush_seconds=1.0, backoff=backoff
+    )

@@ -15,6 +15,7 @@ from torghut_core.settings import load
 from torghut_core.ta.engine.engine import SOURCES
 from torghut_core.ta.flink.partition import Partition, RowWriter
 from torghut_core.ta.outputs.clickhouse_sink import SchemaOptions
+from torghut_core.ta.outputs.rows import COLUMNS, MICROBARS
 from torghut_core.ta.settings import TaSettings
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -47,6 +48,8 @@ def test_rows_when_clickhouse_is_away_then_they_are_tried_until_it_is_there(clic
     """Each failed attempt waits longer; the rows are in once, and none waits any more."""
     partition, waits, failures = fed(), [], [True] * 3
     count = sum(map(len, partition.rows))
+    waiting = {table: sum(len(rows) for rows in partition.rows if rows.table == table) for table in COLUMNS}
+    told: list[int] = []
 
     def opened() -> ClickHouse:
         if failures:
@@ -60,10 +63,13 @@ def test_rows_when_clickhouse_is_away_then_they_are_tried_until_it_is_there(clic
         most_rows=10,
         flush_seconds=60,
         backoff=Backoff(base=1.0, cap=30.0, jitter=0.0),
+        on_failure=lambda: told.append(writer.retries.total()),
         sleep=waits.append,
     )
     assert writer.write_due(0, partition.rows, 0.0) is True
     assert waits == [1.0, 2.0, 4.0]
+    assert told == [1, 2, 3]
+    assert (writer.written, writer.retries) == (waiting, {MICROBARS: 3})
     assert partition.rows == []
     (found,) = clickhouse.query(
         "SELECT (SELECT count() FROM torghut.ta_microbars FINAL) + (SELECT count() FROM torghut.ta_signals FINAL) AS n"

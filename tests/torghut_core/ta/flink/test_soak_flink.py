@@ -139,6 +139,7 @@ async def test_flink_when_rescaled_from_one_to_four_and_back_then_no_row_differs
             try:
                 process.start()
                 await come(outputs, expected, [process], 200)
+                assert len(workers(process)) == parallelism
                 assert process.end() == 0
             finally:
                 process.kill()
