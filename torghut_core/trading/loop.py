@@ -112,11 +112,9 @@ class TradingLoop:
                 raise
             except TorghutError as error:
                 parts.state.failed(lane, error)
-                event(_LOG, "loop_error", logging.ERROR, lane=lane, error=str(error))
             except Exception as error:  # noqa: BLE001  a fault of ours must not stop exits, the kill switch or reconciliation
                 parts.state.failed(lane, error)
                 parts.metrics.add_labelled("lane_errors_total", lane)
-                event(_LOG, "lane_failed", logging.ERROR, lane=lane, error_type=type(error).__name__)
             else:
                 parts.state.succeeded(lane, parts.wall.monotonic())
             if lane == "trading":
@@ -296,7 +294,6 @@ class TradingLoop:
             await parts.reconciler.cancel_open_orders()
         except TorghutError as error:
             parts.state.failed("kill_switch", error)
-            event(_LOG, "kill_switch_cancel_failed", logging.ERROR, error=str(error))
         else:
             parts.state.succeeded("kill_switch")
 
@@ -346,7 +343,6 @@ class TradingLoop:
             parts.metrics.add("catalogue_errors_total")
             refused = error if isinstance(error, TorghutError) else InputError(f"{stated}: cannot be read")
             parts.state.failed("catalogue", refused)
-            event(_LOG, "catalogue_refused", logging.ERROR, error=str(refused))
             if self._strategies:
                 return None
             # What was in force before this start stays so.

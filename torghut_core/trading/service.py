@@ -379,7 +379,6 @@ async def _until_done(runtime: _Runtime, stop: asyncio.Event, step: Callable[[_R
             raise
         except TorghutError as error:
             state.failed("start", error)
-            event(_LOG, "start_not_done", logging.ERROR, error=str(error))
         else:
             state.succeeded("start")
             return True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
 from torghut_core.errors import TorghutError
+from torghut_core.logs import event
 from torghut_core.trading.risk.context import Control
 
+_LOG = logging.getLogger(__name__)
 Lane = Literal[
     "start",
     "broker",
@@ -60,14 +63,16 @@ class RunState:
     errors: dict[Lane, str] = field(default_factory=dict)
 
     def failed(self, lane: Lane, error: BaseException) -> None:
-        """Keep a lane's error; only our own errors show their sentence, since others may carry a secret."""
-        self.errors[lane] = (
-            str(error) if isinstance(error, TorghutError) else f"internal error ({type(error).__name__})"
-        )
+        """Keep a lane's error, and log one that is new; only our own show their sentence: others may carry a secret."""
+        text = str(error) if isinstance(error, TorghutError) else f"internal error ({type(error).__name__})"
+        if self.errors.get(lane) != text:
+            event(_LOG, "lane_failed", logging.ERROR, lane=lane, error=text)
+        self.errors[lane] = text
 
     def succeeded(self, lane: Lane, at: float | None = None) -> None:
         """Forget a lane's error, and remember when (monotonic) it succeeded."""
-        self.errors.pop(lane, None)
+        if self.errors.pop(lane, None) is not None:
+            event(_LOG, "lane_healed", lane=lane)
         if at is not None:
             self.succeeded_at[lane] = at
 

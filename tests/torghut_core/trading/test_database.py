@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from torghut_core.engines.postgres import Postgres
+from torghut_core.errors import EngineUnavailableError
 from torghut_core.trading.store.database import Database, DatabaseError
 
 pytestmark = pytest.mark.engine
@@ -45,3 +46,12 @@ def test_transaction_when_a_statement_was_before_then_it_is_still_one(postgres: 
         assert _names(pool) == []
     finally:
         pool.close()
+
+
+def test_transaction_when_the_server_ends_it_then_unavailable_says_why_and_not_what(database: Database) -> None:
+    """A deadlock or a full disk is no server that is away, though it is dealt with alike; its words may hold values."""
+    with (
+        pytest.raises(EngineUnavailableError, match=r"^DB_DSN: database unavailable \(SQLSTATE 40P01\)$"),
+        database.transaction() as connection,
+    ):
+        connection.execute("DO $$ BEGIN RAISE EXCEPTION 'hunter22' USING ERRCODE = '40P01'; END $$")

@@ -170,7 +170,10 @@ async def test_run_when_database_is_away_then_kill_switch_works_and_every_route_
         status = await eventually(client, "/trading/status", lambda body: body["last_error"] is not None)
         await eventually(client, "/trading/status", lambda body: body["metrics"]["orders_canceled_total"] == 1)
         answers = [await client.get(path) for path in ("/readyz", "/db-check", "/trading/health", "/healthz")]
-    assert (status["last_error"], status["running"]) == ("start: DB_DSN: database unavailable", False)
+    assert (status["last_error"], status["running"]) == (
+        "start: DB_DSN: database unavailable (no new connection)",
+        False,
+    )
     assert [found["signature"] for found in match_signatures(status["last_error"])] == ["database_unavailable"]
     assert [answer.status_code for answer in answers] == [503, 503, 503, 200]
     assert answers[1].json() == {"detail": "database unavailable"}

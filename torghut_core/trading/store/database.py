@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from torghut_core.clock import utc_datetime
 from torghut_core.engines.postgres import Postgres
@@ -104,13 +104,23 @@ class Database:
                     connection.autocommit = False
 
 
+def _why(error: Exception) -> str:
+    """Say which kind of outage it is, never in the server's words: they may hold a statement's values."""
+    if isinstance(error, PoolTimeout):
+        return "no connection in time"
+    if isinstance(error, EngineUnavailableError):
+        return "no new connection"
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return "the connection broke, or no answer in time" if state is None else f"SQLSTATE {state}"
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors into EngineUnavailableError (no connection, timeout), always in these words, or DatabaseError."""
+    """Turn errors into EngineUnavailableError (no connection, timeout), in these words and why, or DatabaseError."""
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, EngineUnavailableError) as error:
-        raise EngineUnavailableError(_UNAVAILABLE) from error
+        raise EngineUnavailableError(f"{_UNAVAILABLE} ({_why(error)})") from error
     except psycopg.Error as error:
         raise DatabaseError(f"PostgreSQL refused a statement (SQLSTATE {error.sqlstate})") from error
 
