@@ -56,6 +56,8 @@ def _python(folder: Path) -> None:
     _run([*pip, "-c", CONSTRAINTS, *PACKAGES], f"PyFlink {FLINK}")
     package = ["-e", ROOT] if folder == HERE else [ROOT]
     _run([*pip, "--no-deps", *package], "this package")
+    checked = "from torghut_core.ta.flink.installation import check_shared_python; check_shared_python()"
+    _run([python, "-c", checked], "Python for a JVM")
     done.touch()
 
 

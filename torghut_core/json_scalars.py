@@ -77,7 +77,7 @@ def number_end(data: Any, p: int) -> Any:
     return end if byte(data, end) | 32 != _EXPONENT else -1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def long_number(data: Any, p: int, powers: Any) -> Any:
     """Do as `number` for what does not fit two words."""
     end = number_end(data, p)
@@ -133,7 +133,7 @@ def two(data: Any, p: int) -> Any:
     return a * 10 + b
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def minute(data: Any, p: int) -> Any:
     """Return the minutes since 1970 of the date, hour and minute at p (16 characters), −1 when they are unusual."""
     century, year, month, day = two(data, p), two(data, p + 2), two(data, p + 5), two(data, p + 8)

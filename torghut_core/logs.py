@@ -39,9 +39,9 @@ def event(logger: logging.Logger, name: str, level: int = logging.INFO, **fields
     logger.log(level, name, extra={"fields": fields})
 
 
-def configure(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send every logger's records to `stream` (standard error) as JSON lines."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+def configure(level: str = "INFO", stream: TextIO | None = None, *, handler: logging.Handler | None = None) -> None:
+    """Send every logger's records to `stream` (standard error), or to a handler of another kind, as JSON lines."""
+    handler = handler or logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

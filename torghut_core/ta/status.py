@@ -6,11 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 
-import prometheus_client
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client import Counter as Counted
 
 from torghut_core.envelope import Envelope, encode
@@ -164,14 +162,10 @@ class Writes(Protocol):
 class Metrics:
     """Prometheus metrics, prefix `torghut_ta_`.
 
-    `is_shared` says that prometheus_client adds them to those of other processes: a label that was told then stays. Where
-    checkpoints are somebody else's, nothing is told of them, not even that there are none.
+    Where checkpoints are somebody else's, nothing is told of them, not even that there are none.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, has_checkpoints: bool = True, is_shared: bool = False) -> None:
-        # A partition number, and with it a symbol, is in one process alone.
-        Gauge = partial(prometheus_client.Gauge, multiprocess_mode="livesum")
-        self._is_shared = is_shared
+    def __init__(self, registry: CollectorRegistry, *, has_checkpoints: bool = True) -> None:
         self._input = Gauge("torghut_ta_input_events", "Events taken in since this state began.", registry=registry)
         self._output = Gauge("torghut_ta_output_rows", "Rows that came out since this state began.", registry=registry)
         self._late = Gauge("torghut_ta_late_trades", "Trades dropped as late.", registry=registry)
@@ -252,8 +246,7 @@ class Metrics:
         )
         if state != self._ratios_of:
             self._ratios_of = state
-            if not self._is_shared:
-                self._minute_ratio.clear()
+            self._minute_ratio.clear()
             for symbol, (_, ratio) in minute_ratios(jobs).items():
                 self._minute_ratio.labels(symbol).set(ratio)
 

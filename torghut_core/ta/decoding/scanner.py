@@ -214,7 +214,7 @@ def _slot(keys: Any, key: Any) -> Any:
     return np.int64(at)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _insert(keys: Any, slots: Any, key: Any, place: int) -> None:
     at = _slot(keys, key)
     keys[at] = key
@@ -392,7 +392,7 @@ def _kind(said: Any, meaning: Any) -> int:
     return UNUSUAL
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _scan(data: Any, size: int, wanted: int, tables: Any, keys: Any, slots: Any, out: Any) -> None:
     """Scan one record after the other until `size`, or with −1 each where `out.bounds` says."""
     last = (_u(0), _u(0), np.int64(-1))

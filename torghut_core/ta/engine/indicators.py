@@ -143,7 +143,7 @@ def put_back(state: State, symbols: Ints, kept: State) -> None:
         array[symbols] = old
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _window_sum(values: Any, row: int, low: int, high: int) -> float:
     # Four accumulators hide the latency of addition; their order is fixed, so the sum is the same on every machine.
     a = b = c = d = 0.0
@@ -160,7 +160,7 @@ def _window_sum(values: Any, row: int, low: int, high: int) -> float:
     return (a + b) + (c + d)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _undo(state: Any, s: int) -> None:
     state.bars[s] -= 1
     state.window_bounds[s, 1] -= 1
@@ -170,7 +170,7 @@ def _undo(state: Any, s: int) -> None:
         state.scalars[s, column] = state.previous[s, column]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fold(state: Any, bars: Any, vwap_window: int, vol_window: int) -> Any:
     """Fold `BarInputs` into `state` and return one row of `OUTPUTS` and `warm` per bar, shape (n, 13)."""
     symbol, end, close, price_size, size, anchor, is_revision = bars

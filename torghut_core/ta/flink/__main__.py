@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlparse
 
 from torghut_core import logs
 from torghut_core.clock import open_clock
-from torghut_core.errors import TorghutError
+from torghut_core.errors import TorghutError, UpstreamError
 from torghut_core.settings import load
 from torghut_core.ta.flink.bearings import take_bearings
+from torghut_core.ta.flink.installation import check_shared_python
 from torghut_core.ta.settings import TaSettings
 
 _LOOK_SECONDS = 0.5
@@ -51,8 +52,7 @@ def main(arguments: list[str]) -> int:
     settings = load(TaSettings, dict(os.environ))
     open_clock(settings.clock)
     is_local = "PYFLINK_GATEWAY_PORT" not in os.environ
-    if is_local:  # else the client would run every worker in a thread of its own, all under one lock
-        os.environ.update(_python_worker_execution_mode="process")
+    check_shared_python()
     from torghut_core.ta.flink import graph
 
     restored = None
@@ -77,6 +77,11 @@ def main(arguments: list[str]) -> int:
             _say(event="state", state=state)
         if state in _ENDED:
             return 1
+        if graph.task_managers(client) == 0:
+            raise UpstreamError(
+                "Flink: its task manager has ended, and within one JVM none comes in its place",
+                hint="start it again: it goes on from the newest checkpoint",
+            )
     _say(event="stopped", savepoint=graph.stop_with_savepoint(client, settings, _SAVEPOINT_SECONDS))
     return 0
 

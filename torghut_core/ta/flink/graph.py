@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,7 @@ MAX_PARALLELISM = 720
 _LINGER_MS = 250
 """How long a record may wait for its block: a call of the engine costs a millisecond, however few records it is for."""
 _BLOCK_BYTES = 4 << 20
-_BUNDLE_MS, _LONGEST_BUNDLE_MS = 500, 5_000
-"""Where rows are seen at once, and where they are seen with the checkpoint; see `bundle_ms`."""
+_ANSWER_SECONDS = 10
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 
 Starts = Mapping[int, Mapping[SourceName, int]]
@@ -51,11 +51,12 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
         # A ClickHouse that is away holds the input up, and checkpoints with it: no reason to begin anew.
         "execution.checkpointing.tolerable-failed-checkpoints": str(2**31 - 1),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-        "python.execution-mode": "process",
+        # In the task's own thread: beside the JVM, records and rows would be copied from process to process.
+        "python.execution-mode": "thread",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
-        "python.fn-execution.bundle.time": str(bundle_ms(settings)),
-        "python.fn-execution.bundle.size": "1000",
+        # An interpreter within a JVM does not look for its environment's packages by itself.
+        "python.pythonpath": os.pathsep.join(filter(None, sys.path)),
     }
     if is_local:
         values |= {
@@ -75,17 +76,6 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
     for key, value in values.items():
         found.set_string(key, value)
     return found
-
-
-def bundle_ms(settings: TaSettings) -> int:
-    """Return how long a bundle may be: at its end its rows go out, and changed state is packed.
-
-    Packing takes some milliseconds per partition number. Rows that nobody sees before the checkpoint commits them gain
-    nothing by going out earlier, and a checkpoint ends a bundle by itself; but until then they are in memory.
-    """
-    if settings.delivery_guarantee == "EXACTLY_ONCE":
-        return min(settings.checkpoint_interval_ms, _LONGEST_BUNDLE_MS)
-    return _BUNDLE_MS
 
 
 def folder_uri(settings: TaSettings, kind: str) -> str:
@@ -130,10 +120,22 @@ def stop_with_savepoint(client: JobClient, settings: TaSettings, seconds: int) -
     try:
         # By itself, since the wrapper calls a method that this version does not have any more.
         ending = client._j_job_client.stopWithSavepoint(False, folder_uri(settings, "savepoints"), format_type)
-        return str(ending.get(seconds, jvm.java.util.concurrent.TimeUnit.SECONDS))
+        return str(ending.get(seconds, _seconds()))
     except Py4JError as error:
         event(_logger, "savepoint_failed", logging.WARNING, error=str(error).partition("\n")[0])
         return None
+
+
+def task_managers(client: JobClient) -> int:
+    """Return how many task managers the cluster within this JVM has: one that ends is not replaced there."""
+    held = client._j_job_client.getClass().getDeclaredField("miniCluster")
+    held.setAccessible(True)
+    overview = held.get(client._j_job_client).requestClusterOverview().get(_ANSWER_SECONDS, _seconds())
+    return int(overview.getNumTaskManagersConnected())
+
+
+def _seconds() -> Any:
+    return get_gateway().jvm.java.util.concurrent.TimeUnit.SECONDS
 
 
 def _record_blocks(

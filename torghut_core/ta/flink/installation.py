@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,12 @@ class Installation:
 
     python: Path
     jars: tuple[Path, ...]
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the JVM logs on this machine, what Python says in it included."""
+        (version,) = self.python.parents[1].glob("lib/python3*")
+        return version / "site-packages" / "pyflink" / "log"
 
 
 def java_version(environment: Mapping[str, str]) -> int:
@@ -50,6 +57,18 @@ def check_java(environment: Mapping[str, str]) -> None:
         raise ConfigurationError(
             f"JAVA_HOME, PATH: java is version {version}, Flink {FLINK} needs Java {JAVA}",
             hint=f"install OpenJDK {JAVA}, or set JAVA_HOME to one",
+        )
+
+
+def check_shared_python() -> None:
+    """Raise ConfigurationError unless a JVM can load the very Python that runs this."""
+    from find_libpython import find_libpython  # comes with PyFlink
+
+    if find_libpython() is None:
+        raise ConfigurationError(
+            f"{sys.executable}: its Python has no shared library, which a JVM needs to run it",
+            hint=f"install libpython{sys.version_info[0]}.{sys.version_info[1]}, or make .flink with a Python that was"
+            " built with --enable-shared",
         )
 
 

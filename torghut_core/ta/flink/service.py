@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import signal
 import tempfile
@@ -17,13 +18,15 @@ from prometheus_client import CollectorRegistry
 
 from torghut_core.engines import embedded_folder
 from torghut_core.errors import ConfigurationError, UpstreamError
+from torghut_core.logs import event
 from torghut_core.settings import load
 from torghut_core.ta.flink.installation import Installation, find_installation
-from torghut_core.ta.flink.metrics import FOLDER_VARIABLE, WorkersCollector
+from torghut_core.ta.flink.metrics import FILE_VARIABLE, FileCollector
 from torghut_core.ta.health import check_ports, serving_health
 from torghut_core.ta.settings import TaSettings
 from torghut_core.ta.wiring import assert_has_kafka_password
 
+_logger = logging.getLogger("torghut.ta.flink")
 _END_SECONDS = 28.0
 """What the driver may take to end with a savepoint; a pod has 30."""
 _JVM_ARGS = "-XX:+UseSerialGC -Xmn512m"
@@ -87,7 +90,8 @@ class FlinkService:
             await told
         if not was_told_to_stop or code != 0:
             raise self._failure or UpstreamError(
-                f"Flink: the job's driver ended with exit code {code}", hint="its log is above"
+                f"Flink: the job's driver ended with exit code {code}",
+                hint=f"read what is newest in {self._installation.log_folder}",
             )
 
     async def _listen(self, lines: asyncio.StreamReader) -> None:
@@ -100,6 +104,7 @@ class FlinkService:
                 continue
             if said.get("event") == "state":
                 self.reason = None if said["state"] == "RUNNING" else f"flink_{said['state'].lower()}"
+                event(_logger, "job_state", state=said["state"])
             elif said.get("event") == "failed":
                 kind = ConfigurationError if said["exit_code"] == ConfigurationError.exit_code else UpstreamError
                 self._failure = kind(said["message"], hint=said["hint"])
@@ -110,7 +115,7 @@ def _die_with_parent() -> None:
 
 
 def check(settings: TaSettings) -> None:
-    """Raise ConfigurationError for what Flink cannot do: engines inside this process are not reached from its workers."""
+    """Raise ConfigurationError for what Flink cannot do: engines inside this process are not reached from its JVM."""
     for variable, address in (
         ("TA_KAFKA_BOOTSTRAP", settings.kafka_bootstrap),
         ("TA_CLICKHOUSE_URL", settings.clickhouse_url or ""),
@@ -140,8 +145,9 @@ async def run(
     assert_has_kafka_password(settings)
     installation = await asyncio.to_thread(find_installation, Path(settings.flink_dir), environment)
     with tempfile.TemporaryDirectory(prefix="torghut-ta-") as told:
-        service = FlinkService(settings, installation, {**environment, FOLDER_VARIABLE: told})
+        metrics = Path(told) / "metrics"
+        service = FlinkService(settings, installation, {**environment, FILE_VARIABLE: str(metrics)})
         registry = CollectorRegistry()
-        registry.register(WorkersCollector(Path(told)))
+        registry.register(FileCollector(metrics))
         async with serving_health(settings, service.readiness, registry, on_ready):
             await service.run(stop or asyncio.Event())

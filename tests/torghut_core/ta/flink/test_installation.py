@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from torghut_core.errors import ConfigurationError
 from torghut_core.settings import load
-from torghut_core.ta.flink.installation import OWN_JAR, find_installation
+from torghut_core.ta.flink.installation import OWN_JAR, check_shared_python, find_installation
 from torghut_core.ta.flink.service import check
 from torghut_core.ta.flink.versions import CONNECTOR, CONNECTOR_JAR, CONNECTOR_SHA256, FLINK, JAVA
 from torghut_core.ta.settings import TaSettings
@@ -33,6 +34,7 @@ def java(folder: Path, says: str, code: int = 0) -> dict[str, str]:
 def here(tmp_path: Path) -> Path:
     """A folder as `make flink` leaves it, with a connector of its own."""
     folder = tmp_path / "flink"
+    (folder / "lib" / "python3.11").mkdir(parents=True)
     for name, text in (
         ("bin/python", ""),
         (f"lib-flink/{CONNECTOR_JAR}", "connector"),
@@ -52,6 +54,7 @@ def test_installation_when_all_is_there_then_it_is_found(tmp_path: Path, here: P
     found = find_installation(here, java(tmp_path / "java", GOOD), SHA256)
     assert found.python == here / "bin" / "python"
     assert [jar.name for jar in found.jars] == [CONNECTOR_JAR, OWN_JAR]
+    assert found.log_folder == here / "lib/python3.11/site-packages/pyflink/log"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,17 @@ def test_installation_when_the_connector_is_another_then_it_is_refused(tmp_path:
     """A jar of another checksum is never loaded."""
     with pytest.raises(ConfigurationError, match=f"has SHA-256 {SHA256[:12]}…, must have {CONNECTOR_SHA256[:12]}…"):
         find_installation(here, java(tmp_path / "java", GOOD))
+
+
+def test_python_when_a_jvm_cannot_load_it_then_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's python3 has its library in a package of its own, and many a Python is built without one."""
+    found = SimpleNamespace(find_libpython=lambda: None)
+    monkeypatch.setitem(sys.modules, "find_libpython", found)
+    with pytest.raises(ConfigurationError, match="its Python has no shared library") as failed:
+        check_shared_python()
+    assert "libpython3." in str(failed.value.hint)
+    found.find_libpython = lambda: "/usr/lib/libpython3.so"
+    check_shared_python()
 
 
 def test_run_ta_when_flink_is_not_there_then_one_line_and_exit_code_2(tmp_path: Path) -> None:

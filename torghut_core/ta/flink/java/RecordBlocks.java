@@ -18,7 +18,8 @@ import org.apache.flink.types.Row;
  * Gathers records into blocks, one per source and partition number, so that Python is called once a block.
  *
  * <p>A block goes on when it is large, when its first record has waited for the linger, and before each checkpoint's
- * barrier: so nothing of it is state. Records of one partition keep their order.
+ * barrier: so nothing of it is state. Records of one partition keep their order. After them, and before the barrier, goes an
+ * empty block for each partition number of which any came: whoever has its engine packs it then.
  *
  * <p>A block, little endian: source, partition number, count (int), first offset, next offset (long), the values' lengths
  * (int each), the values with a newline after each, 64 zeros. That is how the engine's scanner wants them.
@@ -36,6 +37,7 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
 
     private transient Map<String, Block[]> blocks;
     private transient boolean isTimed;
+    private transient boolean[] isSeen;
 
     /** A source is the place of its topic; a partition number's key is {@link #keys}'. */
     public RecordBlocks(String[] topics, int[] keys, long lingerMs, int mostBytes) {
@@ -67,6 +69,7 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     public void open() throws Exception {
         super.open();
         blocks = new HashMap<>();
+        isSeen = new boolean[keys.length];
         for (int source = 0; source < topics.length; source++) {
             Block[] its = new Block[keys.length];
             for (int partition = 0; partition < keys.length; partition++) {
@@ -100,6 +103,11 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     @Override
     public void prepareSnapshotPreBarrier(long checkpointId) throws Exception {
         emitAll();
+        for (int partition = 0; partition < keys.length; partition++) {
+            if (isSeen[partition]) {
+                emit(partition, Block.EMPTY);
+            }
+        }
         super.prepareSnapshotPreBarrier(checkpointId);
     }
 
@@ -119,7 +127,12 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     }
 
     private void emit(Block block) {
-        output.collect(new StreamRecord<>(Row.of(keys[block.partition], block.taken())));
+        isSeen[block.partition] = true;
+        emit(block.partition, block.taken());
+    }
+
+    private void emit(int partition, byte[] block) {
+        output.collect(new StreamRecord<>(Row.of(keys[partition], block)));
     }
 
     private static final class Block {
