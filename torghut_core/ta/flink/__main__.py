@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     client = env.execute_async(settings.group_id)
     _say(event="started", restored=restored, partitions=bearings.partitions, parallelism=settings.parallelism)
-    last = ""
+    last, had_task_manager = "", False
     while not stop.wait(_LOOK_SECONDS):
         state = str(client.get_job_status().result().name)
         if state != last:
@@ -77,7 +77,9 @@ def main(arguments: list[str]) -> int:
             _say(event="state", state=state)
         if state in _ENDED:
             return 1
-        if graph.task_managers(client) == 0:
+        has_task_manager = graph.has_task_manager(client)
+        had_task_manager = had_task_manager or has_task_manager is True
+        if had_task_manager and has_task_manager is False:
             raise UpstreamError(
                 "Flink: its task manager has ended, and within one JVM none comes in its place",
                 hint="start it again: it goes on from the newest checkpoint",

@@ -126,12 +126,15 @@ def stop_with_savepoint(client: JobClient, settings: TaSettings, seconds: int) -
         return None
 
 
-def task_managers(client: JobClient) -> int:
-    """Return how many task managers the cluster within this JVM has: one that ends is not replaced there."""
+def has_task_manager(client: JobClient) -> bool | None:
+    """Return whether the cluster within this JVM has a task manager, None where it does not say; none is ever replaced."""
     held = client._j_job_client.getClass().getDeclaredField("miniCluster")
     held.setAccessible(True)
-    overview = held.get(client._j_job_client).requestClusterOverview().get(_ANSWER_SECONDS, _seconds())
-    return int(overview.getNumTaskManagersConnected())
+    try:
+        overview = held.get(client._j_job_client).requestClusterOverview().get(_ANSWER_SECONDS, _seconds())
+    except Py4JError:
+        return None
+    return bool(overview.getNumTaskManagersConnected() > 0)
 
 
 def _seconds() -> Any:
