@@ -126,12 +126,17 @@ def stop_with_savepoint(client: JobClient, settings: TaSettings, seconds: int) -
         return None
 
 
-def has_task_manager(client: JobClient) -> bool | None:
-    """Return whether the cluster within this JVM has a task manager, None where it does not say; none is ever replaced."""
+def cluster_of(client: JobClient) -> Any:
+    """Return the cluster within this JVM, a Java object."""
     held = client._j_job_client.getClass().getDeclaredField("miniCluster")
     held.setAccessible(True)
+    return held.get(client._j_job_client)
+
+
+def has_task_manager(client: JobClient) -> bool | None:
+    """Return whether the cluster within this JVM has a task manager, None where it does not say; none is ever replaced."""
     try:
-        overview = held.get(client._j_job_client).requestClusterOverview().get(_ANSWER_SECONDS, _seconds())
+        overview = cluster_of(client).requestClusterOverview().get(_ANSWER_SECONDS, _seconds())
     except Py4JError:
         return None
     return bool(overview.getNumTaskManagersConnected() > 0)

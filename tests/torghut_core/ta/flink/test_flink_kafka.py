@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from torghut_core.engines.kafka import KafkaAddress
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.ta.engine.engine import EngineSettings
 
+ROOT = Path(__file__).resolve().parents[4]
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.engine,
@@ -45,6 +49,24 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     """One broker for one test."""
     with apache_kafka.running(tmp_path / "kafka") as running:
         yield running
+
+
+_DRIVER_WHOSE_TASK_MANAGER_ENDS = """
+import json, sys
+from torghut_core.errors import TorghutError
+from torghut_core.ta.flink import __main__ as driver, graph
+looks, look = [], graph.has_task_manager
+def ending(client):
+    looks.append(look(client))
+    if len(looks) == 4:
+        graph.cluster_of(client).terminateTaskManager(0).get()
+    return looks[-1]
+graph.has_task_manager = ending
+try:
+    driver.main(sys.argv[1:])
+except TorghutError as error:
+    print(json.dumps([str(error), error.hint, int(error.exit_code), looks]))
+"""
 
 
 def metrics_of(port: int) -> list[str]:
@@ -99,3 +121,30 @@ async def test_flink_when_killed_saved_and_rescaled_then_the_rows_are_those_of_o
         first.kill()
         second.kill()
         await outputs.close()
+
+
+async def test_driver_when_the_task_manager_ends_then_it_ends_too_and_says_so(tmp_path: Path, broker: Broker) -> None:
+    """Flink gives one up whose connector fails while it is closed; a job without any waits for ever."""
+    kafka = open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
+    await produce(kafka, market(10))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [FLINK / "bin" / "python", "-c", _DRIVER_WHOSE_TASK_MANAGER_ENDS, *sorted((FLINK / "lib-flink").glob("*.jar"))],
+        env={
+            **{name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ},
+            "PYTHONPATH": str(ROOT),
+            "TA_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "TA_KAFKA_SECURITY": "PLAINTEXT",
+            "TA_GROUP_ID": "ending",
+            "TA_AUTO_OFFSET_RESET": "earliest",
+            "TA_CHECKPOINT_DIR": f"file:{tmp_path / 'checkpoints'}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    message, hint, code, looks = json.loads(done.stdout.splitlines()[-1])
+    assert (message, code) == ("Flink: its task manager has ended, and within one JVM none comes in its place", 9)
+    assert "newest checkpoint" in hint
+    assert (looks[3], looks[-1]) == (True, False)
