@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("one system for all faults"),
 ]
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 180
 _IN_MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 2 << 30
 
