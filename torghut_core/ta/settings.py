@@ -45,6 +45,8 @@ class TaSettings(Settings):
         default="EXACTLY_ONCE", alias="TA_KAFKA_DELIVERY_GUARANTEE"
     )
     transaction_timeout_ms: int = Field(default=120_000, alias="TA_KAFKA_TRANSACTION_TIMEOUT_MS", ge=1000, le=900_000)
+    """With `--engine flink` 900000 where it is not set: an outage longer than this, that begins after a checkpoint and before
+    its commit, loses what that checkpoint's rows were on Kafka (ClickHouse has them; `replay-ta` brings them back)."""
     checkpoint_dir: str = Field(default="file:/var/lib/torghut/checkpoints", alias="TA_CHECKPOINT_DIR")
     """`file:DIR` or `s3://BUCKET/PREFIX`."""
     checkpoint_interval_ms: int = Field(default=10_000, alias="TA_CHECKPOINT_INTERVAL_MS", ge=100)

@@ -31,6 +31,7 @@ _LINGER_MS = 250
 """How long a record may wait for its block: a call of the engine costs a millisecond, however few records it is for."""
 _BLOCK_BYTES = 4 << 20
 _ANSWER_SECONDS = 10
+_LONGEST_TRANSACTION_MS = 900_000  # Source: Kafka's broker setting transaction.max.timeout.ms, its default
 _SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 
 Starts = Mapping[int, Mapping[SourceName, int]]
@@ -76,6 +77,16 @@ def configuration(settings: TaSettings, *, is_local: bool, restored: str | None 
     for key, value in values.items():
         found.set_string(key, value)
     return found
+
+
+def transaction_timeout_ms(settings: TaSettings) -> int:
+    """Return how long a transaction may stay open: as long as a broker allows, where nobody has said.
+
+    Flink commits after its checkpoint, with a transaction that the next attempt goes on with. One that timed out meanwhile is
+    gone, and the checkpoint does not write its rows again.
+    """
+    is_set = "transaction_timeout_ms" in settings.model_fields_set
+    return settings.transaction_timeout_ms if is_set else _LONGEST_TRANSACTION_MS
 
 
 def folder_uri(settings: TaSettings, kind: str) -> str:
@@ -193,7 +204,7 @@ def _sink(rows: DataStream, jvm: Any, settings: TaSettings) -> None:
         ("compression.type", "lz4"),
         ("linger.ms", "5"),
         ("batch.size", "262144"),
-        ("transaction.timeout.ms", str(settings.transaction_timeout_ms)),
+        ("transaction.timeout.ms", str(transaction_timeout_ms(settings))),
         ("client.id", f"{settings.client_id}-sink"),
     ):
         properties.setProperty(name, value)
