@@ -37,11 +37,15 @@ pytestmark = [
 
 def on_flink(folder: Path, broker: Broker, parallelism: int, name: str = "a", **environment: str) -> TaProcess:
     """Return a TA on Flink; its ClickHouse is none."""
-    changed = {"TA_FLINK_DIR": str(FLINK), "TA_PARALLELISM": str(parallelism), "TA_CLICKHOUSE_URL": ""}
+    changed = {
+        "TA_FLINK_DIR": str(FLINK),
+        "TA_PARALLELISM": str(parallelism),
+        "TA_CLICKHOUSE_URL": "",
+        "TA_CHECKPOINT_INTERVAL_MS": "1000",
+        **environment,
+    }
     options = ("--engine", "flink")
-    return TaProcess(
-        folder, broker.bootstrap, name, options=options, **changed, TA_CHECKPOINT_INTERVAL_MS="1000", **environment
-    )
+    return TaProcess(folder, broker.bootstrap, name, options=options, **changed)
 
 
 @pytest.fixture

@@ -94,12 +94,17 @@ async def test_flink_when_frozen_until_its_transaction_is_ended_then_no_row_diff
     await produce(kafka, records, PARTITIONS)
     outputs = await Outputs(kafka).start()
     (port,) = free_ports(1)
-    changed = {"TA_METRICS_PORT": str(port), "TA_KAFKA_TRANSACTION_TIMEOUT_MS": str(_TRANSACTION_SECONDS * 1000)}
+    changed = {
+        "TA_METRICS_PORT": str(port),
+        "TA_KAFKA_TRANSACTION_TIMEOUT_MS": str(_TRANSACTION_SECONDS * 1000),
+        "TA_CHECKPOINT_INTERVAL_MS": str(_TRANSACTION_SECONDS * 500),
+    }
     process = on_flink(tmp_path, broker, parallelism, TA_LATE_TRADES=late, **changed)
     try:
         process.start()
         await outputs.until(lambda: len(outputs.rows) > 0, 120, [process])
-        await outputs.settle(0.3)  # all of a checkpoint is committed: what is cut off before times out, and is gone
+        # Between a checkpoint and its commit it would be another case: what times out then is gone.
+        await outputs.settle(0.5)
         frozen_at = outputs.count
         await freeze(process)
         await come(outputs, expected, [process], 200)

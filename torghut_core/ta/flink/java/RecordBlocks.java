@@ -19,7 +19,8 @@ import org.apache.flink.types.Row;
  *
  * <p>A block goes on when it is large, when its first record has waited for the linger, and before each checkpoint's
  * barrier: so nothing of it is state. Records of one partition keep their order. After them, and before the barrier, goes an
- * empty block for each partition number of which any came: whoever has its engine packs it then.
+ * empty block for every partition number: whoever has its engine packs it then, and one that was restored wakes, though
+ * nothing more may ever come of it and its timers were not restored.
  *
  * <p>A block, little endian: source, partition number, count (int), first offset, next offset (long), the values' lengths
  * (int each), the values with a newline after each, 64 zeros. That is how the engine's scanner wants them.
@@ -37,7 +38,6 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
 
     private transient Map<String, Block[]> blocks;
     private transient boolean isTimed;
-    private transient boolean[] isSeen;
 
     /** A source is the place of its topic; a partition number's key is {@link #keys}'. */
     public RecordBlocks(String[] topics, int[] keys, long lingerMs, int mostBytes) {
@@ -69,7 +69,6 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     public void open() throws Exception {
         super.open();
         blocks = new HashMap<>();
-        isSeen = new boolean[keys.length];
         for (int source = 0; source < topics.length; source++) {
             Block[] its = new Block[keys.length];
             for (int partition = 0; partition < keys.length; partition++) {
@@ -104,9 +103,7 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     public void prepareSnapshotPreBarrier(long checkpointId) throws Exception {
         emitAll();
         for (int partition = 0; partition < keys.length; partition++) {
-            if (isSeen[partition]) {
-                emit(partition, Block.EMPTY);
-            }
+            emit(partition, Block.EMPTY);
         }
         super.prepareSnapshotPreBarrier(checkpointId);
     }
@@ -127,7 +124,6 @@ public final class RecordBlocks extends AbstractStreamOperator<Row>
     }
 
     private void emit(Block block) {
-        isSeen[block.partition] = true;
         emit(block.partition, block.taken());
     }
 
