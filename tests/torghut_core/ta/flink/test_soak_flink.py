@@ -53,16 +53,28 @@ _ABORTED_SECONDS = 2.5 * _TRANSACTION_SECONDS
 """In which the broker, which looks every ten seconds, has ended a transaction that timed out."""
 
 
+def jvm_of(process: TaProcess) -> int:
+    """Return the process that the job runs in."""
+    found = [process.pid]
+    for pid in found:
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, task.read_text().split())
+    (jvm,) = (pid for pid in found if Path(f"/proc/{pid}/comm").read_text() == "java\n")
+    return jvm
+
+
+def subtasks(process: TaProcess) -> int:
+    """Return how many subtasks have engines: each has a thread by their name."""
+    threads = Path(f"/proc/{jvm_of(process)}/task").glob("*/comm")
+    return sum(thread.read_text().startswith("engines ->") for thread in threads)
+
+
 async def freeze(process: TaProcess) -> None:
     """Stop the JVM for so long that the broker ends its transaction: when it goes on its job begins anew.
 
     Where the connector fails once more while it is closed, Flink gives the task manager up, and `run ta` ends.
     """
-    before, found = restarts(process), [process.pid]
-    for pid in found:
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, task.read_text().split())
-    (jvm,) = (pid for pid in found if Path(f"/proc/{pid}/comm").read_text() == "java\n")
+    before, jvm = restarts(process), jvm_of(process)
     os.kill(jvm, signal.SIGSTOP)
     await asyncio.sleep(_ABORTED_SECONDS)
     os.kill(jvm, signal.SIGCONT)
@@ -173,6 +185,7 @@ async def test_flink_when_rescaled_from_one_to_four_and_back_then_no_row_differs
             try:
                 process.start()
                 await come(outputs, expected, [process], 200)
+                assert subtasks(process) == parallelism
                 assert process.end() == 0
             finally:
                 process.kill()
