@@ -100,7 +100,8 @@ class System:
 
     def said(self, report: dict[str, Any]) -> str:
         """Return a report, and what led to it."""
-        lanes = [line for line in self.log().splitlines() if '"lane_' in line]
+        has_begun = (self.folder / "up" / "torghut.log").exists()
+        lanes = [line for line in self.log().splitlines() if '"lane_' in line] if has_begun else []
         return f"{report}\n{(self.folder / 'up.log').read_text()[-1500:]}\n" + "\n".join(lanes[-40:])
 
 
