@@ -53,7 +53,6 @@ class System:
             "TRADING_RECONCILE_MS": "500",
             # Asked many times faster than a real account; the simulated broker has no limit.
             "TRADING_BROKER_REQUESTS_PER_MINUTE": "6000",
-            "TRADING_BROKER_TIMEOUT_SECONDS": "2",
             "TA_CLICKHOUSE_FLUSH_MS": "250",
             "GUARDRAILS_SCRAPE_SECONDS": "1",
             "RECONNECT_BASE_MS": "100",
