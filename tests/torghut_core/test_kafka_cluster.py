@@ -61,3 +61,28 @@ def test_transaction_when_the_client_is_another_then_it_is_refused_by_name() -> 
     with pytest.raises(EngineUnavailableError, match="aiokafka has no maybe_add_partition_to_txn") as raised:
         EarlyTransaction(SimpleNamespace())
     assert raised.value.hint == "install the version that constraints.txt names"
+
+
+async def test_transaction_when_the_last_held_offsets_alone_then_one_begun_ahead_knows_its_partitions_still() -> None:
+    """A checkpoint's commit has no records: the second after it is begun ahead as any other."""
+    begun: list[str] = []
+
+    async def begin() -> None:
+        begun.append("begun")
+
+    async def commit() -> None:
+        begun.append("offsets")
+
+    manager = SimpleNamespace(
+        txn_partitions={"signals-0"},
+        maybe_add_partition_to_txn=begun.append,
+        is_fatal_error=lambda: False,
+        wait_for_transaction_end=None,
+    )
+    early = EarlyTransaction(SimpleNamespace(_txn_manager=manager, begin_transaction=begin))
+    early.remember()
+    manager.txn_partitions = set()
+    early.remember()
+    early.begin(commit)
+    assert await early.take()
+    assert begun == ["begun", "signals-0", "offsets"]

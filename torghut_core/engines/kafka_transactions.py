@@ -21,7 +21,7 @@ _NAMES = ("maybe_add_partition_to_txn", "txn_partitions", "is_fatal_error", "wai
 
 
 class EarlyTransaction:
-    """What was begun ahead on one producer, over the partitions that its last transaction touched.
+    """What was begun ahead on one producer, over the partitions that its last transaction with records touched.
 
     Raises EngineUnavailableError for another client than it was written for.
     """
@@ -79,5 +79,5 @@ class EarlyTransaction:
             waiter.result()
 
     def remember(self) -> None:
-        """Take note of the partitions that the transaction under way touches."""
-        self._partitions = frozenset(self._manager.txn_partitions)
+        """Take note of the partitions that the transaction under way touches, if it has any: offsets alone touch none."""
+        self._partitions = frozenset(self._manager.txn_partitions) or self._partitions

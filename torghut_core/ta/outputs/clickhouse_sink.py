@@ -231,15 +231,17 @@ class TableWriter:
     def _due(self) -> float:
         """Return when what waits is to be written (monotonic), infinity when nothing waits.
 
-        Windows close together once a second, so rows come in bursts: a batch is written when its burst is over, and no
-        sooner after the last one than rows may wait at the most.
+        Windows close together once a second, so rows come in bursts: a batch is written when its burst is over. The last
+        one must be as long ago as keeps that place between two bursts: each insert is a little late, and were the whole
+        wait counted from it, inserts would move on until they meet the next burst.
         """
         if not self._waiting:
             return math.inf
         if self.waiting_rows >= self._batching.rows:
             return 0.0
         first, flush_seconds = self._waiting[0][0], self._batching.flush_seconds
-        return min(first + flush_seconds, max(first + _BURST * flush_seconds, self._last_insert + flush_seconds))
+        burst_seconds = _BURST * flush_seconds
+        return min(first + flush_seconds, max(first + burst_seconds, self._last_insert + flush_seconds - burst_seconds))
 
     def _insert(self, batch: Sequence[TableRows]) -> None:
         self._last_insert = time.monotonic()

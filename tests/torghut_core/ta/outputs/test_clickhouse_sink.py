@@ -215,17 +215,17 @@ async def test_writer_when_its_buffer_is_full_then_it_says_so_and_ends_when_told
     [
         (0.0, 60.0, 1, 0.25),
         (0.0, 0.75, 1, 0.25),
-        (0.0, 0.1, 1, 0.9),
-        (0.1, 0.05, 1, 0.9),
+        (0.0, 0.1, 1, 0.65),
+        (0.5, 0.05, 1, 0.5),
         (0.0, 0.1, 10, 0.0),
         (None, 60.0, 0, math.inf),
     ],
     ids=["a burst", "the next burst", "one soon after", "never older than it may be", "a whole batch", "nothing"],
 )
-def test_writer_when_rows_come_then_they_are_due_after_their_burst_and_no_sooner_than_a_wait_after_the_last(
+def test_writer_when_rows_come_then_they_are_due_after_their_burst_and_not_soon_after_the_last(
     clickhouse: ClickHouse, waited: float | None, since_insert: float, rows: int, due_in: float
 ) -> None:
-    """A second's rows are written a quarter of the longest wait after the first of them: one insert a second, as before."""
+    """A second's rows are written a quarter of the longest wait after the first of them: one insert a second."""
     batching = Batching(rows=10, flush_seconds=1.0, buffer_rows=1000)
     writer = TableWriter(MICROBARS, lambda: clickhouse, batching=batching, backoff=Backoff(base=0.01, cap=0.05))
     now = time.monotonic()
@@ -235,6 +235,21 @@ def test_writer_when_rows_come_then_they_are_due_after_their_burst_and_no_sooner
         writer.accepted = rows
     due = writer._due()
     assert due == (0.0 if due_in == 0.0 else pytest.approx(now + due_in))
+
+
+def test_writer_when_each_insert_is_late_then_they_keep_their_place_between_the_bursts(clickhouse: ClickHouse) -> None:
+    """An hour of seconds, each written 5 ms after it was due: always a quarter of a second after its rows."""
+    batching = Batching(rows=10, flush_seconds=1.0, buffer_rows=1000)
+    writer = TableWriter(MICROBARS, lambda: clickhouse, batching=batching, backoff=Backoff(base=0.01, cap=0.05))
+    rows = _tables()[0]
+    waits = set()
+    for second in range(3600):
+        writer._waiting.append((float(second), rows))
+        due = writer._due()
+        waits.add(round(due - second, 6))
+        writer._waiting.clear()
+        writer._last_insert = due + 0.005
+    assert waits == {0.25}
 
 
 def test_rows_when_they_are_of_many_days_then_no_insert_is_of_more_than_a_server_takes(clickhouse: ClickHouse) -> None:
