@@ -325,8 +325,10 @@ class TaService:
             self.metrics.observe(self.jobs, self._table_writers)
 
     async def _let_send(self) -> None:
+        """Wait for turns that send, unless a number is still to be read that closes the same second."""
         sending = [worker.sending for worker in self._workers.values()]
-        if any(sending) and not self._is_behind:
+        is_waited_for = any(worker.is_near_a_close for worker in self._workers.values())
+        if any(sending) and not self._is_behind and not is_waited_for:
             await asyncio.wait([turn for turn in sending if turn is not None], timeout=_SENDING_SECONDS)
 
     async def _turns_ended(self) -> None:

@@ -176,6 +176,11 @@ class PartitionWorker:
         """The turn under way, while its rows are on their way to Kafka."""
         return self._turn if self._is_publishing else None
 
+    @property
+    def is_near_a_close(self) -> bool:
+        """Whether a second's trades wait for records that must come about now."""
+        return self.job.engine.closes_within(_AHEAD_NS) is not None
+
     async def ended(self) -> None:
         """Wait for the turn under way. Raises what it, or the last one, failed with."""
         if self._turn is not None:
@@ -276,7 +281,7 @@ class PartitionWorker:
         """Whether no second closes about now: packing the state would take this thread's time from its rows."""
         if time.monotonic() - self._published_at < _AFTER_SECONDS:
             return False
-        return self.job.engine.closes_within(_AHEAD_NS) is None
+        return not self.is_near_a_close
 
     async def _store(self, name: str, data: bytes, commits: Commits) -> Commits:
         """Write a checkpoint once every row before it is in ClickHouse; then the next commit may name it."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from torghut_core.clock import open_clock
 from torghut_core.engines.kafka import Kafka, KafkaAddress, TopicPartition, partition_of
 from torghut_core.engines.kafka_opening import open_kafka
 from torghut_core.settings import load
+from torghut_core.ta import service
 from torghut_core.ta.checkpoint import CheckpointStore
 from torghut_core.ta.decoding.decode import Decoder
 from torghut_core.ta.engine.engine import Engine, EngineSettings
@@ -120,6 +122,28 @@ async def test_worker_when_a_transaction_takes_long_then_others_go_on_and_what_c
         await running
         await outputs.close()
     assert differences(expected, outputs.rows) == []
+
+
+@pytest.mark.parametrize("is_near", [False, True])
+async def test_reading_when_rows_are_sent_then_it_waits_unless_another_number_is_to_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_near: bool
+) -> None:
+    """Numbers close the same second: the records that close the second one are not left lying while the first one sends."""
+    monkeypatch.setattr(service, "_SENDING_SECONDS", 60.0)
+    ta, is_sent = TaService(_settings(tmp_path)), asyncio.Event()
+    sending = asyncio.create_task(is_sent.wait())
+    sends, other = (
+        SimpleNamespace(sending=sending, is_near_a_close=False),
+        SimpleNamespace(sending=None, is_near_a_close=is_near),
+    )
+    monkeypatch.setattr(ta, "_workers", {0: sends, 1: other})
+    ta._is_behind = False
+    waiting = asyncio.create_task(ta._let_send())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert waiting.done() is is_near
+    is_sent.set()
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_worker_when_its_inputs_are_paused_then_that_is_no_silence(
