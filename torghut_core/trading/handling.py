@@ -103,6 +103,8 @@ class Handler:
         done: set[str] = set()
         try:
             for intent in intents:
+                if parts.state.is_ending:
+                    break  # their rows stay planned, for whoever trades next or to end by age
                 row = rows.get(intent.key)
                 if row is None or row.status != "planned" or intent.key in done or self._reviews.is_waiting(row.id):
                     continue

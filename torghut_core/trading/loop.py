@@ -42,6 +42,10 @@ _LATE_EVERY_SECONDS = 5.0
 Step = Callable[[], Awaitable[None]]
 
 
+class _EndingError(Exception):
+    """All is to end: what was read and not dealt with is read again by whoever trades next."""
+
+
 class TradingLoop:
     """Polls signals and trades on them while this process leads."""
 
@@ -94,6 +98,7 @@ class TradingLoop:
         )
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._note_end(stop), name="end")
                 for lane, step, pause in lanes:
                     group.create_task(self._repeat(lane, step, pause, stop), name=f"lane:{lane}")
         except BaseExceptionGroup as failures:
@@ -102,6 +107,10 @@ class TradingLoop:
             parts.state.running = False
             await self._end_loading()
             self._proposer.close()
+
+    async def _note_end(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._parts.state.is_ending = True
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
         parts = self._parts
@@ -384,6 +393,8 @@ class TradingLoop:
                 if not batch.is_full:
                     break
             await self._handle_late(symbols, timeframes, universe, control)
+        except _EndingError:
+            self._history = None
         except BaseException:
             # What was read but not dealt with is read again, from the cursor that was stored last.
             self._history = None
@@ -489,11 +500,18 @@ class TradingLoop:
     async def _handle_instant(
         self, rows: Sequence[Signal], history: SignalHistory, universe: frozenset[str], control: Control
     ) -> None:
+        self._go_on()
         if self._on_rows is not None:
             self._on_rows(rows)
         windows = [*await self._old_windows(rows, history), *history.add(rows)]
         intents = await self._proposer.propose(windows, turn=self._handler.turn)
         await self._handler.handle(rows, intents, self._strategies, universe, control)
+        self._go_on()  # before the cursor goes past entries that were left out
+
+    def _go_on(self) -> None:
+        """Raise _EndingError when all is to end: a backlog's hundreds of instants are not traded on before that."""
+        if self._parts.state.is_ending:
+            raise _EndingError
 
     async def _handle_ripe(self, history: SignalHistory, universe: frozenset[str], control: Control) -> None:
         """On a simulated clock: deal with the instants whose rows are surely all there."""

@@ -40,6 +40,8 @@ class RunState:
     """The state that loops write and the API reads, all on one event loop."""
 
     running: bool = False
+    is_ending: bool = False
+    """Whether all is to end: what is under way ends, and nothing else is begun."""
     last_run_ns: int | None = None
     """When the last trading cycle ended well, on the runtime's clock."""
     last_reconcile_ns: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -204,3 +205,25 @@ async def test_stop_when_broker_hangs_then_drain_ends_and_the_next_start_finds_t
     async with running(service_environment(broker_server.url), tables, postgres) as client:
         [execution] = await eventually(client, "/trading/executions", bool)
     assert broker_server.state.posts == [execution["client_order_id"]]
+
+
+@pytest.mark.parametrize("apart_ms", [0, 10], ids=["of one instant", "of an instant each"])
+async def test_stop_when_many_entries_are_to_be_sent_then_the_one_in_flight_ends_and_the_next_start_sends_the_rest(
+    postgres: Postgres, broker_server: Any, apart_ms: int
+) -> None:
+    """Told to end, nothing more is ordered, however long the backlog; each entry is sent once, by whoever trades next."""
+    symbols = [f"S{i}" for i in range(10)]
+    tables = SignalTables()
+    now_ms = time.time_ns() // 1_000_000
+    for at, symbol in enumerate(symbols):
+        tables.prices[symbol] = 100.0
+        tables.add(symbol, now_ms - 3000 + at * apart_ms, macd=-1.0, rsi14=20.0)
+        tables.add(symbol, now_ms - 2000 + at * apart_ms, macd=1.0, rsi14=40.0)
+    broker_server.state.order_status = "filled"
+    environment = service_environment(broker_server.url, TRADING_STATIC_SYMBOLS=",".join(symbols))
+    async with running(environment, tables, postgres):
+        await broker_server.state.submitted.wait()
+    assert len(broker_server.state.posts) < 5
+    async with running(environment, tables, postgres) as client:
+        await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 10))
+    assert len(broker_server.state.posts) == len(set(broker_server.state.posts)) == 10
