@@ -128,6 +128,7 @@ async def _grow(forwarder: Any, count: int) -> None:
     await until(lambda: lane.counts.produced >= wanted, 60)
 
 
+@pytest.mark.e2e
 async def test_forwarder_when_the_broker_is_killed_then_class_within_five_seconds_and_nothing_lost(
     broker: Broker, kafka: Kafka, market: simulator.SimulatorProcess
 ) -> None:
@@ -219,6 +220,7 @@ async def test_forwarder_when_kafka_is_away_then_it_says_so_from_the_start_and_s
     assert time.monotonic() - stopped < 20
 
 
+@pytest.mark.e2e
 async def test_forwarder_when_told_to_stop_while_kafka_is_gone_then_it_ends_in_time_and_counts_the_loss(
     broker: Broker, kafka: Kafka, market: simulator.SimulatorProcess
 ) -> None:

@@ -43,6 +43,7 @@ def kafka(broker: Broker) -> Kafka:
     return open_kafka(KafkaAddress(bootstrap=broker.bootstrap, client_id="checker"))
 
 
+@pytest.mark.e2e
 async def test_ta_when_killed_three_times_then_kafka_and_clickhouse_are_as_if_it_had_not_been(
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:
@@ -129,6 +130,7 @@ async def test_ta_when_the_transaction_coordinator_does_not_answer_then_it_waits
         broker.stop()
 
 
+@pytest.mark.e2e
 async def test_ta_when_kafka_does_not_answer_then_it_is_told_and_a_stop_is_obeyed(tmp_path: Path) -> None:
     """The status comes while the transaction coordinator is waited for; SIGTERM ends it, there and without a broker."""
     broker = Broker(tmp_path / "kafka", {"transaction.state.log.replication.factor": "2"})
@@ -192,6 +194,7 @@ async def test_ta_when_its_transaction_times_out_while_it_is_stopped_then_it_joi
         await outputs.close()
 
 
+@pytest.mark.e2e
 async def test_ta_when_two_share_the_group_and_one_turns_zombie_then_it_writes_nothing(
     tmp_path: Path, broker: Broker, kafka: Kafka
 ) -> None:

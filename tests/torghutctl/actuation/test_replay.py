@@ -424,6 +424,7 @@ def run_and_die(world: World, journal: Journal, point: int) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.e2e
 def test_from_scratch_when_killed_at_any_point_and_resumed_then_the_end_is_the_same(tmp_path: Path) -> None:
     """SIGKILL before, in and after every step: same end state, nothing deleted twice or without its backup."""
     whole = World(tmp_path / "whole")
@@ -446,6 +447,7 @@ def test_from_scratch_when_killed_at_any_point_and_resumed_then_the_end_is_the_s
 
 
 @pytest.mark.slow
+@pytest.mark.e2e
 def test_backfill_when_killed_at_any_git_command_and_resumed_then_there_is_one_pull_request(
     ask: Callable[..., Request], gitops: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

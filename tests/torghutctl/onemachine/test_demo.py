@@ -20,6 +20,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.e2e
 def test_demo_when_run_then_every_check_passes(engine_folder: Path) -> None:
     """Services, rows, signals, decisions, orders, the 406 and its report, the pull request."""
     done = _run("-m", "torghutctl", "demo", "--dir", str(engine_folder / "demo"))
