@@ -102,7 +102,7 @@ def test_one_machine_when_it_sets_a_variable_then_a_runtime_reads_it() -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_settings_when_they_are_listed_then_each_says_what_it_means(runtime: str) -> None:
-    """The reference and `explain-config` show a sentence beside every variable."""
+    """The reference and `explain-config -o json` have a sentence beside every variable."""
     fields = settings_class(runtime).model_fields
     assert [name for name, field in fields.items() if not (field.description or "").endswith(".")] == []
 
