@@ -39,7 +39,7 @@ class IngestSettings(Settings):
     key_id: SecretStr = Field(alias="ALPACA_KEY_ID")
     """Key of the market-data account: one connection at a time, whoever holds it."""
     secret_key: SecretStr = Field(alias="ALPACA_SECRET_KEY")
-    """Its secret."""
+    """Secret of ALPACA_KEY_ID."""
     feed: Literal["iex", "sip", "delayed_sip", "overnight"] = Field(default="iex", alias="ALPACA_FEED")
     """Which feed is streamed; `iex` is the free one, and the plan must hold the others."""
     stream_url: str = Field(default="wss://stream.data.alpaca.markets", alias="ALPACA_STREAM_URL")
@@ -57,7 +57,7 @@ class IngestSettings(Settings):
     symbols: str = Field(default="", alias="SYMBOLS")
     """Comma-separated; the universe until the URL answers."""
     symbols_poll_ms: int = Field(default=30_000, alias="SYMBOLS_POLL_INTERVAL_MS", gt=0)
-    """How often the address is asked for the symbols."""
+    """How often JANGAR_SYMBOLS_URL is asked."""
     subscribe_batch_size: int = Field(default=200, alias="SUBSCRIBE_BATCH_SIZE", gt=0)
     """Symbols in one subscription message."""
     shard_count: int = Field(default=1, alias="SHARD_COUNT", gt=0)
@@ -137,7 +137,7 @@ class IngestSettings(Settings):
     kafka_user: str = Field(default="torghut-ws", alias="KAFKA_SASL_USER")
     """User of Kafka."""
     kafka_password: SecretStr | None = Field(default=None, alias="KAFKA_SASL_PASSWORD")
-    """Its password; needed where the protocol is one of SASL."""
+    """Password of KAFKA_SASL_USER; needed where the protocol is one of SASL."""
     kafka_ca_file: str | None = Field(
         default=None, validation_alias=AliasChoices("KAFKA_SSL_CA_FILE", "KAFKA_TRUSTSTORE_PATH")
     )

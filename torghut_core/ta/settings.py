@@ -31,7 +31,7 @@ class TaSettings(Settings):
     kafka_username: str = Field(default="torghut-ws", alias="TA_KAFKA_USERNAME")
     """User of Kafka."""
     kafka_password: SecretStr | None = Field(default=None, alias="TA_KAFKA_PASSWORD")
-    """Its password; needed where the protocol is one of SASL."""
+    """Password of TA_KAFKA_USERNAME; needed where the protocol is one of SASL."""
     client_id: str = Field(default="torghut-ta", alias="TA_CLIENT_ID")
     """The name that brokers log for this client."""
     group_id: str = Field(default="torghut-ta", alias="TA_GROUP_ID", min_length=1, max_length=200)
@@ -72,9 +72,9 @@ class TaSettings(Settings):
     s3_endpoint: str | None = Field(default=None, alias="TA_S3_ENDPOINT")
     """Address of an S3 store that is not Amazon's."""
     s3_access_key: SecretStr | None = Field(default=None, alias="TA_S3_ACCESS_KEY")
-    """Key of the store; without it the machine's own role is used."""
+    """Key of the S3 store; without it the machine's own role is used."""
     s3_secret_key: SecretStr | None = Field(default=None, alias="TA_S3_SECRET_KEY")
-    """Its secret."""
+    """Secret of TA_S3_ACCESS_KEY."""
     max_out_of_order_ms: int = Field(default=2000, alias="TA_MAX_OUT_OF_ORDER_MS", ge=0, le=600_000)
     """How far behind the highest event time a trade may come and still count."""
     status_max_lag_ms: int = Field(default=120_000, alias="TA_STATUS_MAX_LAG_MS", ge=1000)
@@ -96,7 +96,7 @@ class TaSettings(Settings):
     clickhouse_username: str = Field(default="torghut", alias="TA_CLICKHOUSE_USERNAME")
     """User of ClickHouse; an embedded engine has none."""
     clickhouse_password: SecretStr | None = Field(default=None, alias="TA_CLICKHOUSE_PASSWORD")
-    """Its password."""
+    """Password of TA_CLICKHOUSE_USERNAME."""
     clickhouse_cluster: str | None = Field(default=None, alias="TA_CLICKHOUSE_CLUSTER", pattern=r"^[A-Za-z0-9_.-]+$")
     """Create replicated tables on this cluster, and verify them on every replica."""
     clickhouse_batch_size: int = Field(default=10_000, alias="TA_CLICKHOUSE_BATCH_SIZE", ge=1, le=1_000_000)

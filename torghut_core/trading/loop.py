@@ -98,7 +98,6 @@ class TradingLoop:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._note_end(stop), name="end")
                 for lane, step, pause in lanes:
                     group.create_task(self._repeat(lane, step, pause, stop), name=f"lane:{lane}")
         except BaseExceptionGroup as failures:
@@ -107,10 +106,6 @@ class TradingLoop:
             parts.state.running = False
             await self._end_loading()
             self._proposer.close()
-
-    async def _note_end(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._parts.state.is_ending = True
 
     async def _repeat(self, lane: Lane, step: Step, pause: float, stop: asyncio.Event) -> None:
         parts = self._parts

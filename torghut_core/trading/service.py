@@ -321,6 +321,7 @@ async def _supervise(runtime: _Runtime, settings: TradingSettings, stop: asyncio
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        runtime.parts.state.is_ending = True
         stop.set()
         stopped.cancel()
         try:

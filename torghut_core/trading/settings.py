@@ -94,7 +94,7 @@ class TradingSettings(Settings):
     http_port: int = Field(8181, ge=0, le=65535, alias="TRADING_HTTP_PORT")
     """Where API, health and metrics are served; 0 takes a free one."""
     http_host: str = Field("0.0.0.0", alias="TRADING_HTTP_HOST")  # noqa: S104  the pod's own network
-    """The address that they are served on."""
+    """The address that API, health and metrics are served on."""
 
     db_dsn: SecretStr | None = Field(None, validation_alias=AliasChoices("DB_DSN", "DB_URL", "DATABASE_URL"))
     """PostgreSQL of the audit, or `embedded:DIR`; the first of the names that is set wins."""
@@ -103,7 +103,7 @@ class TradingSettings(Settings):
     clickhouse_username: str = Field("default", alias="TA_CLICKHOUSE_USERNAME")
     """User of ClickHouse; an embedded engine has none."""
     clickhouse_password: SecretStr | None = Field(None, alias="TA_CLICKHOUSE_PASSWORD")
-    """Its password."""
+    """Password of TA_CLICKHOUSE_USERNAME."""
     clickhouse_timeout_seconds: Seconds = Field(
         5.0, validation_alias=AliasChoices("TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", "CLICKHOUSE_TIMEOUT_SECONDS")
     )
@@ -112,7 +112,7 @@ class TradingSettings(Settings):
     broker_key: SecretStr | None = Field(None, alias="APCA_API_KEY_ID")
     """Key of the broker's account; unset, nothing is sent anywhere."""
     broker_secret: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
-    """Its secret."""
+    """Secret of APCA_API_KEY_ID."""
     broker_url: BaseUrl = Field(PAPER_BROKER_URL, alias="APCA_API_BASE_URL")
     """Address of the broker. The live host is one of live trading's gates."""
     broker_timeout_seconds: float = Field(10.0, gt=0, le=20, alias="TRADING_BROKER_TIMEOUT_SECONDS")
@@ -186,11 +186,11 @@ class TradingSettings(Settings):
     symbols_url: BaseUrl | None = Field(None, alias="JANGAR_SYMBOLS_URL")
     """Answers with the symbols that may be opened."""
     universe_cache_seconds: Seconds = Field(300, alias="TRADING_UNIVERSE_CACHE_SECONDS")
-    """How long its answer is used before it is asked again."""
+    """How long an answer of JANGAR_SYMBOLS_URL is used before it is asked again."""
     universe_timeout_seconds: Seconds = Field(5, alias="TRADING_UNIVERSE_TIMEOUT_SECONDS")
-    """How long it may take over an answer."""
+    """How long JANGAR_SYMBOLS_URL may take over an answer."""
     universe_max_stale_seconds: Seconds = Field(900, alias="TRADING_UNIVERSE_MAX_STALE_SECONDS")
-    """Age of its last answer beyond which nothing may be opened."""
+    """Age of the last answer of JANGAR_SYMBOLS_URL beyond which nothing may be opened."""
 
     default_qty: int = Field(1, ge=1, alias="TRADING_DEFAULT_QTY")
     """Shares of an entry that no budget, share of equity or strategy sizes."""
@@ -213,13 +213,13 @@ class TradingSettings(Settings):
     max_daily_loss: Money | None = Field(None, alias="TRADING_MAX_DAILY_LOSS")
     """Loss against the day's first equity, dollars, that latches entries shut."""
     max_daily_loss_pct: Fraction | None = Field(None, alias="TRADING_MAX_DAILY_LOSS_PCT_EQUITY")
-    """The same as a part of that equity: 0.02 is two hundredths."""
+    """Loss against the day's first equity, as a part of it, that latches entries shut: 0.02 is two hundredths."""
     max_drawdown_pct: Fraction | None = Field(None, alias="TRADING_MAX_DRAWDOWN_PCT_EQUITY")
     """Loss against the best equity ever, as a part of it, that latches entries shut."""
     emergency_stop_enabled: bool = Field(True, alias="TRADING_EMERGENCY_STOP_ENABLED")
     """Whether entries rest while signals are too old."""
     emergency_recovery_cycles: int = Field(3, ge=1, alias="TRADING_EMERGENCY_STOP_RECOVERY_CYCLES")
-    """Healthy cycles after which they go on."""
+    """Healthy cycles after which entries go on that rested for old signals."""
     emergency_lag_seconds: Seconds = Field(600, alias="TRADING_ROLLBACK_SIGNAL_LAG_SECONDS_LIMIT")
     """Age of the newest signal in an open market beyond which entries rest."""
     portfolio_notional_per_position: Money | None = Field(None, alias="TRADING_PORTFOLIO_NOTIONAL_PER_POSITION")
@@ -227,7 +227,7 @@ class TradingSettings(Settings):
     portfolio_volatility_target: Money | None = Field(None, alias="TRADING_PORTFOLIO_VOLATILITY_TARGET")
     """Entries are scaled by this over the signal's realized volatility, never past a cap."""
     portfolio_volatility_floor: Decimal = Field(Decimal(0), ge=0, alias="TRADING_PORTFOLIO_VOLATILITY_FLOOR")
-    """The least volatility that they are scaled by."""
+    """The least volatility that entries are scaled by, where TRADING_PORTFOLIO_VOLATILITY_TARGET is set."""
     portfolio_max_positions: int | None = Field(None, ge=1, alias="TRADING_PORTFOLIO_MAX_POSITIONS")
     """Symbols held at a time at most."""
     portfolio_max_notional_per_symbol: Money | None = Field(None, alias="TRADING_PORTFOLIO_MAX_NOTIONAL_PER_SYMBOL")
@@ -246,7 +246,7 @@ class TradingSettings(Settings):
     fee_taf_per_share: Rate = Field(TAF_PER_SHARE, alias="TRADING_FEE_TAF_PER_SHARE")
     """Dollars of fee for a share sold."""
     fee_taf_cap: Decimal = Field(TAF_CAP, ge=0, alias="TRADING_FEE_TAF_CAP")
-    """Dollars of that fee for one order at most."""
+    """Dollars of TRADING_FEE_TAF_PER_SHARE for one order at most."""
     commission_per_share: Rate = Field(Decimal(0), alias="TRADING_COMMISSION_PER_SHARE")
     """Dollars of commission for a share bought or sold."""
 
@@ -264,9 +264,9 @@ class TradingSettings(Settings):
     llm_enabled: bool = Field(False, alias="LLM_ENABLED")
     """Whether entries are shown to a model before they are sent. It may veto or bound them, and nothing else."""
     llm_shadow_mode: bool = Field(True, alias="LLM_SHADOW_MODE")
-    """Whether its answer is only recorded."""
+    """Whether the model's answer is only recorded."""
     llm_rollout_stage: Annotated[RolloutStage, BeforeValidator(_stage)] = Field("stage0", alias="LLM_ROLLOUT_STAGE")
-    """How far its rollout is: `stage0` to `stage3`; decides the expected fail mode where it is configured."""
+    """How far the review's rollout is, `stage0` to `stage3`; decides the fail mode where LLM_FAIL_MODE_ENFORCEMENT is `configured`."""
     llm_fail_mode: FailMode = Field("veto", alias="LLM_FAIL_MODE")
     """What an entry does when no answer comes: `veto` ends it, `pass_through` lets it go on to the gates."""
     llm_fail_mode_enforcement: Literal["strict_veto", "configured"] = Field(
@@ -276,13 +276,13 @@ class TradingSettings(Settings):
     llm_fail_open_live_approved: bool = Field(False, alias="LLM_FAIL_OPEN_LIVE_APPROVED")
     """Needed for `pass_through` with live trading, or the start is refused."""
     llm_adjustment_allowed: bool = Field(False, alias="LLM_ADJUSTMENT_ALLOWED")
-    """Whether its answer may lower an entry's quantity; off, such an answer ends the entry."""
+    """Whether the model's answer may lower an entry's quantity; off, such an answer ends the entry."""
     llm_min_confidence: float = Field(0.5, ge=0, le=1, alias="LLM_MIN_CONFIDENCE")
-    """Confidence below which an answer ends the entry."""
+    """Confidence below which the model's answer ends the entry."""
     llm_min_qty_multiplier: float = Field(0.5, gt=0, le=1, alias="LLM_MIN_QTY_MULTIPLIER")
-    """The least part of an entry's quantity that its answer may leave."""
+    """The least part of an entry's quantity that the model's answer may leave."""
     llm_max_qty_multiplier: float = Field(1.25, gt=0, alias="LLM_MAX_QTY_MULTIPLIER")
-    """The largest; above 1 it counts as 1: no answer enlarges an entry."""
+    """The largest part of it; above 1 it counts as 1, for no answer enlarges an entry."""
     llm_provider: Literal["jangar", "openai"] | None = Field(None, alias="LLM_PROVIDER")
     """`jangar`: JANGAR_BASE_URL, then the self-hosted one; `openai`: OPENAI_BASE_URL. Unset, jangar where it has an address."""
     llm_model: str = Field("gpt-5.3-codex", alias="LLM_MODEL")
@@ -306,25 +306,25 @@ class TradingSettings(Settings):
     llm_price_completion: Decimal | None = Field(None, ge=0, alias="LLM_PRICE_COMPLETION_PER_MILLION")
     """Dollars of a million tokens answered."""
     llm_circuit_max_errors: int = Field(3, ge=1, alias="LLM_CIRCUIT_MAX_ERRORS")
-    """Failed reviews within the window after which none is asked for."""
+    """Failed reviews within LLM_CIRCUIT_WINDOW_SECONDS after which none is asked for."""
     llm_circuit_window_seconds: Seconds = Field(300, alias="LLM_CIRCUIT_WINDOW_SECONDS")
-    """That window."""
+    """The time in which LLM_CIRCUIT_MAX_ERRORS counts failed reviews."""
     llm_circuit_cooldown_seconds: Seconds = Field(600, alias="LLM_CIRCUIT_COOLDOWN_SECONDS")
-    """How long none is asked for then."""
+    """How long no review is asked for after LLM_CIRCUIT_MAX_ERRORS."""
     jangar_url: BaseUrl | None = Field(None, alias="JANGAR_BASE_URL")
     """Address of the provider `jangar`."""
     jangar_key: SecretStr | None = Field(None, alias="JANGAR_API_KEY")
-    """Its key."""
+    """Key of JANGAR_BASE_URL."""
     openai_url: BaseUrl = Field("https://api.openai.com", alias="OPENAI_BASE_URL")
     """Address of the provider `openai`."""
     openai_key: SecretStr | None = Field(None, alias="OPENAI_API_KEY")
-    """Its key."""
+    """Key of OPENAI_BASE_URL."""
     self_hosted_url: BaseUrl | None = Field(None, alias="LLM_SELF_HOSTED_BASE_URL")
     """Address that is asked where `jangar` does not answer."""
     self_hosted_key: SecretStr | None = Field(None, alias="LLM_SELF_HOSTED_API_KEY")
-    """Its key."""
+    """Key of LLM_SELF_HOSTED_BASE_URL."""
     self_hosted_model: str | None = Field(None, alias="LLM_SELF_HOSTED_MODEL")
-    """Its model; unset, LLM_MODEL."""
+    """Model of LLM_SELF_HOSTED_BASE_URL; unset, LLM_MODEL."""
 
     @property
     def trades(self) -> bool:

@@ -19,7 +19,7 @@ class ClickHouseSettings(Settings):
     clickhouse_username: str = Field(default="torghut", alias="TA_CLICKHOUSE_USERNAME")
     """User of ClickHouse; an embedded engine has none."""
     clickhouse_password: SecretStr | None = Field(default=None, alias="TA_CLICKHOUSE_PASSWORD")
-    """Its password."""
+    """Password of TA_CLICKHOUSE_USERNAME."""
     clickhouse_timeout_seconds: float = Field(default=5, alias="TA_CLICKHOUSE_CONN_TIMEOUT_SECONDS", gt=0)
     """How long ClickHouse may take over one request."""
     http_host: str = Field(default="0.0.0.0", alias="TORGHUT_HTTP_HOST")  # noqa: S104  a pod serves its own network

@@ -157,6 +157,24 @@ async def test_review_when_the_process_stops_before_the_answer_then_nothing_is_s
     assert broker_server.state.posts == []
 
 
+async def test_reviews_when_many_are_answered_and_the_process_is_told_to_end_then_the_order_in_flight_is_the_last(
+    postgres: Postgres, broker_server: Any
+) -> None:
+    """What the model approved is begun no more than anything else; the entries stay planned, and end by age."""
+    symbols = [f"S{number}" for number in range(8)]
+    tables = SignalTables()
+    for symbol in symbols:
+        cross_up(tables, symbol)
+    environment = {"TRADING_STATIC_SYMBOLS": ",".join(symbols), "LLM_MAX_CONCURRENT_REVIEWS": "8"}
+    async with _provider(*symbols) as provider:
+        async with running(_environment(broker_server.url, provider, **environment), tables, postgres):
+            while len(provider.thinking) < len(symbols):
+                await asyncio.sleep(0.01)
+            provider.go.set()
+            await broker_server.state.submitted.wait()
+    assert 1 <= len(broker_server.state.posts) < 4
+
+
 async def test_review_when_answered_after_the_kill_switch_was_turned_then_refused(
     postgres: Postgres, database: Database, broker_server: Any
 ) -> None:
