@@ -151,17 +151,17 @@ class Handler:
         Raises EngineUnavailableError; what was not sent ends by age.
         """
         async with self.turn:
-            parts = self._parts
             answered = self._reviews.take()
-            if not answered or parts.state.is_ending:
+            if not answered:
                 return
+            parts = self._parts
             control = await asyncio.to_thread(parts.control.read)
             reading = await read_book(parts, {item.intent.symbol for item in answered})
             batch = _Batch(reading=reading, control=control, universe=frozenset())
             try:
                 for item in answered:
                     if parts.state.is_ending:
-                        break
+                        break  # it stays planned, and ends by age
                     batch.universe = item.universe
                     await self._judge_reviewed(item, batch)
             finally:

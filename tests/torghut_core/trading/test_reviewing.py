@@ -166,12 +166,14 @@ async def test_reviews_when_many_are_answered_and_the_process_is_told_to_end_the
     for symbol in symbols:
         cross_up(tables, symbol)
     environment = {"TRADING_STATIC_SYMBOLS": ",".join(symbols), "LLM_MAX_CONCURRENT_REVIEWS": "8"}
-    async with _provider(*symbols) as provider:
-        async with running(_environment(broker_server.url, provider, **environment), tables, postgres):
-            while len(provider.thinking) < len(symbols):
-                await asyncio.sleep(0.01)
-            provider.go.set()
-            await broker_server.state.submitted.wait()
+    async with (
+        _provider(*symbols) as provider,
+        running(_environment(broker_server.url, provider, **environment), tables, postgres),
+    ):
+        while len(provider.thinking) < len(symbols):
+            await asyncio.sleep(0.01)
+        provider.go.set()
+        await broker_server.state.submitted.wait()
     assert 1 <= len(broker_server.state.posts) < 4
 
 
