@@ -246,6 +246,20 @@ class Outputs:
         await self._consumer.close()
 
 
+class Told(Outputs):
+    """The records, and which of them say again what the one before them of their key said."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        super().__init__(kafka)
+        self.repeats: list[str] = []
+
+    def take(self, key: tuple[str, str, str, int], payload: dict[str, Any]) -> None:
+        # Signals alone: a bar goes out again with a signal whose quotes changed.
+        if key[0] == "signal" and self.rows.get(key) == payload:
+            self.repeats.append(f"told twice: {key}")
+        super().take(key, payload)
+
+
 def differences(expected: Rows, actual: Rows) -> list[str]:
     """Return what differs in the columns that both sides have, a line each."""
     found = [f"missing {key}" for key in expected.keys() - actual.keys()]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.ta_inputs import Record, bar, quote, trade
-from tests.fakes.ta_process import Outputs, Rows, differences, expected_rows, in_process, produce
+from tests.fakes.ta_process import Outputs, Rows, Told, differences, expected_rows, in_process, produce
 from torghut_core import topics
 from torghut_core.engines.clickhouse import ClickHouse, ClickHouseError, Trouble
 from torghut_core.engines.kafka import Kafka, KafkaAddress
@@ -146,20 +146,6 @@ def mortal_store(life: Life) -> type[CheckpointStore]:
             live()
 
     return MortalStore
-
-
-class Told(Outputs):
-    """The records, and which of them say again what the one before them of their key said."""
-
-    def __init__(self, kafka: Kafka) -> None:
-        super().__init__(kafka)
-        self.repeats: list[str] = []
-
-    def take(self, key: tuple[str, str, str, int], payload: dict[str, Any]) -> None:
-        # Signals alone: a bar goes out again with a signal whose quotes changed.
-        if key[0] == "signal" and self.rows.get(key) == payload:
-            self.repeats.append(f"told twice: {key}")
-        super().take(key, payload)
 
 
 class World:
