@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 
 from tests.fakes.signal_tables import SignalTables
 from tests.fakes.trading_service import cross_up, eventually, running, service_environment
+from torghut_core.clock import FileClock
 from torghut_core.engines.postgres import Postgres
 from torghut_core.http_server import Binding, serving
 from torghut_core.trading import handling
@@ -227,3 +229,27 @@ async def test_stop_when_many_entries_are_to_be_sent_then_the_one_in_flight_ends
     async with running(environment, tables, postgres) as client:
         await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 10))
     assert len(broker_server.state.posts) == len(set(broker_server.state.posts)) == 10
+
+
+async def test_stop_when_rows_wait_for_their_instant_then_the_next_start_deals_with_them(
+    postgres: Postgres, broker_server: Any, tmp_path: Path
+) -> None:
+    """On a simulated clock rows are read before their instant is ripe, and the cursor has gone past them by then."""
+    tables, clock = SignalTables(), tmp_path / "clock.json"
+    now_ms = time.time_ns() // 1_000_000_000 * 1000
+    FileClock.write(clock, origin_ns=now_ms * 1_000_000, speed=1)
+    tables.prices["AAPL"] = 100.0
+    tables.add("AAPL", now_ms - 2000, macd=-1.0, rsi14=20.0)
+    tables.add("AAPL", now_ms - 1000, macd=1.0, rsi14=40.0)
+    tables.add("MSFT", now_ms - 1000, macd=-1.0, rsi14=20.0, ingest_ms=now_ms + 30_000)
+    environment = service_environment(
+        broker_server.url, TORGHUT_CLOCK=f"file:{clock}", TRADING_SIGNAL_MAX_STALENESS_MS="60000"
+    )
+    async with running(environment, tables, postgres) as client:
+        while "torghut_trading_signals_total 3.0" not in (await client.get("/metrics")).text:
+            await asyncio.sleep(0.02)
+        assert (await client.get("/trading/decisions")).json() == []
+    FileClock.write(clock, origin_ns=(now_ms + 20_000) * 1_000_000, speed=1)
+    async with running(environment, tables, postgres) as client:
+        [row] = await eventually(client, "/trading/decisions", lambda body: _all_judged(body, 1))
+    assert (row["symbol"], len(broker_server.state.posts)) == ("AAPL", 1)
