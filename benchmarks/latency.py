@@ -1,4 +1,5 @@
-"""From window close to signal record: `python -m benchmarks.latency [--rate 20000] [--seconds 120] [--symbols 200]`.
+"""From window close to signal record: `python -m benchmarks.latency [--rate 20000] [--seconds 120] [--symbols 200]
+[--runs 1]`.
 
 The broker first runs thousands of transactions of somebody else's: a JVM of a minute's age interprets most of what a
 transaction runs, and takes four times as long over it as one that has been up for a morning. `--cold` leaves that out.
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -224,14 +226,8 @@ async def measure(
     return sent, sorted(latencies)
 
 
-def main() -> None:
-    """Measure and print a markdown table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    parser.add_argument("--rate", type=int, default=20_000, help="events a second, trades and quotes alike")
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--symbols", type=int, default=200)
-    parser.add_argument("--cold", action="store_true", help="measure against a broker that has just started")
-    chosen = parser.parse_args()
+def _run(chosen: argparse.Namespace) -> tuple[int, list[float]]:
+    """Return how many events were sent, and the sorted latencies, of one run against a broker of its own."""
     with (
         tempfile.TemporaryDirectory() as name,
         apache_kafka.running(Path(name) / "kafka", apache_kafka.AS_IN_PRODUCTION) as broker,
@@ -249,12 +245,30 @@ def main() -> None:
             process.kill()
     if not found or code:
         raise SystemExit(f"{len(found)} signals came, `run ta` ended with {code}")
+    return sent, found
+
+
+def main() -> None:
+    """Measure and print a markdown table, a row a run, and the median of each column where there are several."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    parser.add_argument("--rate", type=int, default=20_000, help="events a second, trades and quotes alike")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--symbols", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=1, help="one after the other, each with a broker of its own")
+    parser.add_argument("--cold", action="store_true", help="measure against a broker that has just started")
+    chosen = parser.parse_args()
     print("| broker | events/s sent | symbols | signals | p50 ms | p90 ms | p99 ms | max ms |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
-    points = [found[min(len(found) - 1, int(len(found) * part))] * 1000 for part in (0.5, 0.9, 0.99, 1.0)]
-    cells = " | ".join(f"{point:.1f}" for point in points)
     state = "just started" if chosen.cold else "warm"
-    print(f"| {state} | {sent / chosen.seconds:,.0f} | {chosen.symbols} | {len(found):,} | {cells} |")
+    runs: list[list[float]] = []
+    for _ in range(chosen.runs):
+        sent, found = _run(chosen)
+        runs.append([found[min(len(found) - 1, int(len(found) * part))] * 1000 for part in (0.5, 0.9, 0.99, 1.0)])
+        cells = " | ".join(f"{point:.1f}" for point in runs[-1])
+        print(f"| {state} | {sent / chosen.seconds:,.0f} | {chosen.symbols} | {len(found):,} | {cells} |", flush=True)
+    if len(runs) > 1:
+        medians = " | ".join(f"{statistics.median(points):.1f}" for points in zip(*runs, strict=True))
+        print(f"| median of {len(runs)} | | | | {medians} |")
 
 
 if __name__ == "__main__":
