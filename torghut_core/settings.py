@@ -56,12 +56,17 @@ def unknown_variables(model: type[Settings], environment: Mapping[str, str]) -> 
 
 def told_unknown(model: type[Settings], environment: Mapping[str, str]) -> list[str]:
     """Return a sentence for each unknown variable, with the known name that it may be meant for."""
-    known = sorted(known_variables(model))
     sentences = []
     for name in unknown_variables(model, environment):
-        near = get_close_matches(name, known, n=1, cutoff=0.75)
-        sentences.append(f"{name}: is not known and has no effect" + (f"; is {near[0]} meant?" if near else ""))
+        near = nearest_variable(model, name)
+        sentences.append(f"{name}: is not known and has no effect" + (f"; is {near} meant?" if near else ""))
     return sentences
+
+
+def nearest_variable(model: type[Settings], name: str) -> str | None:
+    """Return the variable that a misspelt name may be meant for."""
+    near = get_close_matches(name, sorted(known_variables(model)), n=1, cutoff=0.75)
+    return near[0] if near else None
 
 
 def explain(model: type[Settings], environment: Mapping[str, str]) -> list[dict[str, Any]]:

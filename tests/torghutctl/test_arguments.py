@@ -18,6 +18,7 @@ BAD = {
     "runbook NAME": ["nope"],
     "env show NAME": ["nope"],
     "explain-config RUNTIME": ["nope"],
+    "explain-config VARIABLE": ["ta", "TA_LATE_TRADE"],
     "trading kill-switch on|off": ["maybe"],
     "trading new-strategy NAME": ["9"],
     "trading new-strategy DIR": ["good", "/dev/null"],

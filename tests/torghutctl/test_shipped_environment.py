@@ -141,3 +141,27 @@ def test_load_when_a_name_is_unknown_then_the_start_warns(caplog: pytest.LogCapt
     assert [record.message for record in caplog.records] == [
         "GUARDRAILS_PORTS: is not known and has no effect; is GUARDRAILS_PORT meant?"
     ]
+
+
+def test_explain_config_when_variables_are_named_then_only_they_are_told_with_what_they_mean() -> None:
+    """In the order asked, by any of their spellings; the value in force, where it is from, and the sentence."""
+    asked = ["explain-config", "trading", "TRADING_MODE", "DATABASE_URL"]
+    done = CliRunner().invoke(app, asked, env={"DB_DSN": "postgresql://u:hunter22@h/x", "COLUMNS": "200"})
+    assert done.exit_code == 0
+    heading, mode, dsn, *means = done.stdout.splitlines()
+    assert [line.split() for line in (mode, dsn)] == [
+        ["TRADING_MODE", "paper", "default"],
+        ["DB_DSN", "(hidden)", "environment"],
+    ]
+    assert [line.partition(": ")[0] for line in means] == ["TRADING_MODE", "DB_DSN"]
+    assert all(line.partition(": ")[2].endswith(".") for line in means)
+
+
+def test_explain_config_when_a_variable_is_not_read_then_exit_2_and_the_one_that_is_meant() -> None:
+    """The variable, the value and the rule, as for every argument."""
+    done = CliRunner().invoke(app, ["explain-config", "ta", "TA_LATE_TRADE"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "VARIABLE TA_LATE_TRADE: is not read by ta" in done.stderr
+    assert "is TA_LATE_TRADES meant?" in done.stderr
+    done = CliRunner().invoke(app, ["explain-config", "ta", "nonsense"])
+    assert "torghutctl explain-config ta lists what is" in done.stderr

@@ -142,7 +142,7 @@ def _stream(documents: list[dict[str, Any]]) -> str:
 
 @app.command("validate")
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="YAML files, - for standard input")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="YAML files, - for standard input")],
     crds: Annotated[
         Path | None, typer.Option(metavar="DIR", help="take the schemas from these CustomResourceDefinitions")
     ] = None,

@@ -1,9 +1,9 @@
-"""`torghutctl explain-config ws|ta|trading|visuals|guardrails`."""
+"""`torghutctl explain-config ws|ta|trading|visuals|guardrails [VARIABLE...]`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -36,6 +36,9 @@ def settings_class(runtime: str) -> Any:
 
 def command(
     runtime: Annotated[str, typer.Argument(metavar="RUNTIME", help="ws, ta, trading, visuals or guardrails")],
+    variables: Annotated[
+        list[str] | None, typer.Argument(metavar="VARIABLE", help="only these, with what each means")
+    ] = None,
     given: Annotated[bool, typer.Option("--set", help="only what the environment sets")] = False,
     output: Annotated[
         Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="how it is written")
@@ -48,12 +51,16 @@ def command(
 
     \b
     TRADING_KILLSWITCH_ENABLED=true torghutctl explain-config trading --set
+    torghutctl explain-config ta TA_LATE_TRADES TA_ODD_LOTS
     """
     from torghut_core.settings import explain, told_unknown
 
     model = settings_class(runtime)
     environment = dict(os.environ)
-    rows = [row for row in explain(model, environment) if not given or row["source"] == "environment"]
+    rows = explain(model, environment)
+    if variables:
+        rows = _asked_for(rows, runtime, model, variables)
+    rows = [row for row in rows if not given or row["source"] == "environment"]
     report: dict[str, Any] = {
         "schemaVersion": "torghut.config/v1",
         "runtime": runtime,
@@ -62,7 +69,30 @@ def command(
     }
     if runtime == "trading":
         report |= _of_trading(environment)
-    write(report, output, table=_table)
+    write(report, output, table=lambda shown: _table(shown, has_meanings=bool(variables)))
+
+
+def _asked_for(
+    rows: Sequence[dict[str, Any]], runtime: str, model: Any, variables: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the rows of these variables, by any spelling, as asked. Raises InputError for one that is not read."""
+    from torghut_core.settings import nearest_variable, variable_names
+
+    row_of = {row["variable"]: row for row in rows}
+    spellings = {}
+    for name, field in model.model_fields.items():
+        names = variable_names(field, name)
+        spellings |= dict.fromkeys(names, names)
+    found = []
+    for variable in variables:
+        if variable not in spellings:
+            near = nearest_variable(model, variable)
+            raise InputError(
+                f"VARIABLE {variable}: is not read by {runtime}",
+                hint=f"is {near} meant?" if near else f"torghutctl explain-config {runtime} lists what is",
+            )
+        found += [row_of[name] for name in spellings[variable] if name in row_of]
+    return found
 
 
 def _of_trading(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -73,13 +103,14 @@ def _of_trading(environment: Mapping[str, str]) -> dict[str, Any]:
     return {key: found[key] for key in ("derived", "contradictions", "policyResolution")}
 
 
-def _table(report: Mapping[str, Any]) -> View:
+def _table(report: Mapping[str, Any], *, has_meanings: bool) -> View:
     rows = [
         (row["variable"], "" if row["value"] is None else str(row["value"]), row["source"])
         for row in report["settings"]
     ]
     return [
         columns([("variable", "value", "source"), *rows]),
+        *(f"{row['variable']}: {row['means'].replace('`', '')}" for row in report["settings"] if has_meanings),
         *(f"unknown: {sentence}" for sentence in report["unknown"]),
         *(f"contradiction: {sentence}" for sentence in report.get("contradictions", ())),
     ]

@@ -267,7 +267,7 @@ def backtest(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]...", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
+            metavar="FILE", help="Alpaca messages or envelopes, or ta_signals and ta_microbars; plain, gzip, zstd."
         ),
     ] = None,
     *,
