@@ -148,7 +148,7 @@ def test_explain_config_when_variables_are_named_then_only_they_are_told_with_wh
     asked = ["explain-config", "trading", "TRADING_MODE", "DATABASE_URL"]
     done = CliRunner().invoke(app, asked, env={"DB_DSN": "postgresql://u:hunter22@h/x", "COLUMNS": "200"})
     assert done.exit_code == 0
-    heading, mode, dsn, *means = done.stdout.splitlines()
+    _heading, mode, dsn, *means = done.stdout.splitlines()
     assert [line.split() for line in (mode, dsn)] == [
         ["TRADING_MODE", "paper", "default"],
         ["DB_DSN", "(hidden)", "environment"],

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from torghutctl.commands import suggestions
 from torghutctl.commands.option_group import one_of
 from torghutctl.errors import ConfigurationError, InputError
 from torghutctl.render.output import Format, View, columns, write
@@ -35,9 +36,19 @@ def settings_class(runtime: str) -> Any:
 
 
 def command(
-    runtime: Annotated[str, typer.Argument(metavar="RUNTIME", help="ws, ta, trading, visuals or guardrails")],
+    runtime: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUNTIME",
+            help="ws, ta, trading, visuals or guardrails",
+            autocompletion=suggestions.runtimes,
+        ),
+    ],
     variables: Annotated[
-        list[str] | None, typer.Argument(metavar="VARIABLE", help="only these, with what each means")
+        list[str] | None,
+        typer.Argument(
+            metavar="VARIABLE", help="only these, with what each means", autocompletion=suggestions.variables
+        ),
     ] = None,
     given: Annotated[bool, typer.Option("--set", help="only what the environment sets")] = False,
     output: Annotated[
@@ -79,7 +90,7 @@ def _asked_for(
     from torghut_core.settings import nearest_variable, variable_names
 
     row_of = {row["variable"]: row for row in rows}
-    spellings = {}
+    spellings: dict[str, tuple[str, ...]] = {}
     for name, field in model.model_fields.items():
         names = variable_names(field, name)
         spellings |= dict.fromkeys(names, names)

@@ -47,5 +47,25 @@ def procedures(incomplete: str) -> list[str]:
     return _beginning([*SPECS, "health-report", "agents"], incomplete)
 
 
+def runtimes(incomplete: str) -> list[str]:
+    """Return the runtimes that have settings."""
+    from torghutctl.commands.explain_config import RUNTIMES
+
+    return _beginning(RUNTIMES, incomplete)
+
+
+def variables(ctx: Context, incomplete: str) -> list[str]:
+    """Return the variables of the runtime that stands before, by every spelling."""
+    from torghut_core.settings import known_variables
+    from torghutctl.commands.explain_config import settings_class
+    from torghutctl.errors import TorghutError
+
+    try:
+        known = known_variables(settings_class(str(ctx.params.get("runtime"))))
+    except TorghutError:
+        return []
+    return _beginning(known, incomplete)
+
+
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))

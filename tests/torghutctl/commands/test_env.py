@@ -118,13 +118,15 @@ COMPLETIONS = {
     "torghutctl runbook kafka-r": "kafka-recovery",
     "torghutctl agentruns render roll": "rollback-image",
     "torghutctl completion ": "fish",
+    "torghutctl explain-config gu": "guardrails",
+    "torghutctl explain-config ta TA_LATE": "TA_LATE_TRADES",
     "torghutctl pause-trading --config CONFIG -e pr": "prod",
 }
 
 
 @pytest.mark.parametrize("line", COMPLETIONS)
 def test_completion_when_bash_asks_then_what_can_follow_is_offered(line: str, config: Path, tmp_path: Path) -> None:
-    """Commands, options, reasons, runbooks, procedures and environments, by bash itself with the script that is written."""
+    """Commands, options, reasons, runbooks, procedures, variables and environments, by bash itself with the script that is written."""
     words = line.replace("CONFIG", str(config)).split(" ")
     program = tmp_path / "bin" / "torghutctl"
     program.parent.mkdir()
