@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torghut_core import topics
@@ -11,7 +12,7 @@ from torghut_core.engines import kafka_batches, kafka_columns
 from torghut_core.engines.clickhouse import Address
 from torghut_core.engines.kafka import KafkaAddress, Security, Tuning
 from torghut_core.errors import ConfigurationError
-from torghut_core.settings import reveal
+from torghut_core.settings import load, reveal
 from torghut_core.ta.decoding import scanner, verdicts
 from torghut_core.ta.engine import indicators, outliers, prices, quotes, reduction
 from torghut_core.ta.engine.engine import EngineSettings, SourceName
@@ -23,6 +24,17 @@ _VARIABLES: dict[SourceName, str] = {
     "quotes": "TA_QUOTES_TOPIC",
     "bars": "TA_BARS1M_TOPIC",
 }
+_ARITHMETIC = (
+    "TA_MAX_OUT_OF_ORDER_MS",
+    "TA_QUOTE_STALE_AFTER_MS",
+    "TA_VWAP_WINDOW_SECONDS",
+    "TA_REALIZED_VOL_WINDOW",
+    "TA_LATE_TRADES",
+    "TA_TRADE_CONDITIONS",
+    "TA_ODD_LOTS",
+    "TORGHUT_MARKET_CALENDAR",
+)
+"""What `engine_settings` reads, of a stream or a file."""
 _WRITE_SECONDS = 14.0
 """What ClickHouse may take over a batch before it is sent again. Twice, once a table, is less than a pod has to end."""
 
@@ -40,6 +52,16 @@ def engine_settings(settings: TaSettings) -> EngineSettings:
         calendar=settings.market_calendar,
         is_replay=settings.is_replay,
     )
+
+
+def file_engine_settings(environment: Mapping[str, str], **chosen: Any) -> EngineSettings:
+    """Return the arithmetic of a file: what was `chosen` for it (None is not chosen), else the environment's.
+
+    Of the environment nothing else is read. Raises ConfigurationError for a value that breaks its rule.
+    """
+    kept = {name: environment[name] for name in _ARITHMETIC if name in environment}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return replace(engine_settings(load(TaSettings, kept)), **given)
 
 
 def input_topics(settings: TaSettings) -> dict[SourceName, str]:

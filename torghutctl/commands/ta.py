@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,38 +89,48 @@ def replay_file(
         Path | None, typer.Option(metavar="FILE", help="Audit log for a server (~/.local/state/torghut/audit.jsonl).")
     ] = None,
     max_out_of_order_ms: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=600_000,
             metavar="MS",
             help="How far behind the newest trade one may come and still count, in milliseconds.",
+            show_default="TA_MAX_OUT_OF_ORDER_MS, else 2000",
         ),
-    ] = 2000,
+    ] = None,
     late_trades: Annotated[
-        LateTrades,
+        LateTrades | None,
         typer.Option(
-            metavar=one_of(LateTrades), help="drop: count a late trade and leave it out; revise: correct its bar."
+            metavar=one_of(LateTrades),
+            help="drop: count a late trade and leave it out; revise: correct its bar.",
+            show_default="TA_LATE_TRADES, else drop",
         ),
-    ] = LateTrades.DROP,
+    ] = None,
     trade_conditions: Annotated[
-        TradeConditions,
+        TradeConditions | None,
         typer.Option(
             metavar=one_of(TradeConditions),
             help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
+            show_default="TA_TRADE_CONDITIONS, else sip",
         ),
-    ] = TradeConditions.SIP,
+    ] = None,
     odd_lots: Annotated[
-        OddLots,
+        OddLots | None,
         typer.Option(
             metavar=one_of(OddLots),
             help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
+            show_default="TA_ODD_LOTS, else count",
         ),
-    ] = OddLots.COUNT,
+    ] = None,
     quote_stale_after_ms: Annotated[
-        int,
-        typer.Option(min=0, metavar="MS", help="Age at which a quote no longer stands beside a bar, in milliseconds."),
-    ] = 15_000,
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="MS",
+            help="Age at which a quote no longer stands beside a bar, in milliseconds.",
+            show_default="TA_QUOTE_STALE_AFTER_MS, else 15000",
+        ),
+    ] = None,
 ) -> None:
     """Compute one-second bars and signals of a recording.
 
@@ -133,6 +144,9 @@ def replay_file(
     and without them this only says what it would write. A server's tables keep their TTL (30 and 14 days of event time).
     Credentials and cluster: TA_CLICKHOUSE_USERNAME, TA_CLICKHOUSE_PASSWORD, TA_CLICKHOUSE_CLUSTER.
 
+    What no option says is said by the variables of `run ta`: those beside the options, TA_VWAP_WINDOW_SECONDS,
+    TA_REALIZED_VOL_WINDOW and TORGHUT_MARKET_CALENDAR.
+
     Example: torghutctl ta replay-file day.ndjson.gz out/
 
     Example: torghutctl ta replay-file day.ndjson.gz --clickhouse embedded:store
@@ -144,22 +158,22 @@ def replay_file(
     if clickhouse is not None and file_format is not None:
         raise ConfigurationError(f"--format={file_format}: is of files; --clickhouse has none")
     try:
-        import os
         import time
 
         from torghut_core.settings import load
-        from torghut_core.ta.engine.engine import EngineSettings
         from torghut_core.ta.files import replay_file as replay
         from torghut_core.ta.outputs.file_outputs import ClickHouseOutput, FolderOutput
         from torghut_core.ta.settings import TaSettings
+        from torghut_core.ta.wiring import file_engine_settings
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
-    settings = EngineSettings(
+    settings = file_engine_settings(
+        os.environ,
         max_out_of_order_ms=max_out_of_order_ms,
         quote_stale_after_ms=quote_stale_after_ms,
-        revises_late_trades=late_trades is LateTrades.REVISE,
-        trade_conditions=trade_conditions.value,
-        odd_lots=odd_lots.value,
+        revises_late_trades=None if late_trades is None else late_trades is LateTrades.REVISE,
+        trade_conditions=_value(trade_conditions),
+        odd_lots=_value(odd_lots),
     )
     with ExitStack() as stack:
 
@@ -195,28 +209,31 @@ def check_file(
     ],
     *,
     max_out_of_order_ms: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=600_000,
             metavar="MS",
             help="How far behind the newest trade one may come and still count, in milliseconds.",
+            show_default="TA_MAX_OUT_OF_ORDER_MS, else 2000",
         ),
-    ] = 2000,
+    ] = None,
     trade_conditions: Annotated[
-        TradeConditions,
+        TradeConditions | None,
         typer.Option(
             metavar=one_of(TradeConditions),
             help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
+            show_default="TA_TRADE_CONDITIONS, else sip",
         ),
-    ] = TradeConditions.SIP,
+    ] = None,
     odd_lots: Annotated[
-        OddLots,
+        OddLots | None,
         typer.Option(
             metavar=one_of(OddLots),
             help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
+            show_default="TA_ODD_LOTS, else count",
         ),
-    ] = OddLots.COUNT,
+    ] = None,
     output: Annotated[
         Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How the answer is written.")
     ] = None,
@@ -227,23 +244,30 @@ def check_file(
     provider's; then the ten minutes that differ most. With --odd-lots skip the minutes of a consolidated feed should be
     the provider's own; a feed of one exchange holds its own trades alone, so that volume is always less.
 
+    What no option says is said by the variables of `run ta`: those beside the options, and TORGHUT_MARKET_CALENDAR.
+
     Example: torghutctl ta check-file day.ndjson.gz --odd-lots skip
     """
     from torghutctl.errors import ConfigurationError
 
     try:
         from torghut_core.ta.comparison import check_file as check
-        from torghut_core.ta.engine.engine import EngineSettings
+        from torghut_core.ta.wiring import file_engine_settings
     except ModuleNotFoundError as error:
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
-    settings = EngineSettings(
+    settings = file_engine_settings(
+        os.environ,
         max_out_of_order_ms=max_out_of_order_ms,
-        trade_conditions=trade_conditions.value,
-        odd_lots=odd_lots.value,
+        trade_conditions=_value(trade_conditions),
+        odd_lots=_value(odd_lots),
     )
     with ExitStack() as drawing:
         found = check(source, settings, _progress_bar(drawing, source.name))
     write(_report_of(found, source), output, table=_check_table)
+
+
+def _value(word: StrEnum | None) -> str | None:
+    return None if word is None else word.value
 
 
 def _report_of(check: Check, source: Path) -> dict[str, Any]:
@@ -336,7 +360,6 @@ class _Target:
 
     def take(self, output: ClickHouseOutput, source: Path, store: ClickHouse) -> None:
         """Insert the rows; a server's between two lines of the audit log."""
-        import os
         import time
 
         from torghut_core.rfc3339 import format_ns

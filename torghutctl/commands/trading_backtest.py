@@ -86,13 +86,13 @@ def run_backtest_command(options: BacktestOptions) -> None:
 
 def _recording(options: BacktestOptions, plan: Plan) -> Recording:
     """Return what the files hold, or the store that was named instead."""
-    from torghut_core.ta.engine.engine import EngineSettings
+    from torghut_core.ta.wiring import file_engine_settings
     from torghutctl.onemachine.recorded import read_recording
 
     if sum((bool(options.files), options.clickhouse is not None, options.local is not None)) != 1:
         raise ConfigurationError("FILE, --clickhouse, --local: give one of the three")
     if options.files:
-        return read_recording(options.files, EngineSettings())
+        return read_recording(options.files, file_engine_settings(os.environ, calendar=options.calendar))
     if plan.from_ns >= plan.to_ns:
         raise ConfigurationError("--from, --to: the first must be before the second")
     return _stored(options, plan)

@@ -18,6 +18,7 @@ from torghut_core.ta.engine.engine import EngineSettings
 from torghut_core.ta.engine.prices import OddLots
 from torghut_core.ta.files import replay_file
 from torghut_core.ta.outputs.rows import MICROBARS, SIGNALS, TableRows
+from torghutctl.cli import app as cli
 from torghutctl.commands.ta import app
 
 OPEN = parse_ns("2026-06-02T13:30:00Z")
@@ -81,6 +82,26 @@ def test_check_file_when_asked_then_the_report_is_a_table_or_json(tmp_path: Path
     assert told["schemaVersion"] == "torghut.ta-check/v1"
     assert told["worst"][0]["fields"] == {"h": {"own": 7, "provider": 8}, "v": {"own": 10, "provider": 20}}
     assert told["worst"][0]["minuteEnd"] == "2026-06-02T13:31:00Z"
+
+
+def test_check_file_when_the_environment_says_how_then_it_is_done_so_unless_an_option_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    """TA_ODD_LOTS is of stream and file alike; what else is set for another process does not matter here."""
+    path = tmp_path / "day.ndjson"
+    path.write_text("\n".join(LINES))
+
+    def first_row(*options: str, **environment: str) -> list[str]:
+        done = CliRunner().invoke(app, ["check-file", str(path), *options], env=environment)
+        assert done.exit_code == 0, done.stderr
+        return str(done.stdout.splitlines()[1]).split()
+
+    skipped, counted = ["A", "2", "2", "-"], ["A", "2", "1", "h:1", "c:1"]
+    assert first_row(TA_ODD_LOTS="skip", TA_HEALTH_PORT="nonsense")[:4] == skipped
+    assert first_row("--odd-lots", "count", TA_ODD_LOTS="skip")[:5] == counted
+    assert first_row(TA_ODD_LOTS="skip", TA_TRADE_CONDITIONS="all")[:5] == ["A", "2", "0", "h:1", "l:1"]
+    done = CliRunner().invoke(cli, ["ta", "check-file", str(path)], env={"TA_ODD_LOTS": "some"})
+    assert (done.exit_code, "TA_ODD_LOTS='some': must be 'count' or 'skip'" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("lines", "what"), [(LINES[:6], "minute bar"), (LINES[6:9], "trade")])

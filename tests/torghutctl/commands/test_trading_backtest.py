@@ -61,6 +61,17 @@ def test_backtest_when_run_on_messages_then_the_report_is_whole_and_the_page_nee
     assert "TradingView" in page
 
 
+def test_backtest_when_the_environment_says_what_a_print_is_then_its_bars_are_those_of_the_ta(tmp_path: Path) -> None:
+    """Odd lots alone make no bar where TA_ODD_LOTS=skip; with a value that is none the variable is named."""
+    path = tmp_path / "odd.ndjson"
+    prints = [_message("t", at, p=100, s=10, i=at, x="V", c=["@", "I"], z="C") for at in range(60)]
+    path.write_text("".join(prints))
+    done = _run(str(path), TA_ODD_LOTS="skip")
+    assert (done.exit_code, "there are no signals" in done.stderr) == (2, True)
+    done = _run(str(path), TA_ODD_LOTS="some")
+    assert (done.exit_code, "TA_ODD_LOTS='some': must be 'count' or 'skip'" in done.stderr) == (2, True)
+
+
 @pytest.mark.engine
 def test_sweep_when_run_then_the_best_comes_first_and_luck_is_named(messages: Path) -> None:
     """Every combination once, by return, with the warning that the best of many is partly luck."""
