@@ -257,6 +257,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1, help="one after the other, each with a broker of its own")
     parser.add_argument("--cold", action="store_true", help="measure against a broker that has just started")
     chosen = parser.parse_args()
+    if chosen.runs < 1 or chosen.seconds <= 0:
+        parser.error("--runs must be at least 1, --seconds above 0")
     print("| broker | events/s sent | symbols | signals | p50 ms | p90 ms | p99 ms | max ms |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     state = "just started" if chosen.cold else "warm"

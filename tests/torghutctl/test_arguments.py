@@ -64,6 +64,12 @@ def test_help_when_it_shows_a_value_then_its_place_has_a_word_and_no_type() -> N
     assert {path: found for path, found in places.items() if found} == {}
 
 
+def test_help_when_an_argument_may_be_left_out_or_repeated_then_the_usage_line_says_it_once() -> None:
+    """`[FILE]...`, not `[[FILE]...]...`."""
+    usages = [text.splitlines()[0] for text in _help_of(typer.main.get_command(app), "torghutctl").values()]
+    assert [line for line in usages if re.search(r"\[\[|\{\[|\.\.\.[\]}]", line)] == []
+
+
 @pytest.mark.parametrize("line", BAD)
 def test_argument_when_it_breaks_its_rule_then_the_error_begins_with_its_name(line: str) -> None:
     """The word of the usage line, then the value."""

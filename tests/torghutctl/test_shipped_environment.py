@@ -144,8 +144,8 @@ def test_load_when_a_name_is_unknown_then_the_start_warns(caplog: pytest.LogCapt
 
 
 def test_explain_config_when_variables_are_named_then_only_they_are_told_with_what_they_mean() -> None:
-    """In the order asked, by any of their spellings; the value in force, where it is from, and the sentence."""
-    asked = ["explain-config", "trading", "TRADING_MODE", "DATABASE_URL"]
+    """In the order asked, by any of their spellings, each once; the value in force, where it is from, and the sentence."""
+    asked = ["explain-config", "trading", "TRADING_MODE", "DATABASE_URL", "DB_DSN"]
     done = CliRunner().invoke(app, asked, env={"DB_DSN": "postgresql://u:hunter22@h/x", "COLUMNS": "200"})
     assert done.exit_code == 0
     _heading, mode, dsn, *means = done.stdout.splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torghut_core import topics
@@ -54,14 +53,14 @@ def engine_settings(settings: TaSettings) -> EngineSettings:
     )
 
 
-def file_engine_settings(environment: Mapping[str, str], **chosen: Any) -> EngineSettings:
-    """Return the arithmetic of a file: what was `chosen` for it (None is not chosen), else the environment's.
+def file_engine_settings(environment: Mapping[str, str], chosen: Mapping[str, object]) -> EngineSettings:
+    """Return the arithmetic of a file: by variable what was `chosen` for it (None is not chosen), else the environment's.
 
     Of the environment nothing else is read. Raises ConfigurationError for a value that breaks its rule.
     """
     kept = {name: environment[name] for name in _ARITHMETIC if name in environment}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return replace(engine_settings(load(TaSettings, kept)), **given)
+    given = {name: str(value) for name, value in chosen.items() if value is not None}
+    return engine_settings(load(TaSettings, kept | given))
 
 
 def input_topics(settings: TaSettings) -> dict[SourceName, str]:

@@ -64,9 +64,10 @@ def command(
     TRADING_KILLSWITCH_ENABLED=true torghutctl explain-config trading --set
     torghutctl explain-config ta TA_LATE_TRADES TA_ODD_LOTS
     """
+    model = settings_class(runtime)  # which says what is not installed
+
     from torghut_core.settings import explain, told_unknown
 
-    model = settings_class(runtime)
     environment = dict(os.environ)
     rows = explain(model, environment)
     if variables:
@@ -86,7 +87,7 @@ def command(
 def _asked_for(
     rows: Sequence[dict[str, Any]], runtime: str, model: Any, variables: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return the rows of these variables, by any spelling, as asked. Raises InputError for one that is not read."""
+    """Return the rows of these variables, by any spelling, as asked, each once. Raises InputError for one that is not read."""
     from torghut_core.settings import nearest_variable, variable_names
 
     row_of = {row["variable"]: row for row in rows}
@@ -94,7 +95,7 @@ def _asked_for(
     for name, field in model.model_fields.items():
         names = variable_names(field, name)
         spellings |= dict.fromkeys(names, names)
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for variable in variables:
         if variable not in spellings:
             near = nearest_variable(model, variable)
@@ -102,8 +103,8 @@ def _asked_for(
                 f"VARIABLE {variable}: is not read by {runtime}",
                 hint=f"is {near} meant?" if near else f"torghutctl explain-config {runtime} lists what is",
             )
-        found += [row_of[name] for name in spellings[variable] if name in row_of]
-    return found
+        found |= {name: row_of[name] for name in spellings[variable] if name in row_of}
+    return list(found.values())
 
 
 def _of_trading(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 def new_strategy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words parted by hyphens.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where it goes; must not exist. Default: ./NAME.")
+        Path | None, typer.Argument(metavar="DIR", help="Where it goes; must not exist. Default: ./NAME.")
     ] = None,
 ) -> None:
     """Write the package of a new strategy: an entry point, the rule, a test that runs, a catalogue that trades it.

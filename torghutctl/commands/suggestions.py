@@ -56,15 +56,17 @@ def runtimes(incomplete: str) -> list[str]:
 
 def variables(ctx: Context, incomplete: str) -> list[str]:
     """Return the variables of the runtime that stands before, by every spelling."""
-    from torghut_core.settings import known_variables
     from torghutctl.commands.explain_config import settings_class
     from torghutctl.errors import TorghutError
 
     try:
-        known = known_variables(settings_class(str(ctx.params.get("runtime"))))
+        model = settings_class(str(ctx.params.get("runtime")))
     except TorghutError:
         return []
-    return _beginning(known, incomplete)
+
+    from torghut_core.settings import known_variables
+
+    return _beginning(known_variables(model), incomplete)
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:

@@ -57,6 +57,34 @@ class LateTrades(StrEnum):
     REVISE = "revise"
 
 
+_MaxOutOfOrderMs = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=600_000,
+        metavar="MS",
+        help="How far behind the newest trade one may come and still count, in milliseconds.",
+        show_default="TA_MAX_OUT_OF_ORDER_MS, else 2000",
+    ),
+]
+_TradeConditions = Annotated[
+    TradeConditions | None,
+    typer.Option(
+        metavar=one_of(TradeConditions),
+        help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
+        show_default="TA_TRADE_CONDITIONS, else sip",
+    ),
+]
+_OddLots = Annotated[
+    OddLots | None,
+    typer.Option(
+        metavar=one_of(OddLots),
+        help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
+        show_default="TA_ODD_LOTS, else count",
+    ),
+]
+
+
 @app.callback()
 def ta() -> None:
     """Hold the sub-commands."""
@@ -68,7 +96,7 @@ def replay_file(
         Path, typer.Argument(metavar="IN", help="Alpaca messages or envelopes, one JSON a line; plain, gzip or zstd.")
     ],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where the two files go; made when missing.")
+        Path | None, typer.Argument(metavar="DIR", help="Where the two files go; made when missing.")
     ] = None,
     *,
     file_format: Annotated[
@@ -88,16 +116,7 @@ def replay_file(
     audit_log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Audit log for a server (~/.local/state/torghut/audit.jsonl).")
     ] = None,
-    max_out_of_order_ms: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=600_000,
-            metavar="MS",
-            help="How far behind the newest trade one may come and still count, in milliseconds.",
-            show_default="TA_MAX_OUT_OF_ORDER_MS, else 2000",
-        ),
-    ] = None,
+    max_out_of_order_ms: _MaxOutOfOrderMs = None,
     late_trades: Annotated[
         LateTrades | None,
         typer.Option(
@@ -106,22 +125,8 @@ def replay_file(
             show_default="TA_LATE_TRADES, else drop",
         ),
     ] = None,
-    trade_conditions: Annotated[
-        TradeConditions | None,
-        typer.Option(
-            metavar=one_of(TradeConditions),
-            help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
-            show_default="TA_TRADE_CONDITIONS, else sip",
-        ),
-    ] = None,
-    odd_lots: Annotated[
-        OddLots | None,
-        typer.Option(
-            metavar=one_of(OddLots),
-            help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
-            show_default="TA_ODD_LOTS, else count",
-        ),
-    ] = None,
+    trade_conditions: _TradeConditions = None,
+    odd_lots: _OddLots = None,
     quote_stale_after_ms: Annotated[
         int | None,
         typer.Option(
@@ -169,11 +174,13 @@ def replay_file(
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
     settings = file_engine_settings(
         os.environ,
-        max_out_of_order_ms=max_out_of_order_ms,
-        quote_stale_after_ms=quote_stale_after_ms,
-        revises_late_trades=None if late_trades is None else late_trades is LateTrades.REVISE,
-        trade_conditions=_value(trade_conditions),
-        odd_lots=_value(odd_lots),
+        {
+            "TA_MAX_OUT_OF_ORDER_MS": max_out_of_order_ms,
+            "TA_QUOTE_STALE_AFTER_MS": quote_stale_after_ms,
+            "TA_LATE_TRADES": late_trades,
+            "TA_TRADE_CONDITIONS": trade_conditions,
+            "TA_ODD_LOTS": odd_lots,
+        },
     )
     with ExitStack() as stack:
 
@@ -208,32 +215,9 @@ def check_file(
         Path, typer.Argument(metavar="FILE", help="Alpaca messages or envelopes: trades and minute bars of a time.")
     ],
     *,
-    max_out_of_order_ms: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=600_000,
-            metavar="MS",
-            help="How far behind the newest trade one may come and still count, in milliseconds.",
-            show_default="TA_MAX_OUT_OF_ORDER_MS, else 2000",
-        ),
-    ] = None,
-    trade_conditions: Annotated[
-        TradeConditions | None,
-        typer.Option(
-            metavar=one_of(TradeConditions),
-            help="sip: a trade moves what the tape plans let its conditions move; all: it moves everything.",
-            show_default="TA_TRADE_CONDITIONS, else sip",
-        ),
-    ] = None,
-    odd_lots: Annotated[
-        OddLots | None,
-        typer.Option(
-            metavar=one_of(OddLots),
-            help="count: an odd lot is a regular sale; skip: it moves volume, count and vwap alone.",
-            show_default="TA_ODD_LOTS, else count",
-        ),
-    ] = None,
+    max_out_of_order_ms: _MaxOutOfOrderMs = None,
+    trade_conditions: _TradeConditions = None,
+    odd_lots: _OddLots = None,
     output: Annotated[
         Format | None, typer.Option("-o", "--output", metavar=one_of(Format), help="How the answer is written.")
     ] = None,
@@ -257,17 +241,15 @@ def check_file(
         raise ConfigurationError(f"{error.name} is not installed", hint="pip install 'torghut[runtime]'") from error
     settings = file_engine_settings(
         os.environ,
-        max_out_of_order_ms=max_out_of_order_ms,
-        trade_conditions=_value(trade_conditions),
-        odd_lots=_value(odd_lots),
+        {
+            "TA_MAX_OUT_OF_ORDER_MS": max_out_of_order_ms,
+            "TA_TRADE_CONDITIONS": trade_conditions,
+            "TA_ODD_LOTS": odd_lots,
+        },
     )
     with ExitStack() as drawing:
         found = check(source, settings, _progress_bar(drawing, source.name))
     write(_report_of(found, source), output, table=_check_table)
-
-
-def _value(word: StrEnum | None) -> str | None:
-    return None if word is None else word.value
 
 
 def _report_of(check: Check, source: Path) -> dict[str, Any]:

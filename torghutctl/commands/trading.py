@@ -323,8 +323,8 @@ def backtest(
 ) -> None:
     """Trade over recorded data: the trading loop's own handler, gates, sizes and order path; nothing live is touched.
 
-    Messages are put through the TA engine first, as by `ta replay-file`; rows that it wrote can be given instead. Each
-    row is acted on TRADING_SIMULATED_LATENCY_MS after its bar's end, and orders are filled by the rules of the simulator.
+    Messages are put through the TA engine first, as by `ta replay-file` (with the same TA_* variables, in the sessions of
+    --calendar); rows that it wrote can be given instead. Each row is acted on TRADING_SIMULATED_LATENCY_MS after its bar's end, and orders are filled by the rules of the simulator.
     Instead of FILE, --clickhouse reads the rows where they are stored (as TA_CLICKHOUSE_USERNAME, with
     TA_CLICKHOUSE_PASSWORD), and --local in the folder of an `up` or `demo` that has ended. Rows hold one quote each, that
     at the bar's end: --fills quote fills at these, next-bar and worst at the stored bars.

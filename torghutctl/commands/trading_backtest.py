@@ -92,7 +92,8 @@ def _recording(options: BacktestOptions, plan: Plan) -> Recording:
     if sum((bool(options.files), options.clickhouse is not None, options.local is not None)) != 1:
         raise ConfigurationError("FILE, --clickhouse, --local: give one of the three")
     if options.files:
-        return read_recording(options.files, file_engine_settings(os.environ, calendar=options.calendar))
+        sessions = {"TORGHUT_MARKET_CALENDAR": options.calendar}
+        return read_recording(options.files, file_engine_settings(os.environ, sessions))
     if plan.from_ns >= plan.to_ns:
         raise ConfigurationError("--from, --to: the first must be before the second")
     return _stored(options, plan)

@@ -25,7 +25,7 @@ OTHERS = {
 
 def test_file_engine_settings_when_all_is_set_then_it_is_the_streams() -> None:
     """But for holding rows back, which is of a replay of the log."""
-    found = file_engine_settings(OTHERS | {"TA_GROUP_ID": "torghut-ta-replay-1", "TA_KAFKA_SECURITY": "nonsense"})
+    found = file_engine_settings(OTHERS | {"TA_GROUP_ID": "torghut-ta-replay-1", "TA_KAFKA_SECURITY": "nonsense"}, {})
     assert found == engine_settings(TaSettings.model_validate(OTHERS))
     same = [name for name, value in asdict(EngineSettings()).items() if asdict(found)[name] == value]
     assert same == ["is_replay"]
@@ -33,7 +33,7 @@ def test_file_engine_settings_when_all_is_set_then_it_is_the_streams() -> None:
 
 def test_file_engine_settings_when_something_is_chosen_then_it_stands_before_the_variable() -> None:
     """None is not chosen."""
-    found = file_engine_settings(OTHERS, odd_lots="count", max_out_of_order_ms=None)
+    found = file_engine_settings(OTHERS, {"TA_ODD_LOTS": "count", "TA_MAX_OUT_OF_ORDER_MS": None})
     assert (found.odd_lots, found.max_out_of_order_ms) == ("count", 100)
 
 
@@ -41,4 +41,4 @@ def test_file_engine_settings_when_something_is_chosen_then_it_stands_before_the
 def test_file_engine_settings_when_a_value_breaks_its_rule_then_the_variable_is_named(variable: str) -> None:
     """As at the start of `run ta`."""
     with pytest.raises(ConfigurationError, match=f"{variable}='nonsense'"):
-        file_engine_settings({variable: "nonsense"})
+        file_engine_settings({variable: "nonsense"}, {})
