@@ -279,13 +279,17 @@ async def test_stream_when_corrections_and_halts_come_then_they_are_forwarded(
         market.call("/simulator/inject", {"messages": messages})
         log = _log(tmp_path)
 
+        async def told() -> list[tuple[str, object, object]]:
+            trades, status = [await read_topic(log, each.name) for each in (topics.TRADES, topics.STATUS)]
+            changes = [("trades", each.payload["T"], each.payload["x"]) for each in trades if each.payload.get("T")]
+            halts = [("status", each.payload["sc"], each.payload["rc"]) for each in status if "sc" in each.payload]
+            return sorted(changes + halts, key=str)
+
         async def all_there() -> bool:
-            trades = await read_topic(log, topics.TRADES.name)
-            status = await read_topic(log, topics.STATUS.name)
-            found = {each.payload.get("T") for each in trades} | {each.payload.get("sc") for each in status}
-            return {"c", "x", "H"} <= found
+            return len(await told()) >= 3
 
         await until(all_there)
+        assert await told() == [("status", "H", "T12"), ("trades", "c", "V"), ("trades", "x", "V")]
 
 
 async def test_overnight_when_asked_for_then_its_own_path(tmp_path: Path) -> None:
@@ -293,7 +297,13 @@ async def test_overnight_when_asked_for_then_its_own_path(tmp_path: Path) -> Non
     with simulator.running(tmp_path, [*MARKET, "--feeds", "overnight"]) as market:
         async with forwarding(_given(market, tmp_path, ALPACA_FEED="overnight")) as forwarder:
             await ready(forwarder)
-            await until(lambda: forwarder.received > 5)
+            log = _log(tmp_path)
+
+            async def has_quotes() -> bool:
+                return len(await read_topic(log, topics.QUOTES.name)) > 5
+
+            await until(has_quotes)
+            assert {each.feed for each in await read_topic(log, topics.QUOTES.name)} == {"overnight"}
 
 
 async def test_trade_updates_when_enabled_then_each_is_in_its_topic_and_gates_readiness(

@@ -139,13 +139,16 @@ async def test_listen_when_nobody_answers_then_said() -> None:
 
 
 async def test_listen_when_this_process_does_not_lead_then_no_connection() -> None:
-    """Only the leader listens: an address that nobody serves is not even tried."""
-    updates, _ = _updates("http://127.0.0.1:9", _ignore, False)
-    await updates.listen()
+    """Only the leader listens: a broker that would answer is not even greeted."""
+    async with _broker([[AUTHORIZED], [LISTENING, _update()]]) as (url, said):
+        updates, metrics = _updates(url, _ignore, False)
+        await updates.listen()
+    assert (said, metrics.get("trade_updates_total")) == ([], 0)
 
 
 async def test_listen_when_leadership_is_lost_then_the_next_message_ends_it_unheard() -> None:
     """What another process is to hear now is left to it."""
-    async with _broker([[AUTHORIZED], [LISTENING, _update()]]) as (url, _):
-        updates, _ = _updates(url, _ignore, True, False)
+    async with _broker([[AUTHORIZED], [LISTENING, _update()]]) as (url, said):
+        updates, metrics = _updates(url, _ignore, True, False)
         await updates.listen()
+    assert ([each["action"] for each in said], metrics.get("trade_updates_total")) == (["auth", "listen"], 0)
